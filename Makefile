@@ -173,6 +173,15 @@ looks: $(READY) ## what doctor, warmup and scout say of every simulated server; 
 study-scout: $(READY) ## what probe scout says of invented honest servers, and of cheats (20 seconds)
 	@$(BIN)/python -m scripts.scout --servers 2000
 
+study-tap: $(READY) ## record users of known workloads, and compare the workloads made of that (20 seeds, 10 minutes)
+	@$(BIN)/python -m scripts.tap.study
+
+tap-two-prompts: $(READY) ## what a response cache brings where traffic repeats; writes reports/tap/two-prompts.md (3 minutes)
+	@$(BIN)/python -m scripts.tap.two_prompts
+
+tap-latency: $(READY) ## measure what probe tap adds to a reply; writes reports/tap/latency.md (1 minute)
+	@$(BIN)/python -m scripts.tap.latency
+
 study: $(READY) ## how often the estimate is right, on servers of known truth (virtual time; hours, resumable)
 	@$(BIN)/python -m scripts.study
 

@@ -15,6 +15,7 @@ from probe_ext.recording.recorded_request import SCHEMA, RecordedRequest, Record
 from probe_ext.recording.recording_files import read_recording
 from probe_ext.tap.proxy.listener import Listener, listening_socket
 from probe_ext.tap.proxy.passing import Passing
+from probe_ext.tap.proxy.response_cache import ResponseCache
 from probe_ext.tap.proxy.upstream import Upstream
 from probe_ext.tap.traffic_recorder import Recorder
 
@@ -58,7 +59,9 @@ class RunningTap:
 
 
 @asynccontextmanager
-async def tap_before(script: Script, folder: Path, *, patience: float = PATIENCE_S) -> AsyncIterator[RunningTap]:
+async def tap_before(
+    script: Script, folder: Path, *, patience: float = PATIENCE_S, cache: ResponseCache | None = None
+) -> AsyncIterator[RunningTap]:
     """Run a tap before a server whose connections are handled by `script`."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -70,17 +73,20 @@ async def tap_before(script: Script, folder: Path, *, patience: float = PATIENCE
             writer.close()
 
     server = await asyncio.start_server(handle, "127.0.0.1", 0, limit=2**24)
-    async with tap_to(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", folder, patience=patience) as tap:
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with tap_to(url, folder, patience=patience, response_cache=cache) as tap:
         yield tap
     server.close()
 
 
 @asynccontextmanager
-async def tap_to(url: str, folder: Path, *, patience: float = PATIENCE_S, **head: Any) -> AsyncIterator[RunningTap]:
+async def tap_to(
+    url: str, folder: Path, *, patience: float = PATIENCE_S, response_cache: ResponseCache | None = None, **head: Any
+) -> AsyncIterator[RunningTap]:
     """Run a tap before a server."""
     recorder = Recorder(folder, RecordingHead(schema=SCHEMA, upstream=url, started_at="2026-01-31T12:00:00Z", **head))
     upstream = Upstream(parse_target(url), None, connect=patience, silence=patience)
-    listener = Listener(Passing(upstream, recorder, patience), recorder)
+    listener = Listener(Passing(upstream, recorder, patience, response_cache), recorder)
     listening = listening_socket("127.0.0.1", 0)
     await listener.start(listening, None)
     try:

@@ -19,6 +19,7 @@ from probe_ext.measure import clock
 from probe_ext.recording.recorded_request import SCHEMA, RecordingHead
 from probe_ext.tap.proxy.listener import Listener
 from probe_ext.tap.proxy.passing import Passing
+from probe_ext.tap.proxy.response_cache import ResponseCache
 from probe_ext.tap.proxy.upstream import Upstream
 from probe_ext.tap.shown.recording_page import PAGE_FILE
 from probe_ext.tap.shown.recording_view import RecordingView, recording_view
@@ -40,6 +41,7 @@ class TapSettings:
     silence: float
     """longest time without a byte from either side"""
     keeps_text: bool = False
+    cache: ResponseCache | None = None
     upstream_context: ssl.SSLContext | None = None
     client_context: ssl.SSLContext | None = None
 
@@ -51,11 +53,12 @@ async def record(settings: TapSettings, listening: socket.socket) -> int:
         upstream=f"{'https' if settings.target.tls else 'http'}://{settings.target.authority}",
         started_at=clock.utc_text(clock.wall()),
         probe_ext=__version__,
+        cache=settings.cache is not None,
         keeps_text=settings.keeps_text,
     )
     recorder = Recorder(settings.folder, head)
     upstream = Upstream(settings.target, settings.upstream_context, connect=settings.connect, silence=settings.silence)
-    listener = Listener(Passing(upstream, recorder, settings.silence), recorder)
+    listener = Listener(Passing(upstream, recorder, settings.silence, settings.cache), recorder)
     tasks: list[asyncio.Task[None]] = []
     try:
         await listener.start(listening, settings.client_context)

@@ -1,4 +1,4 @@
-"""Record what clients really send to a server, as a proxy between them, or look at a recording again.
+"""Record what clients really send to a server, as a proxy between them; look at a recording; make a workload of it.
 
 Everything is passed on unchanged. Recorded are, per request, times, lengths, token counts, parameters and hashes of
 prompts: no text, no keys. It runs until Ctrl-C, and then says what was asked for and what follows from it; the page
@@ -8,12 +8,14 @@ prompts: no text, no keys. It runs until Ctrl-C, and then says what was asked fo
 examples:
   probe tap --upstream http://127.0.0.1:8000 --port 8080
   probe tap reports/recordings/20260131T120000Z
+  probe tap reports/recordings/20260131T120000Z --to team.yaml
 """
 
 import argparse
 import asyncio
 import errno
 import os
+import re
 import socket
 import ssl
 import sys
@@ -26,28 +28,38 @@ from probe_ext.measure import clock
 from probe_ext.recording.recording_files import RecordingError, read_recording
 from probe_ext.settings.durations import seconds
 from probe_ext.settings.errors import SettingsError
+from probe_ext.tap.derived.derived_workload import derive
+from probe_ext.tap.derived.workload_writer import fit_rows, remarks, write_workload
 from probe_ext.tap.proxy.listener import listening_socket
+from probe_ext.tap.proxy.response_cache import ResponseCache
 from probe_ext.tap.recording_session import TapSettings, record
 from probe_ext.tap.shown.recording_page import write_page
 from probe_ext.tap.shown.recording_view import recording_view
-from probe_ext.tap.shown.terminal_table import console, table
+from probe_ext.tap.shown.terminal_table import console, fit_table, table
 from probe_ext.tap.statistics.totals import Totals
 from probe_ext.tls_trust import TlsFileError, client_context
+from probe_ext.workload.workload_file import read_workload
 
 _OPTIONS = ("timeout_connect", "insecure", "tls_ca", "tls_client_cert", "tls_client_key")
 _MIN_SILENCE_S = 1.0
 _MAX_PORT = 65535
+_UNITS = {"KB": 1000, "MB": 1000**2, "GB": 1000**3}
+_SIZE = re.compile(r"([1-9][0-9]{0,5})\s*(KB|MB|GB)", re.IGNORECASE)
 _FOLDER = Path("reports") / "recordings"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `probe tap`."""
     parser.add_argument("recording", metavar="RECORDING", nargs="?", help="folder of a recording to look at again")
+    parser.add_argument("--to", metavar="FILE", help="write the recording's traffic as a workload (YAML)")
     parser.add_argument("--upstream", metavar="URL", help="base URL of the server to which everything is passed on")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on [127.0.0.1]")
     parser.add_argument("--port", type=int, default=8080, metavar="N", help="port to listen on; 0: a free one [8080]")
     parser.add_argument("--out", metavar="DIR", help="new folder for the recording [reports/recordings/TIME]")
     parser.add_argument("--keep-text", action="store_true", help="keep prompts and replies as well, in text.jsonl")
+    parser.add_argument("--cache", action="store_true", help="answer identical requests from memory")
+    parser.add_argument("--cache-size", metavar="SIZE", default="256MB", help="memory of --cache [256MB]")
+    parser.add_argument("--cache-age", metavar="TIME", default="1h", help="how long --cache keeps a reply [1h]")
     parser.add_argument(
         "--timeout",
         metavar="TIME",
@@ -71,7 +83,32 @@ def main(given: argparse.Namespace) -> int:
 def _run(given: argparse.Namespace) -> int:
     if (given.upstream is None) == (given.recording is None):
         raise SettingsError("tap: give either --upstream URL, to record, or the folder of a recording")
-    return _look(Path(given.recording)) if given.recording is not None else _record(given)
+    if given.to is not None and given.recording is None:
+        raise SettingsError(f"--to {given.to}: needs the folder of a recording")
+    if given.recording is None:
+        return _record(given)
+    return _look(Path(given.recording)) if given.to is None else _derive(Path(given.recording), Path(given.to))
+
+
+def _derive(folder: Path, path: Path) -> int:
+    recording = read_recording(folder)
+    workload = derive(list(recording.requests()))
+    if workload is None:
+        raise SettingsError(f"{folder}: no request for text in it was answered")
+    since = recording.head.started_at[:10]
+    try:
+        written = write_workload(path, workload, f"How many of the users recorded on {since} can use this?")
+    except OSError as error:
+        raise SettingsError(f"--to {path}: {error.strerror}") from error
+    screen = console(sys.stdout)
+    screen.print(fit_table(fit_rows(workload)))
+    for remark in remarks(workload):
+        screen.print(remark, soft_wrap=True)
+    files = "" if len(written) == 1 else f", and recorded values in {written[1].parent}"
+    print(f"workload: {path}{files}")  # noqa: T201 - command output
+    read_workload(str(path))  # a workload that a run would refuse is an error of this command
+    print(f"next: probe run --workload {path} --search --ignore-eos --host URL")  # noqa: T201 - command output
+    return ExitCode.OK
 
 
 def _look(folder: Path) -> int:
@@ -118,9 +155,23 @@ def _settings(given: argparse.Namespace) -> TapSettings:
         connect=options.timeout_connect,
         silence=silence,
         keeps_text=given.keep_text,
+        cache=_cache(given),
         upstream_context=client_context(options.tls) if target.tls else None,
         client_context=_serving_context(given.serve_cert, given.serve_key),
     )
+
+
+def _cache(given: argparse.Namespace) -> ResponseCache | None:
+    size = read_value("--cache-size", given.cache_size, _size_in_bytes)
+    age = read_value("--cache-age", given.cache_age, seconds)
+    return ResponseCache(size, age) if given.cache else None
+
+
+def _size_in_bytes(text: str) -> int:
+    found = _SIZE.fullmatch(text.strip())
+    if not found:
+        raise ValueError("is not a valid size (e.g. 256MB, 2GB)")
+    return int(found[1]) * _UNITS[found[2].upper()]
 
 
 def _serving_context(cert: str | None, key: str | None) -> ssl.SSLContext | None:

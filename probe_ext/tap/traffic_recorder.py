@@ -53,16 +53,17 @@ class Recorder:
             self._memory, number=number, at=at, in_flight=self.in_flight, method=method, path=path, headers=headers
         )
 
-    def end(self, request: ObservedRequest, broken: str | None) -> None:
-        """Record a request that has ended. `broken`: the outcome, if it was broken off."""
+    def end(self, request: ObservedRequest, broken: str | None) -> str | None:
+        """Record a request that has ended, and return its outcome. `broken`: the outcome, if it was broken off."""
         self.in_flight -= 1
         try:
             line, text = request.finish(clock.monotonic(), self.started, broken)
         except Exception as error:  # whatever a client or server sent: its traffic must not suffer
             self.lost += 1
             self.problem = f"internal error (please report): {type(error).__name__}: {error}"
-            return
+            return None
         self._write(line, text)
+        return line.outcome
 
     def bad_request(self, at: float) -> None:
         """Record bytes that are no HTTP request."""

@@ -27,7 +27,8 @@ class RequestBody:
         self._content, self._patience = request.content, patience
         length = request.content_length
         self.present = request.body_exists
-        self._read_first = length is not None and length <= MAX_READ_FIRST_BYTES
+        self.is_read_first = length is not None and length <= MAX_READ_FIRST_BYTES
+        """whether `data` returns all of it"""
         self._copy: bytearray | None = bytearray()
         self._whole = False
         self.size = 0
@@ -49,7 +50,7 @@ class RequestBody:
         """Return what to send. SlowClientError, or aiohttp's errors, if the body cannot be read."""
         if not self.present:
             return None
-        if not self._read_first:
+        if not self.is_read_first:
             return self._pieces()
         if not self._whole:
             async for _ in self._pieces():

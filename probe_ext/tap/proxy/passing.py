@@ -15,6 +15,7 @@ from probe_ext.tap.proxy import failure_answers
 from probe_ext.tap.proxy.client_body import RequestBody, SlowClientError
 from probe_ext.tap.proxy.failure_answers import Failure
 from probe_ext.tap.proxy.header_lines import request_headers, response_headers
+from probe_ext.tap.proxy.response_cache import CACHE_HEADER, CacheDraft, ResponseCache, StoredReply
 from probe_ext.tap.proxy.upstream import Upstream, UpstreamError
 from probe_ext.tap.traffic.observed_request import ObservedRequest
 from probe_ext.tap.traffic_recorder import Recorder
@@ -43,9 +44,11 @@ class PassedResponse(web.StreamResponse):
 class Passing:
     """Handles the requests of all clients."""
 
-    def __init__(self, upstream: Upstream, recorder: Recorder, patience: float) -> None:
+    def __init__(
+        self, upstream: Upstream, recorder: Recorder, patience: float, cache: ResponseCache | None = None
+    ) -> None:
         """`patience`: longest time in seconds in which a client may neither send nor read."""
-        self._upstream, self._recorder, self._patience = upstream, recorder, patience
+        self._upstream, self._recorder, self._patience, self._cache = upstream, recorder, patience, cache
         self.stopping = False
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -54,6 +57,7 @@ class Passing:
         headers = _lower(request.headers)
         observed = self._recorder.begin(clock.monotonic(), request.method, path.partition("?")[0], headers)
         one = _OneRequest(self._upstream, self._patience, request, observed)
+        one.draft = CacheDraft(self._cache, request.method, path, headers) if self._cache else None
         broken: str | None = Outcome.CLIENT_ERROR.value
         try:
             response, broken = await one.run(path)
@@ -63,7 +67,9 @@ class Passing:
         finally:
             observed.body, observed.request_bytes = one.body.copy, one.body.size
             observed.client_wait += one.body.waited
-            self._recorder.end(observed, broken)
+            outcome = self._recorder.end(observed, broken)
+            if one.draft is not None and outcome == Outcome.COMPLETE.value:
+                one.draft.store(clock.monotonic())
         if broken is not None and response.prepared:
             if broken == CLIENT_STALLED and request.transport is not None:
                 request.transport.abort()  # what it does not read cannot be flushed
@@ -80,10 +86,14 @@ class _OneRequest:
         self._upstream, self._patience = upstream, patience
         self._request, self._observed = request, observed
         self.body = RequestBody(request, patience)
+        self.draft: CacheDraft | None = None
+        """None without a response cache"""
 
     async def run(self, path: str) -> tuple[web.StreamResponse, str | None]:
         """Return the answer, and how it was broken off, if it was."""
         try:
+            if stored := await self._stored():
+                return await self._replay(stored)
             answer = await self._ask(path)
         except SlowClientError:
             return _failed(failure_answers.slow_client(self._patience))
@@ -98,6 +108,36 @@ class _OneRequest:
                 answer.release()
             else:
                 answer.close()
+
+    async def _stored(self) -> StoredReply | None:
+        """Return the reply that the cache has for this request."""
+        if self.draft is None or not self.body.is_read_first:
+            return None
+        await self.body.data()
+        return self.draft.find(self.body.copy, clock.monotonic())
+
+    async def _replay(self, stored: StoredReply) -> tuple[web.StreamResponse, str | None]:
+        """Answer from the cache."""
+        observed, now = self._observed, clock.monotonic()
+        observed.body, observed.cached = self.body.copy, True
+        headers = stored.headers.copy()
+        headers["Age"] = str(int(now - stored.stored_at))
+        headers[CACHE_HEADER] = "hit"
+        known = _lower(headers)
+        observed.head(stored.status, known)
+        response = PassedResponse(status=stored.status, reason=stored.reason, headers=headers)
+        response.passed_on = frozenset(known)
+        try:
+            with _client_errors():
+                await response.prepare(self._request)
+                async with asyncio.timeout(self._patience):
+                    for piece in stored.pieces:
+                        await response.write(piece)
+                        observed.piece(clock.monotonic(), piece)
+                await response.write_eof()
+        except _ClientGoneError as gone:
+            return response, gone.outcome
+        return response, None
 
     async def _ask(self, path: str) -> aiohttp.ClientResponse:
         """Send the request; while it is on its way, its body is looked at."""
@@ -120,6 +160,8 @@ class _OneRequest:
         headers = response_headers(answer.raw_headers)
         known = _lower(headers)
         self._observed.head(answer.status, known)
+        if self.draft is not None and self.draft.take_head(answer.status, answer.reason or "", headers, known):
+            headers[CACHE_HEADER] = "miss"
         if not self.body.is_whole:
             self._observed.body = self.body.copy
         response = PassedResponse(status=answer.status, reason=answer.reason, headers=headers)
@@ -153,6 +195,8 @@ class _OneRequest:
             if waited > _MIN_WAIT_S:
                 observed.client_wait += waited
             observed.piece(at, piece)
+            if self.draft is not None:
+                self.draft.take_piece(piece)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """A recording on the terminal: live while it goes on, and once at its end."""
 
+from collections.abc import Sequence
 from typing import TextIO
 
 from rich.console import Console, Group, RenderableType
@@ -31,6 +32,20 @@ def table(view: RecordingView) -> RenderableType:
         if each.advice:
             parts.append(Text(f"  {each.advice}"))
     return Group(*parts, *(Text(note, style="dim") for note in view.notes))
+
+
+def fit_table(rows: Sequence[tuple[str, ...]]) -> RenderableType:
+    """Return how well the distributions of a workload fit what was recorded."""
+    shown = Table(box=None, pad_edge=False)
+    shown.add_column("kind")
+    shown.add_column("")
+    for head in ("recorded", "mean", "p50", "p95"):
+        shown.add_column(head, justify="right", no_wrap=True)
+    shown.add_column("form")
+    shown.add_column("KS distance", justify="right")
+    for row in rows:
+        shown.add_row(*row)
+    return shown
 
 
 def _distributions(view: RecordingView) -> Table:
