@@ -69,11 +69,17 @@ def test_target_ends_with_its_parent() -> None:
     assert json.loads(rest)["replies"] == 0
 
 
-def test_calibration_measures_users_and_is_saved(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["calibrate", "--quick", "--seconds", "1"]) == 0
-    shown = capsys.readouterr().out
+def measured(seconds: int = 1) -> dict[str, Any]:
+    """Calibrate, for longer if a busy machine had no whole reply by then."""
+    assert main(["calibrate", "--quick", "--seconds", str(seconds)]) == 0
     found = calibration_store.load()
     assert found is not None
+    return found if found["gap_error_p50"] or seconds > 60 else measured(4 * seconds)
+
+
+def test_calibration_measures_users_and_is_saved(capsys: pytest.CaptureFixture[str]) -> None:
+    found = measured()
+    shown = capsys.readouterr().out
     assert tuple(found) == calibrate_command.KEYS
     assert 0 < found["gap_error_p50"] <= found["gap_error_p99"] <= found["gap_error_max"]
     assert 0 < found["ttft_error_p50"] <= found["ttft_error_max"]
