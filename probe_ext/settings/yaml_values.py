@@ -13,6 +13,7 @@ from probe_ext.measure.safe_text import safe_text
 from probe_ext.settings.errors import SettingsError
 
 _MAX_MESSAGE_LENGTH = 500
+_MAX_DEPTH = 50
 
 Location = tuple[int | str, ...]
 
@@ -54,7 +55,7 @@ def read_mapping(path: Path, label: str, max_bytes: int, *, aliases: bool = True
         if path.stat().st_size > max_bytes:
             raise SettingsError(f"{label}: {path}: is larger than {max_bytes // 1024} KiB")
         text = path.read_text(encoding="utf-8")
-        if not aliases and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+        if _has_aliases(text) and not aliases:
             raise SettingsError(f"{path}: must contain keys and values, without aliases")
         raw = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
@@ -70,6 +71,17 @@ def read_mapping(path: Path, label: str, max_bytes: int, *, aliases: bool = True
             f"{path}: must contain keys and values, not {'nothing' if raw is None else type(raw).__name__}"
         )
     return raw
+
+
+def _has_aliases(text: str) -> bool:
+    """Return whether a YAML text has aliases. RecursionError early: reading deep nesting takes quadratic time."""
+    depth, found = 0, False
+    for event in yaml.parse(text, yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_DEPTH:
+            raise RecursionError
+        found = found or isinstance(event, yaml.AliasEvent)
+    return found
 
 
 def first_error(
