@@ -22,19 +22,17 @@ settings.load_profile("ci")
 
 for name in [name for name in os.environ if name.startswith(("PROBE_", "LOCUST_")) and name != "PROBE_FAULTS_FILE"]:
     del os.environ[name]
+# To read the public certificate authorities takes 50 ms of CPU time, and clients and libraries do it hundreds of times.
+os.environ |= {"SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull}
+os.environ.pop("REQUESTS_CA_BUNDLE", None)
 
 
 @pytest.fixture(autouse=True, scope="session")
-def settings_of_this_machine() -> Iterator[None]:
-    """Hide what is kept on this machine: a calibration, which would add a warning to every run that the tests start,
-    and the public certificate authorities, which take 50 ms of CPU time to read, hundreds of times.
-    """
+def empty_cache_directory() -> Iterator[None]:
+    """Hide a calibration kept on this machine: it would add a warning to every run that the tests start."""
     cache = tempfile.mkdtemp(prefix="probe-tests-")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", cache)
-        patch.setenv("SSL_CERT_FILE", os.devnull)
-        patch.setenv("SSL_CERT_DIR", cache)
-        patch.delenv("REQUESTS_CA_BUNDLE", raising=False)
         yield
     shutil.rmtree(cache, ignore_errors=True)
 

@@ -31,6 +31,11 @@ class Entry:
     choices: int
     expect: dict[str, Any]
 
+    @property
+    def file(self) -> str:
+        """Return the name of its file."""
+        return self.name.partition(": ")[0]
+
     def wire(self, body: list[bytes] | None = None) -> list[bytes]:
         """Return the reads, head first."""
         parts = self.body if body is None else body
