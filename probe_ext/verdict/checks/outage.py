@@ -26,7 +26,9 @@ class Outage:
 
 def outage(evidence: Evidence) -> Outage:
     """Find it by connections that all fail after the last answer."""
-    outcomes, ends, due = (texts(evidence.replies, "outcome"), *(numbers(evidence.replies, c) for c in ("end", "due")))
+    # As objects: an array of str reserves the longest text's size for each row, and a damaged row may have megabytes.
+    outcomes = np.array(texts(evidence.replies, "outcome"), dtype=object)
+    ends, due = (numbers(evidence.replies, column) for column in ("end", "due"))
     refused = np.isin(outcomes, [Outcome.CONNECT_FAILED.value, Outcome.CONNECT_TIMEOUT.value])
     ours = np.isin(outcomes, [outcome.value for outcome in CLIENT_SIDE])
     answered, none = ~refused & ~ours, np.zeros(len(due), dtype=np.bool_)

@@ -1,5 +1,6 @@
 """Validity checks of a run: passing, failing, and without the data they need."""
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.sketch import LatencySketch
 from probe_ext.measure.table_rows import GpuRow, ReplyRow, ServerRow
 from probe_ext.verdict.checks.client_accuracy import accuracy_checks
+from probe_ext.verdict.checks.outage import outage
 from probe_ext.verdict.evidence.evidence import Evidence, LocustCounts, Window
 from probe_ext.verdict.judge import judge
 from probe_ext.verdict.values.finding import Finding
@@ -287,6 +289,16 @@ def test_a_server_that_stays_down() -> None:
     ours = reply(0, 40.0, outcome="ended_by_us")
     assert result("server_gone", run([*fine, *refused, ours])) == ("fail", False), "an aborted reply reached no server"
     assert result("server_gone", run(refused)) == ("unproven", False)
+
+
+def test_a_damaged_outcome_of_megabytes_takes_no_memory_for_other_rows() -> None:
+    evidence = run([*(reply(0, 6.0 + t) for t in range(99)), reply(1, 6.0, outcome="x" * 1_000_000)])
+    tracemalloc.start()
+    try:
+        assert outage(evidence).finding.state == "pass"
+        assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_restarted_server() -> None:
