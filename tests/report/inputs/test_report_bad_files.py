@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,16 +71,18 @@ def test_an_invalid_profile_in_a_run_is_one_line(run: Path, typing: object, caps
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "run.json: profile.typing" in said
-    assert main(["report", str(run), "--slo", "chat"]) in {0, 3}
+    assert typing != "fast" or main(["report", str(run), "--slo", "chat"]) in {0, 3}
 
 
-@pytest.mark.parametrize("value", ["Infinity", "-Infinity", "NaN", "1e999"])
-def test_numbers_that_are_not_finite_count_as_missing(run: Path, value: str) -> None:
+def test_numbers_that_are_not_finite_count_as_missing(run: Path) -> None:
     content = json.loads((run / "run.json").read_text())
-    content["workers"][0]["left_at"] = content["server"] = content["options"]["drain"] = "THERE"
-    content["server"] = [{"kind": "vllm", "max_model_len": "THERE"}]
-    (run / "run.json").write_text(json.dumps(content).replace('"THERE"', value))
-    assert manifest.read(run)["workers"][0]["left_at"] is None
+    content["workers"][0] |= {"left_at": "-Infinity", "cpu_seconds": "1e999"}
+    content["options"]["drain"] = "Infinity"
+    content["server"] = [{"kind": "vllm", "max_model_len": "NaN"}]
+    (run / "run.json").write_text(re.sub(r'"(-?Infinity|NaN|1e999)"', r"\1", json.dumps(content)))
+    found = manifest.read(run)
+    assert (found["workers"][0]["left_at"], found["workers"][0]["cpu_seconds"]) == (None, None)
+    assert (found["options"]["drain"], found["server"][0]["max_model_len"]) == (None, None)
     assert main(["report", str(run)]) in {0, 3}
 
 
@@ -87,13 +90,10 @@ TABLES = ("requests.csv", "gaps.csv", "users.csv", "server.csv", "sketches.jsonl
 
 
 @pytest.mark.parametrize("make", [fifo, device, folder])
-@pytest.mark.parametrize("name", [*TABLES, "locust_stats_history.csv"])
-def test_special_files_are_reported_and_not_read(
-    run: Path, name: str, make: Callable[[str], Callable[[Path], None]]
-) -> None:
-    make(name)(run)
-    damage = frames.load(run).damage
-    assert name == "locust_stats_history.csv" or any(line.startswith(name) for line in damage)
+def test_special_files_are_reported_and_not_read(run: Path, make: Callable[[str], Callable[[Path], None]]) -> None:
+    for name in (*TABLES, "locust_stats_history.csv"):
+        make(name)(run)
+    assert {line.partition(":")[0] for line in frames.load(run).damage} == set(TABLES)
 
 
 def test_absurd_sketches_are_reported(run: Path) -> None:
@@ -106,10 +106,10 @@ def test_absurd_sketches_are_reported(run: Path) -> None:
 
 @pytest.mark.untraced
 @pytest.mark.parametrize("quote", ["", '"'])
-def test_a_field_of_fifty_megabytes_is_a_bad_line(run: Path, quote: str) -> None:
+def test_a_field_of_twenty_megabytes_is_a_bad_line(run: Path, quote: str) -> None:
     path = run / "requests.csv"
     header, first, *rest = path.read_text().splitlines()
-    huge = first.replace("complete", f"{quote}{'x' * 50_000_000}{quote}", 1)
+    huge = first.replace("complete", f"{quote}{'x' * 20_000_000}{quote}", 1)
     path.write_text("\n".join([header, huge, first.replace("w1:", "w1:9", 1), *rest]) + "\n")
     assert len(frames.load(run).replies["end"]) >= len(rest)
     assert quote or main(["report", str(run)]) in {0, 3}
@@ -174,14 +174,10 @@ def add_rates(run: Path, rates: list[tuple[str, str]]) -> None:
     path.write_text("\n".join([header, *lines]) + "\n")
 
 
-@pytest.mark.parametrize("rate", ABSURD_RATES, ids=" ".join)
-def test_absurd_rates_in_locusts_history_are_reported(run: Path, rate: tuple[str, str]) -> None:
-    add_rates(run, [rate])
-    assert any("impossible time or rate" in line for line in frames.load(run).damage)
-
-
-def test_the_report_of_a_history_with_absurd_rates(run: Path) -> None:
+def test_absurd_rates_in_locusts_history_are_reported(run: Path) -> None:
     add_rates(run, ABSURD_RATES)
+    ignored = f"{len(ABSURD_RATES)} lines with an impossible time or rate, ignored"
+    assert frames.load(run).damage == (f"locust_stats_history.csv: {ignored}",)
     assert main(["report", str(run)]) == 0
 
 
