@@ -102,7 +102,8 @@ def test_hooks_run_the_tools_of_make_test() -> None:
 
 def test_a_release_names_images_by_digest_and_has_constraints() -> None:
     tags = image_tags()
-    assert {tag.partition(":")[0] for tag in tags} == {"python", "prom/prometheus", "vllm/vllm-openai"}
+    images = {"python", "prom/prometheus", "grafana/grafana", "vllm/vllm-openai"}
+    assert {tag.partition(":")[0] for tag in tags} == images
     assert not [tag for tag in tags if tag.endswith(":latest") or not any(c.isdigit() for c in tag.partition(":")[2])]
     commands = "\n".join(step.get("run", "") for step in steps(load(ROOT / ".github" / "workflows" / "release.yml")))
     assert "imagetools inspect" in commands
