@@ -9,7 +9,7 @@ import yaml
 
 from scripts.site.__main__ import HARMLESS, LOADED, SITE, SOURCE
 from scripts.site.stage import ROOT, pages, stage
-from tests.test_containers import pins
+from tests.deployment.test_containers import pins
 
 CONFIGURATION = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
 

@@ -16,7 +16,7 @@ from scripts.release_notes import release_notes
 from scripts.try_workflow import load
 from tests.conftest import INDEPENDENT, SLOW_FIRST
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 TESTS = ROOT / ".github" / "workflows" / "tests.yml"

@@ -1,10 +1,13 @@
 """Locust's web UI with the live page and a fake run: without network, runner or greenlets."""
 
+import sys
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from flask_login import UserMixin
 from locust import User
 from locust.env import Environment
@@ -23,6 +26,14 @@ from probe_ext.swarm.web.run_display import RunDisplay
 from probe_ext.verdict.grading.kind_profiles import KindProfiles
 
 HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_arguments() -> Iterator[None]:
+    """Locust reads the form's fields from the command line."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["locust"])
+        yield
 
 
 class Someone(User):

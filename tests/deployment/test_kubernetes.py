@@ -12,7 +12,7 @@ from probe_ext.settings.options import OPTIONS
 from probe_ext.settings.secrets import API_KEY_VARIABLE
 from scripts.kubernetes import EXAMPLE, problems
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from probe_ext.settings.prometheus_access import AUTH_VARIABLE
 from probe_ext.settings.secrets import API_KEY_VARIABLE, HOSTS_VARIABLE, SWARM_TOKEN_VARIABLE, WEB_PASSWORD_VARIABLE
 from probe_ext.tls_trust import PASSPHRASE_VARIABLE
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 OWN_SERVICES = ("sim", "master", "worker")
 
 

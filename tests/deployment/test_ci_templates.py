@@ -19,7 +19,7 @@ from tests.e2e.conftest import PATIENCE, sim  # noqa: F401 - a fixture
 from tests.test_docs import names, section, tables
 from tests.test_packaging import dependencies, wheel  # noqa: F401 - a fixture
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
 TEMPLATE = yaml.safe_load((ROOT / "docs" / "gitlab" / "probe-ext.yml").read_text(encoding="utf-8"))[".probe-ext"]
 BRIEF = "--levels 1 --hold 1s --settle 0s --max-tokens 16 --warm-up off"

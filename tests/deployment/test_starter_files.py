@@ -10,7 +10,7 @@ from probe_ext import starter_files
 from probe_ext.cli import main
 from probe_ext.starter_files import copy_files
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (ROOT / "docker" / "wheel.Dockerfile").read_text(encoding="utf-8")
 
 

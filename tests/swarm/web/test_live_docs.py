@@ -13,7 +13,7 @@ from probe_ext.live.live_run import COLUMNS
 from probe_ext.live.named_stats import Streaming
 from probe_ext.swarm.web.live_page_routes import FILES
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "live-view.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "live-view.md").read_text(encoding="utf-8")
 PART = PAGE.split("## live.json")[1]
 RULES = {history.last: "the last", history.largest: "the largest", history.smallest: "the smallest",
          history.total: "the sum"}  # fmt: skip
