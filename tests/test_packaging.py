@@ -141,6 +141,7 @@ events.reply.add_listener(print)
 MYPY_INI = "[mypy]\nfollow_imports = skip\nignore_missing_imports = True\n[mypy-probe_ext.*]\nfollow_imports = silent\n"
 
 
+@pytest.mark.long
 def test_mypy_sees_the_types_of_the_installed_package(installed: Path, tmp_path: Path) -> None:
     """`py.typed` and the lazily imported names of `probe_ext` work for type checkers: a misspelt method is found."""
     (tmp_path / "reader.py").write_text(LOCUSTFILE)

@@ -65,12 +65,12 @@ def run_of(rows: list[ReplyRow], steps: list[tuple[int, float]], stated: dict[st
     return evidence(rows, staircase(*steps), manifest=stated)
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", [*range(20), *(pytest.param(n, marks=pytest.mark.long) for n in range(20, 60))])
 def test_no_two_parts_of_a_judgement_disagree(seed: int) -> None:
     check_one_answer(judge(run_of(*random_run(seed)), CHAT))
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", [*range(5), *(pytest.param(n, marks=pytest.mark.long) for n in range(5, 12))])
 def test_neither_the_order_of_rows_nor_the_names_of_users_matter(seed: int) -> None:
     rows, steps, stated = random_run(seed)
     names = np.random.default_rng(seed).permutation(40)

@@ -129,7 +129,7 @@ def test_a_gate_of_users_is_never_met_by_rates(verdict):
 
 def test_rates_are_not_compared_as_users(verdict, tmp_path):
     (tmp_path / "capacity.json").write_text(json.dumps(verdict.to_json()), encoding="utf-8")
-    with pytest.raises(SettingsError, match="a run at given rates"):
+    with pytest.raises(SettingsError, match="held rates"):
         load_set_up("before", [tmp_path / "capacity.json"], None, None)
 
 

@@ -60,7 +60,7 @@ def found(mixes: Sequence[tuple[int, int]], cost: float, *, shape: str = "odds",
     return mix_cost(mixed(mixes, cost, shape=shape, seed=seed), 1, 0, 0.9)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", ["odds", *(pytest.param(name, marks=pytest.mark.long) for name in SHAPES[1:])])
 def test_the_interval_contains_the_cost(shape: str) -> None:
     answers = [found(VARIED, 4.0, shape=shape, seed=seed) for seed in range(SEEDS)]
     known = [one for one in answers if one is not None]
