@@ -11,7 +11,7 @@ from probe_ext.recording.sessions_of import pauses
 from probe_ext.tap.derived.distribution_fits import Fit, fit
 from probe_ext.tap.derived.text_lengths import TextLengths, question_characters, text_lengths
 from probe_ext.tap.derived.user_groups import Groups, UserGroup, user_groups
-from probe_ext.workload.user_kind import MAX_TURNS
+from probe_ext.workload.section import MAX_TURNS
 
 _SHARED = 0.9
 """of a kind's sessions must begin with the same text for it to be a shared prefix"""
