@@ -10,7 +10,7 @@ _REPLIES: Mapping[str, Sequence[str]] = {
     ),
     "tokens": (
         *("tokens_in", "tokens_cached", "tokens_out", "tokens_first", "tokens_visible", "tokens_reasoning"),
-        *("gap_tokens", "tokens_held", "tokens_claimed", "tokens_meant"),
+        *("gap_tokens", "tokens_held", "tokens_claimed", "tokens_meant", "tokens_shared"),
     ),
     "s per token": ("tpot", "tpot_visible"),
     "tokens/s": ("decode_rate",),
