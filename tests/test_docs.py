@@ -425,8 +425,7 @@ def test_keys_of_the_manifest(real_run: Path) -> None:
     manifest = json.loads((real_run / directory.MANIFEST).read_text(encoding="utf-8"))
     assert manifest["arrivals"] is None, "of users who wait for replies"
     manifest["arrivals"] = OpenStream(ArrivalForm("gamma", 2.0), 1, 10.0, lambda: 0.0).as_json()
-    # `run.json` and `capacity.json` have sections of the same name.
-    part = text("docs/run-directory.md").split("## capacity.json")[0].split("## run.json")[1]
+    part = section("docs/run-directory.md", "run.json")
     top, *below = tables(part)
     headings = re.findall(r"^### (.+)$", part, re.MULTILINE)
     assert set(names(top)) == set(manifest)
@@ -455,7 +454,7 @@ def test_metrics_of_the_sketches(real_run: Path) -> None:
 
 
 def test_keys_of_capacity_json() -> None:
-    part = text("docs/run-directory.md").split("## capacity.json")[1]
+    part = text("docs/capacity-json.md")
     top, *below = tables(part)
     headings = re.findall(r"^### (.+)$", part, re.MULTILINE)
     written = dict(zip(headings, (set(names(table)) for table in below), strict=True))
