@@ -23,8 +23,9 @@ def main() -> int:
     """Build the site. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m scripts.site", description=__doc__)
     parser.add_argument("--no-notebooks", action="store_true", help="do not execute the notebooks")
+    parser.add_argument("--update-notebooks", action="store_true", help="keep what the notebooks show now")
     args = parser.parse_args()
-    if not args.no_notebooks and (why := _executed()):
+    if not args.no_notebooks and (why := _executed(keep=args.update_notebooks)):
         print(why, file=sys.stderr)
         return 1
     broken = stage(SOURCE)
@@ -47,8 +48,8 @@ def _foreign(page: Path) -> list[str]:
     return [tag for tag in LOADED.findall(page.read_text(encoding="utf-8")) if not HARMLESS.search(tag)]
 
 
-def _executed() -> str:
-    """Execute the notebooks as Jupyter does, without changing them. Returns why one failed."""
+def _executed(*, keep: bool) -> str:
+    """Execute the notebooks as Jupyter does, and write them if `keep`. Returns why one failed."""
     import nbformat  # noqa: PLC0415 - only the environment of the docs has these
     from nbclient import NotebookClient  # noqa: PLC0415
     from nbclient.exceptions import CellExecutionError  # noqa: PLC0415
@@ -61,6 +62,14 @@ def _executed() -> str:
             client.execute()
         except CellExecutionError as error:
             return f"{path.relative_to(ROOT)}: {error}"
+        if keep:
+            for cell in client.nb.cells:
+                cell.metadata = {}  # the times of execution
+                for data in (output.get("data", {}) for output in cell.get("outputs", ())):
+                    if "text/html" in data:
+                        data.pop("text/plain", None)
+            client.nb.metadata.pop("language_info", None)
+            nbformat.write(client.nb, path)
     return ""
 
 
