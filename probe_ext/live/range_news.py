@@ -1,5 +1,6 @@
 """What a search says on the terminal besides its progress line: the first range of the capacity, and better ones."""
 
+from probe_ext.load.boundary_search import MIN_TARGET_USERS
 from probe_ext.verdict.phrasing import plurals
 from probe_ext.verdict.phrasing.formats import span
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
@@ -32,7 +33,8 @@ class RangeNews:
         if self._said is not None and not _is_news(found, self._said):
             return None
         first, self._said = self._said is None, found
-        rest = f"narrowing, {remaining}" if remaining else "narrowing"
+        doing = "narrowing" if found[1] - found[0] > MIN_TARGET_USERS else "making sure"
+        rest = f"{doing}, {remaining}" if remaining else doing
         said = f"after {span(now)}: {range_in_words(found)}; {rest}"
         return f"{said}. {_HOW_TO_END}" if first else said
 
@@ -71,14 +73,15 @@ def _is_news(found: _Range, said: _Range) -> bool:
     """Whether a range is clearly narrower than the one said last, or lies clearly outside it."""
     width = said[1] - said[0]
     beyond = max(said[0] - found[0], found[1] - said[1])
-    return found[1] - found[0] <= NARROWER_SHARE * width or beyond > max(1.0, (1 - NARROWER_SHARE) * width)
+    narrower = found[1] - found[0] <= NARROWER_SHARE * width and found != said
+    return narrower or beyond > max(1.0, (1 - NARROWER_SHARE) * width)
 
 
 def range_in_words(found: _Range) -> str:
     """Return `somewhere between 6 and 14 people`."""
     low, high = found
     if low == high:
-        return "not even 1 person" if not high else plurals.people(high)
+        return "not even 1 person is served well" if not high else plurals.people(high)
     if not low:
         return f"fewer than {high + 1} people"
     return f"somewhere between {low:,} and {high:,} people"

@@ -26,8 +26,15 @@ def test_the_first_range_is_said_at_once_and_only_clearly_narrower_ones_after_it
             "Ctrl-C ends the search with its report"
         ),
         "after 60 s: somewhere between 6 and 14 people; narrowing, about 4 more minutes",
-        "after 90 s: somewhere between 8 and 10 people; narrowing, about 4 more minutes",
+        "after 90 s: somewhere between 8 and 10 people; making sure, about 4 more minutes",
     ]
+
+
+@pytest.mark.parametrize("exact", [(0, 0), (8, 8), (8, 9)])
+def test_a_range_that_cannot_get_narrower_is_said_once(exact: tuple[int, int]) -> None:
+    lines = spoken(*((30.0 + second, exact) for second in range(30)))
+    assert len(lines) == 1
+    assert "; making sure" in lines[0]
 
 
 def test_a_range_that_contradicts_the_one_said_last_is_said_even_if_it_is_wider() -> None:
@@ -74,7 +81,7 @@ def test_few_replies_call_no_number_of_people_too_many() -> None:
 
 
 def test_ranges_in_words() -> None:
-    assert range_in_words((0, 0)) == "not even 1 person"
+    assert range_in_words((0, 0)) == "not even 1 person is served well"
     assert range_in_words((0, 3)) == "fewer than 4 people"
     assert range_in_words((1, 1)) == "1 person"
     assert range_in_words((6, 1400)) == "somewhere between 6 and 1,400 people"
