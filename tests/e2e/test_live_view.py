@@ -108,6 +108,7 @@ async def whole_run(browser: Browser, picture: Path) -> None:
         await tab.ask(f"document.querySelector('input[name=password]').value = '{given}'")
         await tab.ask("document.querySelector('form').requestSubmit()")
         await browser.until(SAID_NO if given == "wrong" else "location.pathname === '/load/'")
+        await asyncio.sleep(1.5 if given == "wrong" else 0)  # after a wrong one, an address has to wait for a second
     tab.console = []  # Chromium logs advice about the fields of Locust's login page
     await browser.until(by_hand(3))
     await browser.until("document.body.innerText.includes('RUNNING')")

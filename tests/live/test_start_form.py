@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from live_ui import HOSTILE, Someone, Ui
-from locust.runners import STATE_RUNNING
+from locust.runners import STATE_RUNNING, STATE_STOPPED
 
 from probe_ext.settings.options import OPTIONS
 from probe_ext.swarm import locust_options
@@ -127,6 +127,10 @@ def test_is_on_locusts_page_until_there_is_a_run() -> None:
     assert page.count('id="probe-form"') == page.count('id="probe-bar"') == 1
     assert "position:fixed" not in page, "nothing is covered"
     assert "Start a run of capacity" in page
+    ui.environment.runner.state = STATE_STOPPED  # as that of a master whose workers have joined
+    assert '<body class="probe-form">' in index(ui)
+    ui.environment.runner.stats.total.num_requests = 1
+    assert '<body class="">' in index(ui)
     ui.environment.runner.state = STATE_RUNNING
     assert '<body class="">' in index(ui)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from flask import Response
 from locust.env import Environment
-from locust.runners import STATE_INIT, STATE_RUNNING, STATE_SPAWNING
+from locust.runners import STATE_INIT, STATE_RUNNING, STATE_SPAWNING, STATE_STOPPED
 from markupsafe import Markup
 
 from probe_ext.page.environment import environment as template_environment
@@ -29,6 +29,7 @@ DOWNLOADS = {
     directory.SERVER: "server metrics (CSV)",
 }
 _RUNNING = (STATE_SPAWNING, STATE_RUNNING)
+_WAITING = (STATE_INIT, STATE_STOPPED)
 _TITLE = "How many people can use this at once?"
 
 
@@ -53,7 +54,9 @@ class LocustIndex:
         if self._environment.web_ui.userclass_picker_is_active:
             return "probe-own"
         runner = self._environment.runner
-        return "probe-form" if runner is not None and runner.state == STATE_INIT else ""
+        # A master with workers is "stopped" before its first run already.
+        waits = runner is not None and runner.state in _WAITING and not runner.stats.num_requests
+        return "probe-form" if waits else ""
 
     def _host(self) -> str | None:
         """Return the host of the command line, or the one that all user classes name."""

@@ -6,7 +6,7 @@
   const RUNNING = ["running", "ending"], known = v => v !== null && v !== undefined;
   let state = null, waiting = false, sending = false, announced = "";
   const setText = (id, text) => { if ($(id).textContent !== text) $(id).textContent = text; };
-  const locustState = () => (window.templateArgs || {}).state;
+  const noRunYet = body.classList.contains("probe-form");
 
   // ── the form ──
   const mode = () => form.elements.probe_mode.value;
@@ -78,7 +78,7 @@
       poll();
     }
   }
-  const showForm = on => { body.classList.toggle("probe-form", on); $("probe-back").hidden = !on || locustState() === "ready"; };
+  const showForm = on => { body.classList.toggle("probe-form", on); $("probe-back").hidden = !on || noRunYet; };
 
   // ── the bar ──
   function bar(data) {
@@ -188,7 +188,7 @@
 
   restore();
   showMode();
-  showForm(locustState() === "ready" && body.classList.contains("probe-form"));
+  showForm(noRunYet);
   form.addEventListener("input", () => { showMode(); keep(); });
   form.addEventListener("submit", start);
   $("probe-back").addEventListener("click", () => showForm(false));
