@@ -5,6 +5,7 @@ they need is shown by the tests that start them anew.
 """
 
 import contextlib
+import gc
 import json
 import os
 import random
@@ -118,6 +119,7 @@ def _serve(asking: socket.socket) -> None:
     # The patched versions need a running event loop.
     fork, wait, close = monkey.get_original("os", ["fork", "waitpid", "close"])
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
+    gc.freeze()  # or the collector of each fork looks through, and so copies, all that is loaded here
     while True:
         _, descriptors, _, _ = socket.recv_fds(asking, 1, 3)
         if not descriptors:
