@@ -61,7 +61,7 @@ def test_web_form_omits_options_about_files() -> None:
     shown = set(parser.args_included_in_web_ui)
     names = {option.name for option in OPTIONS}
     assert shown & names == names - {
-        *("metrics_url", "gpu_metrics", "prometheus", "prometheus_match", "slo", "out", "force", "no_report"),
+        *("metrics_url", "gpu_metrics", "prometheus", "prometheus_match", "out", "force", "no_report"),
         *("fail_under_users", "fail_under_rate", "fail_over", "baseline", "margin"),
         *("tls_ca", "tls_client_cert", "tls_client_key"),
         "header_env",

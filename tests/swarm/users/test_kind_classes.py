@@ -16,7 +16,7 @@ from probe_ext.swarm.preparation.preflight import refuse_tags, take_default_leve
 from probe_ext.swarm.preparation.target_probe import PreparedWorkload
 from probe_ext.swarm.preparation.workload_plan import check_levels, mix, workload_lines
 from probe_ext.swarm.users.kind_classes import install_kinds, workload_of
-from probe_ext.swarm.web.run_form import _check_workload
+from probe_ext.swarm.web.run_form import _check_name
 from probe_ext.workload.distribution_forms import Constant
 from probe_ext.workload.user_kind import UserKind
 from probe_ext.workload.workload_file import Workload, parse_workload, read_workload
@@ -138,14 +138,14 @@ def test_tags_and_files_of_the_web_form_are_refused() -> None:
     refuse_tags(Namespace(tags=None, exclude_tags=[]))
     with pytest.raises(SettingsError, match=r"^--exclude-tags a b: the users of a workload have no tags"):
         refuse_tags(Namespace(tags=None, exclude_tags=["a", "b"]))
-    _check_workload({"workload": "coding"}, "")
-    _check_workload({"workload": "mine.yaml"}, "mine.yaml")
-    _check_workload({}, "")
+    _check_name("workload", {"workload": "coding"}, "")
+    _check_name("workload", {"workload": "mine.yaml"}, "mine.yaml")
+    _check_name("workload", {}, "")
     for given in ("/etc/passwd", "../x.yaml", "codign"):
         with pytest.raises(
             SettingsError, match=r"^workload: .*: must be one of batch-beside-chat, chat, coding, coding-agents, rag"
         ):
-            _check_workload({"workload": given}, "mine.yaml")
+            _check_name("workload", {"workload": given}, "mine.yaml")
 
 
 def test_mix_of_each_level_and_missing_kinds_are_said() -> None:
