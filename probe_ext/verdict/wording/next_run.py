@@ -14,6 +14,7 @@ from probe_ext.verdict.levels.all_kinds import split_error
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Criteria, LevelEstimate
 from probe_ext.verdict.values.judgement import NextStep
 from probe_ext.verdict.wording.early_end import planned
+from probe_ext.workload.arrival_times import TRACE
 
 MAX_LEVELS, FEW_LEVELS = 5, 3
 MAX_SECONDS_TO_PROVE = 600.0
@@ -59,8 +60,8 @@ def next_measurement(
 
     A run is judged by itself, so each level is held for as long as it takes to prove it from that run alone.
     """
-    if _is_settled(estimate):
-        return None
+    if _is_settled(estimate) or mapping(manifest.get("arrivals")).get("form") == TRACE:
+        return None  # how long a replay takes, and at which rate, is the trace's, and no option's
     search = mapping(mapping(manifest.get("plan")).get("search"))
     nothing_held = estimate.bracket[0] is None and estimate.bracket[1] != 1
     if search and not (search.get("outcome") == "precise" and nothing_held):
