@@ -70,7 +70,13 @@ def kinds_section(capacity: Capacity) -> Kinds | None:
     meaning = _USERS.format(how=_judged_by(kinds)) if are_users else _NAMES
     if capacity["load"] == "rate":
         meaning = meaning.replace("number of users", "rate")
-    return Kinds(title, meaning, _results(kinds, are_users=are_users), _shares(kinds), _notes(kinds))
+    return Kinds(
+        title,
+        meaning,
+        _results(kinds, are_users=are_users, by_rate=capacity["load"] == "rate"),
+        _shares(kinds),
+        _notes(kinds),
+    )
 
 
 def _judged_by(kinds: Sequence[Mapping[str, Any]]) -> str:
@@ -78,7 +84,7 @@ def _judged_by(kinds: Sequence[Mapping[str, Any]]) -> str:
     return f"by the profile {names.pop()}" if len(names) == 1 else "by its own profile"
 
 
-def _results(kinds: Sequence[Mapping[str, Any]], *, are_users: bool) -> KindTable:
+def _results(kinds: Sequence[Mapping[str, Any]], *, are_users: bool, by_rate: bool) -> KindTable:
     heads = (
         ("", "kind" if are_users else "name"),
         ("replies", "replies"),
@@ -86,7 +92,8 @@ def _results(kinds: Sequence[Mapping[str, Any]], *, are_users: bool) -> KindTabl
         ("interval", "95 % interval"),
         ("why", "first limit"),
     )
-    of = "other users" if any(kind["fixed_users"] is not None for kind in kinds) else "users"
+    users = "other users" if any(kind["fixed_users"] is not None for kind in kinds) else "users"
+    of = "requests" if by_rate else users
     rows = [KindRow(str(kind["name"]), stated_users(kind, of) if are_users else "", _cells(kind)) for kind in kinds]
     return KindTable("Results by kind" if are_users else "Results by request name", heads, rows)
 

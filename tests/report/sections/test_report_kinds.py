@@ -13,7 +13,7 @@ from probe_ext.bundled import folder
 from probe_ext.report.outputs import terminal
 from probe_ext.report.outputs.gate import gate
 from probe_ext.report.report_command import Built, build
-from probe_ext.report.sections.kinds import stated_users
+from probe_ext.report.sections.kinds import kinds_section, stated_users
 from probe_ext.settings.slo import load_profile
 
 KINDS = ("chat", "review")
@@ -135,3 +135,12 @@ def test_a_run_of_one_kind_has_no_such_section(tmp_path: Path) -> None:
 def test_a_kind_says_which_users_it_has(share: float | None, fixed: int | None, of: str, said: str) -> None:
     kind = {"share": share, "fixed_users": fixed, "profile": {"name": "chat"}}
     assert stated_users(kind, of) == said
+
+
+def test_of_an_open_stream_kinds_have_shares_of_the_requests() -> None:
+    kind = {"name": "story", "share": 0.5, "fixed_users": None, "profile": {"name": "chat"}, "replies": 0, "levels": []}
+    kind |= {"bracket": [None, None], "served_users": None, "interval": None, "breaks_first": None}
+    for load, of in (("rate", "requests"), ("users", "users")):
+        section = kinds_section({"kinds": [{**kind, "source": "workload", "groups": None, "cost": None}], "load": load})
+        assert section is not None
+        assert section.results.rows[0].detail == f"50 % of the {of}, SLO chat"
