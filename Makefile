@@ -170,6 +170,9 @@ test-doctor: $(READY) ## what probe doctor says of every simulated personality (
 looks: $(READY) ## what doctor, warmup and scout say of every simulated server; writes reports/looks/simulated.md (5 minutes)
 	@$(BIN)/python -m scripts.looks
 
+gauntlet: $(READY) ## six simulated servers under one open stream, with the board beside; writes reports/gauntlet (10 minutes)
+	@$(BIN)/python -m scripts.gauntlet
+
 study-scout: $(READY) ## what probe scout says of invented honest servers, and of cheats (20 seconds)
 	@$(BIN)/python -m scripts.scout --servers 2000
 

@@ -1,0 +1,71 @@
+"""The servers of the gauntlet: simulated, each on a port of its own."""
+
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PROFILES = Path(__file__).parents[1] / "seed_comparisons" / "servers"
+TUNED, UNTUNED = PROFILES / "a100-gptq.yaml", PROFILES / "a100-fp8.yaml"
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+_SAME_NAME = ("--model", "qwen3.5-35b-a3b")
+"""clients need not know which quantization is served"""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One server, by the options of `probe sim`."""
+
+    name: str
+    profile: Path
+    options: tuple[str, ...] = ()
+    becomes: Path | None = None
+    """profile that it is switched to in mid-run, with an outage in between"""
+
+
+ARMS = (
+    Arm("tuned", TUNED),
+    Arm("untuned", UNTUNED),
+    Arm("switched", UNTUNED, becomes=TUNED),
+    Arm("throttling", TUNED, ("--personality", "hot-gpu")),
+    Arm("response cache", TUNED, ("--personality", "response-cache")),
+    Arm("first token only", TUNED, ("--personality", "first-token")),
+)
+
+
+@dataclass
+class Server:
+    """A running server. `stop` and `start` may be repeated; its port stays."""
+
+    arm: Arm
+    port: int = field(default_factory=free_port)
+    _process: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self, profile: Path | None = None) -> None:
+        """Start it, with another profile than its arm's if one is given; return once it listens."""
+        command = [sys.executable, "-m", "probe_ext", "sim", "--port", str(self.port), *_SAME_NAME, *self.arm.options]
+        self._process = subprocess.Popen(
+            [*command, "--profile", str(profile or self.arm.profile)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        first = self._process.stdout.readline() if self._process.stdout else b""
+        if b"listening" not in first:
+            raise RuntimeError(f"{self.arm.name}: the simulated server did not start")
+
+    def stop(self) -> None:
+        """End it; nothing happens if it is not running."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
