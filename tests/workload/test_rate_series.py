@@ -52,7 +52,7 @@ def test_a_day_is_scaled_in_rate_and_time(tmp_path):
         ("0,0\n60,0\n", "no rate above 0"),
         ("0,2\n0.5,4\n", "a step of 0.5 s"),
         ("t,rate\n0,2\n60,99999999\n", "line 3: '99999999' is not a rate"),
-        ("0,2\n60," + "4" * 200_000, "line 2: field larger"),
+        ("0,2\n60," + "4" * 200_000, "line 2: (field larger|'4)"),  # the csv module's limit is the whole process's
         ('0,2\n60,"4\n', "line 2: unexpected end of data"),
         ("0,2\n60,0.0004\n", "line 2: its rate is too small"),
         ("".join(f"{t},1\n" for t in range(10_001)), "more than 10,000"),

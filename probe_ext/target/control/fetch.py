@@ -241,6 +241,10 @@ def _record_sockets(session: requests.Session) -> "WeakSet[socket.socket]":
                 super().connect()
                 sockets.add(self.sock)
 
+            def close(self) -> None:
+                with suppress(OSError):  # urllib3 closes idle connections at exit, when the descriptor may be gone
+                    super().close()
+
         return type(pool.__name__, (pool,), {"ConnectionCls": Connection})
 
     for adapter in session.adapters.values():
