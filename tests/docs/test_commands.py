@@ -21,7 +21,7 @@ ENDS = {"||", "&&", "|", ";", "&", "(", ")", "{", "}"}
 EXAMPLE_FILES = {".py": "locustfiles/chat.py", ".yaml": "configs/workloads/chat.yaml"}
 WRONG = ("probe run capacity --levls 1", "locust --hedless", "probe sym", "probe report", "probe run nothing")
 RIGHT = ("probe run capacity --levels 1", "probe compare a b")
-SHELL = {"", "sh", "bash", "console"}
+SHELL = {"", "sh", "bash", "console", "ini"}
 PLACEHOLDER = re.compile(r"\b(?:DIR|FILE|RUN|NAME|URL|CMD|PORT|IMAGE|BEFORE|AFTER|RECORDING)\b|…|\[|\.\.\.")
 
 
