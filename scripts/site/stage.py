@@ -15,6 +15,7 @@ from pathlib import Path
 from scripts.site.notebook import as_markdown
 
 ROOT = Path(__file__).resolve().parents[2]
+STYLE = Path("scripts/site/site.css")
 FENCED = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<=\]\()([^)\s#]+)(?=[)#\s])")
 
@@ -29,7 +30,7 @@ def pages() -> list[Path]:
 def stage(to: Path) -> list[str]:
     """Fill an empty directory with all that the site consists of. Returns the links that lead nowhere."""
     shutil.rmtree(to, ignore_errors=True)
-    waiting, done, broken = [*pages(), Path("docs/images")], set(), []
+    waiting, done, broken = [*pages(), Path("docs/images"), STYLE], set(), []
     while waiting:
         path = waiting.pop()
         if path in done:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from scripts.site.__main__ import HARMLESS, LOADED, SITE, SOURCE
-from scripts.site.stage import ROOT, pages, stage
+from scripts.site.stage import ROOT, STYLE, pages, stage
 from tests.deployment.test_containers import pins
 
 CONFIGURATION = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
@@ -33,13 +33,14 @@ def test_every_page_is_in_the_navigation() -> None:
 
 def test_configuration() -> None:
     assert CONFIGURATION["theme"]["font"] is False
+    assert CONFIGURATION["extra_css"] == [str(STYLE)]
     assert (ROOT / CONFIGURATION["docs_dir"], ROOT / CONFIGURATION["site_dir"]) == (SOURCE, SITE)
     assert "http" not in re.sub(r"#.*", "", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
 
 
 def test_what_a_page_links_to_is_there(tmp_path: Path) -> None:
     assert stage(tmp_path / "site") == []
-    for path in ("README.md", "docs/ci.md", "docs/images/report.png", "LICENSE", "configs/slo/chat.yaml"):
+    for path in ("README.md", "docs/ci.md", "docs/images/report.png", "LICENSE", "configs/slo/chat.yaml", str(STYLE)):
         assert (tmp_path / "site" / path).is_file()
     assert "- [chat.yaml](chat.yaml)" in (tmp_path / "site" / "configs" / "slo" / "index.md").read_text()
     assert "(../configs/workloads/index.md)" in (tmp_path / "site" / "docs" / "workloads.md").read_text()
