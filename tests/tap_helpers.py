@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -60,9 +61,15 @@ class RunningTap:
 
 @asynccontextmanager
 async def tap_before(
-    script: Script, folder: Path, *, patience: float = PATIENCE_S, cache: ResponseCache | None = None
+    script: Script,
+    folder: Path,
+    *,
+    patience: float = PATIENCE_S,
+    cache: ResponseCache | None = None,
+    server_tls: ssl.SSLContext | None = None,
+    **tls: ssl.SSLContext | None,
 ) -> AsyncIterator[RunningTap]:
-    """Run a tap before a server whose connections are handled by `script`."""
+    """Run a tap before a server whose connections are handled by `script`. `tls`: contexts as of `tap_to`."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -72,23 +79,31 @@ async def tap_before(
         finally:
             writer.close()
 
-    server = await asyncio.start_server(handle, "127.0.0.1", 0, limit=2**24)
-    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with tap_to(url, folder, patience=patience, response_cache=cache) as tap:
+    server = await asyncio.start_server(handle, "127.0.0.1", 0, limit=2**24, ssl=server_tls)
+    scheme = "https" if server_tls else "http"
+    url = f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with tap_to(url, folder, patience=patience, response_cache=cache, **tls) as tap:
         yield tap
     server.close()
 
 
 @asynccontextmanager
 async def tap_to(
-    url: str, folder: Path, *, patience: float = PATIENCE_S, response_cache: ResponseCache | None = None, **head: Any
+    url: str,
+    folder: Path,
+    *,
+    patience: float = PATIENCE_S,
+    response_cache: ResponseCache | None = None,
+    upstream_tls: ssl.SSLContext | None = None,
+    clients_tls: ssl.SSLContext | None = None,
+    **head: Any,
 ) -> AsyncIterator[RunningTap]:
     """Run a tap before a server."""
     recorder = Recorder(folder, RecordingHead(schema=SCHEMA, upstream=url, started_at="2026-01-31T12:00:00Z", **head))
-    upstream = Upstream(parse_target(url), None, connect=patience, silence=patience)
+    upstream = Upstream(parse_target(url), upstream_tls, connect=patience, silence=patience)
     listener = Listener(Passing(upstream, recorder, patience, response_cache), recorder)
     listening = listening_socket("127.0.0.1", 0)
-    await listener.start(listening, None)
+    await listener.start(listening, clients_tls)
     try:
         yield RunningTap(listening.getsockname()[1], recorder, folder)
     finally:

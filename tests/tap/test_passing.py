@@ -5,9 +5,12 @@ import gzip
 from pathlib import Path
 
 import pytest
+from aiohttp.web import StreamResponse
 
+from probe_ext.tap.proxy.passing import PassedResponse
 from tests.tap_helpers import (
     EVENTS,
+    PATIENCE_S,
     STREAM_HEAD,
     USAGE,
     WHOLE_STREAM,
@@ -240,3 +243,44 @@ def test_events_are_no_token_count(tmp_path: Path) -> None:
             return line.output_tokens, line.events
 
     assert asyncio.run(run()) == (None, 2)
+
+
+def test_a_head_is_passed_on_before_there_is_a_body(tmp_path: Path) -> None:
+    async def run() -> tuple[bytes, bytes]:
+        body_may_come = asyncio.Event()
+
+        async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await read_request(reader)
+            writer.write(STREAM_HEAD)
+            await body_may_come.wait()
+            writer.write(chunk(EVENTS[1]) + b"0\r\n\r\n")
+
+        async with tap_before(script, tmp_path) as tap:
+            reader, writer = await tap.client()
+            writer.write(post(chat()))
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE_S)
+            body_may_come.set()
+            return head, await reader.read()
+
+    head, body = asyncio.run(run())
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert body == chunk(EVENTS[1]) + b"0\r\n\r\n"
+
+
+def test_a_head_goes_out_with_the_first_piece_if_both_are_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent_before: list[int] = []
+
+    async def write(response: PassedResponse, data: bytes) -> None:
+        assert response._req is not None
+        sent_before.append(response._req.writer.output_size)
+        await StreamResponse.write(response, data)
+
+    monkeypatch.setattr(PassedResponse, "write", write)
+    passed(WHOLE_STREAM, post(chat()), tmp_path)
+    assert sent_before[0] == 0
+    assert all(sent_before[1:])
+
+
+def test_a_reply_that_breaks_off_behind_its_head_keeps_the_head(tmp_path: Path) -> None:
+    head, body, _ = passed(STREAM_HEAD, post(chat()), tmp_path)
+    assert (head.partition(b"\r\n")[0], body) == (b"HTTP/1.1 200 OK", b"")

@@ -53,6 +53,8 @@ class RequestBody:
         if not self.is_read_first:
             return self._pieces()
         if not self._whole:
+            if self._content.is_eof():  # all of it came with the head
+                self._keep(self._content.read_nowait())
             async for _ in self._pieces():
                 pass
             self._whole = True

@@ -24,6 +24,8 @@ ANALYSIS_DELAY_S = 0.002
 """after which a request is looked at: by then it is on its way to the server, which takes longer to answer"""
 _MIN_WAIT_S = 0.001
 """a write that takes as long had to wait for the client"""
+_MAX_UNWATCHED_BYTES = 32 * 2**10
+"""a piece of at most this size, written to an empty buffer, cannot have to wait: asyncio's limit is twice that"""
 
 
 class _ClientGoneError(Exception):
@@ -37,8 +39,24 @@ class _ClientGoneError(Exception):
 class PassedResponse(web.StreamResponse):
     """A response whose headers are those of the server."""
 
+    _send_headers_immediately = False  # see `send_head_soon`
     passed_on: frozenset[str] = frozenset()
     """names in lower case"""
+
+    async def send_head_soon(self, request: web.BaseRequest) -> None:
+        """Send the head, with the first piece of the body if that is here already.
+
+        One packet instead of two wakes the client once, with all that it waits for. If nothing is written before the
+        event loop's next turn, the head goes alone.
+        """
+        await self.prepare(request)
+        asyncio.get_running_loop().call_soon(self.send_head)
+
+    def send_head(self) -> None:
+        """Send the head now, unless it was sent."""
+        if self._payload_writer is not None:
+            with contextlib.suppress(ConnectionError):  # whoever writes next finds out
+                self._payload_writer.send_headers()
 
 
 class Passing:
@@ -54,7 +72,7 @@ class Passing:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request. ConnectionResetError ends the connection in mid-reply, as the server did."""
         path = target_of(request.raw_path)
-        headers = _lower(request.headers)
+        headers = request.headers
         observed = self._recorder.begin(clock.monotonic(), request.method, path.partition("?")[0], headers)
         one = _OneRequest(self._upstream, self._patience, request, observed)
         one.draft = CacheDraft(self._cache, request.method, path, headers) if self._cache else None
@@ -168,8 +186,11 @@ class _OneRequest:
         response.passed_on = frozenset(known)
         try:
             with _client_errors():
-                await response.prepare(self._request)
-            await self._relay_body(answer, response)
+                await response.send_head_soon(self._request)
+            try:
+                await self._relay_body(answer, response)
+            finally:
+                response.send_head()
             with _client_errors():
                 await response.write_eof()
         except _ClientGoneError as gone:
@@ -189,14 +210,21 @@ class _OneRequest:
                 continue
             at = clock.monotonic()
             with _client_errors():
-                async with asyncio.timeout(self._patience):
-                    await response.write(piece)
+                await self._write(response, piece)
             waited = clock.monotonic() - at
             if waited > _MIN_WAIT_S:
                 observed.client_wait += waited
             observed.piece(at, piece)
             if self.draft is not None:
                 self.draft.take_piece(piece)
+
+    async def _write(self, response: web.StreamResponse, piece: bytes) -> None:
+        transport = self._request.transport
+        if len(piece) <= _MAX_UNWATCHED_BYTES and transport is not None and not transport.get_write_buffer_size():
+            await response.write(piece)
+            return
+        async with asyncio.timeout(self._patience):
+            await response.write(piece)
 
 
 @contextlib.contextmanager

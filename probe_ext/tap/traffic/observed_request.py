@@ -6,6 +6,7 @@ first pieces of a reply are therefore kept until its request has been looked at.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from probe_ext.client.api.server_errors import BUSY_STATUSES
@@ -56,12 +57,12 @@ class ObservedRequest:
         path: str,
         headers: Mapping[str, str],
     ) -> None:
-        """`path`: without query; `headers`: of the request, by names in lower case."""
+        """`path`: without query; `headers`: of the request, found by names in lower case."""
         self._memory = memory
         self.number, self.at, self.in_flight = number, at, in_flight
         self._method = safe_text(method, length=_MAX_METHOD)
         self.endpoint = endpoint_of(method, path)
-        self.owner = owner_of(headers, memory.hashes)
+        self._request_headers = headers
         self.body: bytes | None = None
         self.request_bytes = self.response_bytes = 0
         self.client_wait = 0.0
@@ -73,6 +74,11 @@ class ObservedRequest:
         self._headers: dict[str, str] = {}
         self._meter: ReplyMeter | None = None
         self._waiting: list[tuple[float, bytes]] = []
+
+    @cached_property
+    def owner(self) -> str:
+        """Hash of the credentials. Made when it is needed, which is after the request was sent on."""
+        return owner_of(self._request_headers, self._memory.hashes)
 
     def analyse(self) -> RequestFacts:
         """Look at the request's body, once."""
