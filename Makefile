@@ -45,11 +45,11 @@ unit: $(READY) ## run the test suite with coverage, six tests at a time
 
 test: lint types layers unit ## run every check that a change must pass
 
-test-page: $(READY) ## test the report, the live page and the web UI in Chromium, and their accessibility with axe-core (needs npm)
+test-page: $(READY) ## test all pages and the web UI in Chromium, and their accessibility with axe-core (needs npm)
 	@command -v npm >/dev/null && npm ci --silent --ignore-scripts --no-audit --no-fund --prefix tests/report/axe \
 	  || echo "ACCESSIBILITY NOT TESTED: axe-core could not be installed with npm"
 	$(BIN)/python -m pytest tests/report/test_report_browser.py tests/report/test_report_axe.py \
-	  tests/live/test_live_browser.py tests/live/test_live_axe.py
+	  tests/report/test_other_pages_axe.py tests/live/test_live_browser.py tests/live/test_live_axe.py
 	$(BIN)/python -m pytest -m long tests/e2e/test_web_ui.py
 
 UV_LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header

@@ -5,6 +5,7 @@ from probe_ext.verdict.phrasing import plurals
 from probe_ext.verdict.phrasing.formats import span
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 from probe_ext.verdict.values.json_types import Load
+from probe_ext.verdict.wording.capacity_phrase import proven_phrase
 
 FIRST_WORD_AFTER_S = 50.0
 """seconds of the run after which it is said what is known, even if nothing is proven yet"""
@@ -23,13 +24,25 @@ class RangeNews:
         self._needed = needed_share
         self._said: _Range | None = None
         self._said_unproven: str | None = None
+        self._said_precise = False
 
-    def line(self, now: float, replies: int, estimate: CapacityEstimate | None, remaining: str = "") -> str | None:
-        """Return the next line, None without news. `now`: seconds of the run; `remaining`: `about 4 more minutes`."""
+    def line(
+        self, now: float, replies: int, estimate: CapacityEstimate | None, remaining: str = "", *, precise: bool = False
+    ) -> str | None:
+        """Return the next line, None without news.
+
+        `now`: seconds of the run; `remaining`: `about 4 more minutes`; `precise`: the search goes on although it has
+        reached its precision.
+        """
         interval = estimate.interval if estimate else None
         if interval is None or interval[1] is None:
             return self._unproven(now, replies, estimate)
         found: _Range = (interval[0], interval[1])
+        if precise and not self._said_precise:
+            self._said, self._said_precise = found, True
+            answer = str((estimate and proven_phrase(estimate)) or range_in_words(found))
+            said = f"after {span(now)}: {answer[:1].lower()}{answer[1:]}"
+            return f"{said}. That is as precise as asked for; narrowing further. {_HOW_TO_END}"
         if self._said is not None and not _is_news(found, self._said):
             return None
         first, self._said = self._said is None, found

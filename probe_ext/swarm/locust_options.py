@@ -16,6 +16,7 @@ _NOT_IN_WEB = {
     "header_env",  # it would let whoever opens the page send any of our secrets to the server
 }
 _DEFAULT_LEVELS, _FIND_HOST = "probe_default_levels", "probe_find_host"
+_OPEN_ENDED = "probe_open_ended"
 _ANNOUNCE_UI = "probe_announce_ui"
 _started_with: dict[str, str] = {}
 """by option: the file that the UI was started with"""
@@ -23,6 +24,8 @@ _started_with: dict[str, str] = {}
 
 _FIRST_ANSWER = {"search": True, "hold": "20s", "settle": "3s", "precision": "10%"}
 """options of `probe run` without a scenario: short levels give a first range sooner, and the search then goes on"""
+_OPEN_ENDED_TIME = "1h"
+"""time limit of a search that someone watches, and ends"""
 
 
 def set_default_levels(parser: ArgumentParser, levels: str) -> None:
@@ -35,9 +38,19 @@ def default_levels(given: Namespace) -> str | None:
     return getattr(given, _DEFAULT_LEVELS, None)
 
 
-def search_by_default(parser: ArgumentParser) -> None:
-    """Have a run search for the capacity, with a first range as soon as possible."""
+def search_by_default(parser: ArgumentParser, *, open_ended: bool) -> None:
+    """Have a run search for the capacity, with a first range as soon as possible.
+
+    `open_ended`: it goes on after that until someone ends it, or its time is up.
+    """
     parser.set_defaults(**_FIRST_ANSWER)
+    if open_ended:
+        parser.set_defaults(search_time=_OPEN_ENDED_TIME, **{_OPEN_ENDED: True})
+
+
+def is_open_ended(given: Namespace) -> bool:
+    """Whether a search goes on after its precision is reached."""
+    return getattr(given, _OPEN_ENDED, False) is True
 
 
 def find_host_by_default(parser: ArgumentParser) -> None:

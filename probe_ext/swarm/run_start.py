@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from argparse import Namespace
 from typing import Any, NoReturn
 
 import gevent
@@ -11,13 +12,16 @@ from probe_ext.exit_codes import ExitCode
 from probe_ext.inspection.planned_run import planned_run
 from probe_ext.inspection.quick_checks import lines_to_print, machine_findings
 from probe_ext.inspection.replies.streaming import streaming
+from probe_ext.load.boundary_search import SearchPlan
 from probe_ext.load.level_plan import LevelPlan
+from probe_ext.load.open_ended_search import open_ended
 from probe_ext.load.series_plan import SeriesPlan
 from probe_ext.measure import clock
 from probe_ext.measure.safe_text import safe_text
 from probe_ext.run.directory import RunDirectoryError
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options, Plan
+from probe_ext.swarm.locust_options import is_open_ended
 from probe_ext.swarm.master.active_run import ActiveRun
 from probe_ext.swarm.master.coordinator import Coordinator
 from probe_ext.swarm.master.load_shape import LevelShape, RateShape
@@ -83,7 +87,7 @@ class RunStart:
         self._coordinator.prompt_files = _files_of(prepared)  # workers that join from now on need them
         if prepared.plan is not None:
             print_line(plan_line(prepared.plan))
-        self._attach_shape(options, prepared.plan)
+        self._attach_shape(options, _to_carry_out(prepared.plan, given))
         if demand := profile_line(prepared):
             print_line(demand)
         for line in workload_lines(prepared.preparation.workload, options):
@@ -288,6 +292,11 @@ class RunStart:
             if not runner.user_count:
                 return
             runner.send_message("stop")  # spawn messages that were under way arrived after the first stop
+
+
+def _to_carry_out(plan: Plan | None, given: Namespace) -> Plan | None:
+    """Return the plan; of a search that someone watches, one that goes on after its precision is reached."""
+    return open_ended(plan) if isinstance(plan, SearchPlan) and is_open_ended(given) else plan
 
 
 def _files_of(prepared: PreparedRun) -> list[dict[str, Any]]:

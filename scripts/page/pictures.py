@@ -1,13 +1,15 @@
 """``python -m scripts.page.pictures RUN``: take the screenshots of a report for the README and the docs.
 
-Needs Chromium. Each is a PNG of at most 200 KB: the first screen on a desktop, the same on a phone, and the time chart
-in dark mode with the cursor on it. With ``--live``, the live page of a test that is running now; with ``--form``, the
-start form of a web UI without a run.
+Needs Chromium. Each is a PNG of at most 200 KB: the first screen on a desktop, the same in dark mode and on a phone,
+the first page on paper, and the time chart in dark mode with the cursor on it. Prints how many pages the report takes
+on paper. With ``--live``, the live page of a test that is running now; with ``--form``, the start form of a web UI
+without a run.
 """
 
 import argparse
 import asyncio
 import base64
+import re
 import sys
 from pathlib import Path
 
@@ -15,22 +17,40 @@ from tests.report import chrome
 
 OUT = Path(__file__).parents[2] / "docs" / "images"
 LIVE_UPDATES_S = 3.0
+A4_PX = (794, 1123)
+MARGIN_PX = 42  # the page's own 11 mm
 
 
 async def take_screenshots(page: Path, out: Path) -> None:
-    """Write the three screenshots."""
+    """Write the screenshots."""
     async with chrome.tab() as tab:
         await tab.open(page, 1280)
         await _screenshot(tab, out / "report.png", (0, 0, 1280, 1060))
         await tab.open(page, 390)
         await _screenshot(tab, out / "report-phone.png", (0, 0, 390, 1180))
+        await take_print(tab, page, out / "report-print.png")
         await tab.open(page, 1280, dark=True)
+        await _screenshot(tab, out / "report-dark.png", (0, 0, 1280, 1060))
         await tab.resize(1280, 6000)
         press = "document.querySelector('.lanes').dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight'}))"
         for _ in range(12):
             await tab.ask(press)
         _, top, _, height = await tab.ask(_BOX.replace("%", "#time"))
         await _screenshot(tab, out / "report-time.png", (0, top - 110, 1280, height + 130))
+
+
+async def take_print(tab: chrome.Tab, page: Path, to: Path) -> None:
+    """Write the first sheet as it is printed, and say how many sheets there are."""
+    await tab.open(page, A4_PX[0])
+    pdf = await tab.call(
+        "Page.printToPDF", printBackground=True, preferCSSPageSize=True, paperWidth=8.27, paperHeight=11.69
+    )
+    sheets = re.findall(rb"/Type /Page\b", base64.b64decode(pdf["data"]))
+    print(f"in print: {len(sheets)} pages")
+    await tab.call("Emulation.setEmulatedMedia", media="print")
+    await tab.ask(f"document.body.style.padding = '{MARGIN_PX}px'")
+    await _screenshot(tab, to, (0, 0, A4_PX[0], A4_PX[1] - MARGIN_PX))
+    await tab.call("Emulation.setEmulatedMedia", media="")
 
 
 async def take_live_screenshot(report: Path, url: str, to: Path) -> None:

@@ -168,6 +168,7 @@ def test_a_login_page_is_not_an_open_page(body: str) -> None:
 def answer(page: BoardPage, path: str = "/", host: str = "127.0.0.1:1", method: str = "GET", **headers: str) -> Any:
     seen: list[Any] = []
     request = {"REQUEST_METHOD": method, "PATH_INFO": path, "HTTP_HOST": host}
+    request["QUERY_STRING"] = headers.pop("query_string", "")
     request |= {f"HTTP_{name.upper()}": value for name, value in headers.items()}
     (body,) = page._answer(request, lambda status, given: seen.append((status, dict(given))))
     return int(seen[0][0][:3]), seen[0][1], body.decode()
@@ -195,6 +196,9 @@ def test_the_page_refreshes_itself_without_scripts_and_escapes_what_servers_say(
     assert "default-src 'none'" in headers["Content-Security-Policy"]
     assert page.url.startswith("http://127.0.0.1:")
     assert json.loads(answer(page, "/board.json")[2])["schema"] == 1
+    still = answer(page, query_string="still")[2]
+    assert 'http-equiv="refresh"' not in still
+    assert 'href="/"' in still
 
 
 @pytest.mark.parametrize(

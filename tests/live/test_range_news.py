@@ -37,6 +37,24 @@ def test_a_range_that_cannot_get_narrower_is_said_once(exact: tuple[int, int]) -
     assert "; making sure" in lines[0]
 
 
+def test_a_search_that_goes_on_says_the_answer_when_it_is_precise_and_how_to_end_it() -> None:
+    news, lines = RangeNews(0.9), []
+    for now, interval, precise in ((46.0, (2, 15), False), (60.0, (8, 10), True), (61.0, (8, 10), True),
+                                   (90.0, (8, 9), True)):  # fmt: skip
+        estimate: Any = SimpleNamespace(
+            interval=interval, levels=(), bracket=(8, 11), served_users=9, placed_by_curve=True, estimate=9.3
+        )
+        lines.append(news.line(now, 7, estimate, "until Ctrl-C" if precise else "", precise=precise))
+    assert lines[1:] == [
+        (
+            "after 60 s: about 9 people can use this at once (95 %: 8 to 10). That is as precise as asked for; "
+            "narrowing further. Ctrl-C ends the search with its report"
+        ),
+        None,
+        "after 90 s: somewhere between 8 and 9 people; making sure, until Ctrl-C",
+    ]
+
+
 def test_a_range_that_contradicts_the_one_said_last_is_said_even_if_it_is_wider() -> None:
     assert len(spoken((46.0, (8, 10)), (60.0, (9, 11)), (70.0, (11, 16)))) == 2
 

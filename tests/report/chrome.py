@@ -18,7 +18,7 @@ BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "
 AXE = Path(__file__).parent / "axe" / "node_modules" / "axe-core" / "axe.min.js"
 """axe-core, which `make test-page` installs with npm, for development only: version and checksum are in `axe/`"""
 NO_AXE = None if AXE.exists() else "ACCESSIBILITY IS NOT TESTED: axe-core is not installed; `make test-page` does"
-_ASK_AXE = """axe.run(document, {resultTypes: ["violations"]})
+_ASK_AXE = """axe.run(%s, {resultTypes: ["violations"]})
 .then(found => JSON.stringify(found.violations.map(fault => [
   fault.impact, fault.id,
   fault.nodes.slice(0, 4).map(node => node.html.slice(0, 200) + " | " + node.any.map(one => one.message).join("; "))
@@ -99,10 +99,15 @@ class Tab:
         to.write_bytes(base64.b64decode(shot["data"]))
         return to
 
-    async def violations(self) -> list[list[str]]:
-        """Return what axe-core finds: impact, rule, and where. The debugger's scripts are exempt from policies."""
+    async def violations(self, within: str = "html") -> list[list[str]]:
+        """Return what axe-core finds: impact, rule, and where. The debugger's scripts are exempt from policies.
+
+        `within`: selector of the parts to look at.
+        """
         await self.ask(AXE.read_text(encoding="utf-8") + ";0")
-        found = await self.call("Runtime.evaluate", expression=_ASK_AXE, awaitPromise=True, returnByValue=True)
+        found = await self.call(
+            "Runtime.evaluate", expression=_ASK_AXE % repr(within), awaitPromise=True, returnByValue=True
+        )
         return list(json.loads(found["result"]["value"]))
 
     async def mouse(self, kind: str, x: float, y: float) -> None:

@@ -4,6 +4,7 @@ import socket
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import OPTIONS, read_options
 from probe_ext.swarm.commands import run_command, ui_command
 from probe_ext.swarm.link.bound_addresses import listen_problem
-from probe_ext.swarm.locust_options import add_options, finds_host, open_web_ui
+from probe_ext.swarm.locust_options import add_options, finds_host, is_open_ended, open_web_ui
 
 
 def parsed(*arguments: str) -> dict[str, Any]:
@@ -191,6 +192,42 @@ def test_a_run_of_which_nothing_is_said_searches(
     assert finds_host(started[0])
     assert getattr(started[0], "search", False) is searches
     assert started[0].file == ("workload.py" if "coding" in f"{line}{variables}" else "capacity.py")
+
+
+@pytest.mark.parametrize(
+    ("line", "variables", "terminals", "goes_on"),
+    [
+        ("", {}, "both", True),
+        ("--search-time 2h", {}, "both", True),
+        ("", {}, "stdin", False),
+        ("", {}, "stderr", False),
+        ("", {"CI": "true"}, "both", False),
+        ("--precision 5%", {}, "both", False),
+        ("--fail-under-users 4", {}, "both", False),
+        ("--baseline before", {}, "both", False),
+        ("", {"PROBE_PRECISION": "5%"}, "both", False),
+        ("--search", {}, "both", False),
+        ("capacity", {}, "both", False),
+    ],
+)
+def test_a_search_by_default_goes_on_where_someone_watches_and_has_named_no_goal(
+    line: str, variables: dict[str, str], terminals: str, goes_on: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    for stream in ("stdin", "stderr"):
+        shown = SimpleNamespace(isatty=lambda there=terminals in ("both", stream): there)
+        monkeypatch.setattr(run_command.sys, stream, shown)
+    parser = ArgumentParser(allow_abbrev=False)
+    run_command.add_arguments(parser)
+    options, options.rest = parser.parse_known_args(line.split())
+    of_locust = ArgumentParser()
+    monkeypatch.setattr(run_command, "run_locust", lambda _line, _file, set_defaults: set_defaults(of_locust) or 0)
+    assert run_command.main(options) == 0
+    defaults = of_locust.parse_args([])
+    assert is_open_ended(defaults) is goes_on
+    assert getattr(defaults, "search_time", None) == ("1h" if goes_on else None)
 
 
 def test_probe_ui_serves_the_web_ui_on_loopback_unless_another_address_is_given(

@@ -1,5 +1,7 @@
 """The leaderboard as a page of this machine: no scripts, nothing from elsewhere; it asks for itself anew.
 
+`/?still` is the same page that does not, for whoever reads it slowly or aloud.
+
 It listens on loopback only. Requests of other websites in the operator's browser are refused as in Locust's web UI.
 """
 
@@ -63,12 +65,13 @@ class BoardPage:
         if method not in {"GET", "HEAD"}:
             return "405 Method Not Allowed", plain, b"this page only shows\n"
         if request["PATH_INFO"] == "/":
-            return "200 OK", "text/html; charset=utf-8", self._html().encode()
+            still = request.get("QUERY_STRING") == "still"
+            return "200 OK", "text/html; charset=utf-8", self._html(still=still).encode()
         if request["PATH_INFO"] == "/board.json":
             text = json.dumps(all_printable(dict(self._data())), ensure_ascii=False)
             return "200 OK", "application/json", text.encode()
         return "404 Not Found", plain, b"no such page\n"
 
-    def _html(self) -> str:
+    def _html(self, *, still: bool) -> str:
         page = environment(_TEMPLATES).get_template("leaderboard.html.j2")
-        return page.render(style=style(), refresh=REFRESH_S, **self._view())
+        return page.render(style=style(), refresh=None if still else REFRESH_S, **self._view())

@@ -2,7 +2,8 @@
 
 NAME|FILE is a scenario (see `probe list`) or a locustfile, and comes first. Without it and without --workload, the
 scenario is `capacity`, and the run searches for the capacity: about a minute to a first range, which it then narrows.
-Ctrl-C ends it at any time, with the report.
+On a terminal it goes on for up to an hour; Ctrl-C ends it at any time, with the report. Elsewhere, or with --precision
+or a gate, it ends once the answer is precise.
 
 Without --host it looks for a server on this machine, on the usual ports of vLLM, llama.cpp, Ollama, LM Studio and
 SGLang, and says which one it tests.
@@ -48,6 +49,8 @@ DEFAULT_LEVELS = "1,2,4,8"
 DEFAULT_SCENARIO = "capacity"
 _WORKLOAD = next(option for option in OPTIONS if option.name == "workload")
 _LOAD_OPTIONS = ("levels", "rate", "search")
+_GOAL_OPTIONS = ("precision", "fail_under_users", "fail_under_rate", "fail_over", "baseline")
+"""options that say when a run knows enough, or that something waits for its exit code"""
 _LOCUST_LOAD = {"-u": "LOCUST_USERS", "-t": "LOCUST_RUN_TIME", "--users": "", "--run-time": ""}
 """Locust's options that say how much load there is, and their variables"""
 
@@ -77,12 +80,13 @@ def main(options: argparse.Namespace) -> int:
         print(f"probe: {error}", file=sys.stderr)  # noqa: T201 - command output
         return ExitCode.USAGE
     searches = asked.scenario is None and not _says_how_much(asked.given, asked.rest)
+    open_ended = searches and _is_watched() and not _are_given(_GOAL_OPTIONS, asked.given)
 
     def set_defaults(parser: Any) -> None:
         set_default_levels(parser, DEFAULT_LEVELS)
         find_host_by_default(parser)
         if searches:
-            search_by_default(parser)
+            search_by_default(parser, open_ended=open_ended)
 
     return run_locust(locust_arguments(asked.locustfile, asked.given, asked.rest), asked.locustfile, set_defaults)
 
@@ -115,9 +119,19 @@ def read_command_line(options: argparse.Namespace) -> CommandLine:
 
 def _says_how_much(given: dict[str, Any], rest: list[str]) -> bool:
     """Whether the command line or the environment says how many users there are, or for how long."""
-    variables = [option.variable for option in OPTIONS if option.name in _LOAD_OPTIONS]
     named = any(argument.startswith(tuple(_LOCUST_LOAD)) for argument in rest)
-    return named or any(map(given.get, _LOAD_OPTIONS)) or any(map(os.environ.get, [*variables, *_LOCUST_LOAD.values()]))
+    return named or _are_given(_LOAD_OPTIONS, given) or any(map(os.environ.get, _LOCUST_LOAD.values()))
+
+
+def _are_given(names: tuple[str, ...], given: dict[str, Any]) -> bool:
+    """Whether the command line or the environment has one of these options."""
+    variables = [option.variable for option in OPTIONS if option.name in names]
+    return any(map(given.get, names)) or any(map(os.environ.get, variables))
+
+
+def _is_watched() -> bool:
+    """Whether someone reads what the run says, and can press Ctrl-C. Some CI systems have terminals without anyone."""
+    return sys.stdin.isatty() and sys.stderr.isatty() and not os.environ.get("CI")
 
 
 def take_scenario(rest: list[str], workload: str | None) -> str | None:

@@ -10,6 +10,7 @@ from locust.env import Environment
 from probe_ext.live.live_run import LiveRun
 from probe_ext.load.boundary_search import SearchSteps
 from probe_ext.load.level_plan import LevelSteps
+from probe_ext.load.open_ended_search import OpenEndedSteps
 from probe_ext.load.series_plan import SeriesSteps
 from probe_ext.measure import clock
 from probe_ext.measure.fluidity import Deadlines
@@ -87,8 +88,15 @@ class RunFacts:
             return ""
         if isinstance(steps, LevelSteps | SeriesSteps):
             return f"{steps.position}, {steps.why_again}" if steps.why_again else steps.position
+        if self.goes_on:
+            return "search, until Ctrl-C"
         left = steps.seconds_left
         return f"search, about {things(math.ceil(left / 60), 'more minute')}" if left else "search"
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it is a search that goes on although it has reached its precision."""
+        return isinstance(self.steps, OpenEndedSteps) and self.steps.goes_on
 
     def problems(self) -> list[str]:
         """What someone who watches the run should know: others' load, metrics that cannot be read."""

@@ -29,6 +29,8 @@ class RunView:
     """`rate` of an open stream, else `users`"""
     levels: tuple[int, ...] | None
     search: bool
+    goes_on: bool
+    """whether it is a search that goes on although it has reached its precision"""
     metrics: bool
     """whether the server's metrics are read"""
     position: str
@@ -54,6 +56,7 @@ def view_of(run: RunFacts) -> RunView:
         load="users" if run.stream is None else "rate",
         levels=run.plan.levels if isinstance(run.plan, LevelPlan | SeriesPlan) else None,
         search=run.options.search,
+        goes_on=run.goes_on,
         metrics=bool(preparation.metrics_urls) and not run.options.no_metrics,
         position=run.live.now.position if run.live and run.live.now else "",
         end_reason=run.end_reason,

@@ -66,7 +66,8 @@ class RunDisplay:
         if run.search and live.now:
             _, _, remaining = run.position.partition(", ")
             self._range_news = self._range_news or RangeNews(live.levels.needed_share)
-            if line := self._range_news.line(live.now.t, live.now.replies, live.levels.estimate, remaining):
+            precise, known = run.goes_on, live.levels.estimate
+            if line := self._range_news.line(live.now.t, live.now.replies, known, remaining, precise=precise):
                 print_line(line)
 
     def _run(self) -> RunView | None:
