@@ -121,6 +121,7 @@ def a_run(environment: Environment, directory: Path, seconds: int, model: str = 
         live=live,
         ended=None,
         steps=None,
+        goes_on=False,
         collector=SimpleNamespace(reported={"w1": told}),
         now=lambda: float(seconds),
         problems=list,
