@@ -182,7 +182,7 @@ study-tap: $(READY) ## record users of known workloads, and compare the workload
 tap-two-prompts: $(READY) ## what a response cache brings where traffic repeats; writes reports/tap/two-prompts.md (3 minutes)
 	@$(BIN)/python -m scripts.tap.two_prompts
 
-tap-latency: $(READY) ## measure what probe tap adds to a reply; writes reports/tap/latency.md (1 minute)
+tap-latency: $(READY) ## measure what probe tap adds to a reply; writes reports/tap/latency.md (2 minutes)
 	@$(BIN)/python -m scripts.tap.latency
 
 study: $(READY) ## how often the estimate is right, on servers of known truth (virtual time; hours, resumable)

@@ -99,7 +99,7 @@ def _view(recorder: Recorder, *, ended: bool = False) -> RecordingView:
 async def _learn_limit(upstream: Upstream, recorder: Recorder) -> None:
     """Ask for the server's context length until it answers: it may be started after the tap."""
     while recorder.head.max_model_len is None:
-        recorder.set_limit(await upstream.max_model_len({}))
+        recorder.set_limit(await upstream.max_model_len())
         await asyncio.sleep(_LIMIT_RETRY_S)
 
 

@@ -46,18 +46,22 @@ class Recorder:
             self._write_head()
 
     def begin(self, at: float, method: str, path: str, headers: Mapping[str, str]) -> ObservedRequest:
-        """Note the arrival of a request; `end` must follow once."""
+        """Note the arrival of a request; `end` and `record` must follow once each."""
         self.in_flight += 1
         number, self._numbers = self._numbers, self._numbers + 1
         return ObservedRequest(
             self._memory, number=number, at=at, in_flight=self.in_flight, method=method, path=path, headers=headers
         )
 
-    def end(self, request: ObservedRequest, broken: str | None) -> str | None:
-        """Record a request that has ended, and return its outcome. `broken`: the outcome, if it was broken off."""
+    def end(self, request: ObservedRequest, broken: str | None) -> None:
+        """Note the end of a request. `broken`: the outcome, if it was broken off."""
         self.in_flight -= 1
+        request.end(clock.monotonic(), broken)
+
+    def record(self, request: ObservedRequest) -> str | None:
+        """Write the line of a request that has ended, and return its outcome."""
         try:
-            line, text = request.finish(clock.monotonic(), self.started, broken)
+            line, text = request.finish(self.started)
         except Exception as error:  # whatever a client or server sent: its traffic must not suffer
             self.lost += 1
             self.problem = f"internal error (please report): {type(error).__name__}: {error}"

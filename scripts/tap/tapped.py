@@ -25,7 +25,7 @@ async def tapped(url: str, folder: Path, cache: ResponseCache | None = None) -> 
     listener = Listener(Passing(upstream, recorder, SILENCE_S, cache), recorder)
     listening = listening_socket("127.0.0.1", 0)
     await listener.start(listening, None)
-    recorder.set_limit(await upstream.max_model_len({}))
+    recorder.set_limit(await upstream.max_model_len())
     try:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}", recorder
     finally:

@@ -20,31 +20,33 @@ class SlowClientError(Exception):
 
 
 class RequestBody:
-    """The body of one request. `copy`: what has passed, None if it is too long to be analysed."""
+    """The body of one request."""
 
     def __init__(self, request: web.BaseRequest, patience: float) -> None:
         """`patience`: seconds to wait for each piece."""
         self._content, self._patience = request.content, patience
         length = request.content_length
         self.present = request.body_exists
+        self.is_chunked = self.present and length is None
         self.is_read_first = length is not None and length <= MAX_READ_FIRST_BYTES
         """whether `data` returns all of it"""
-        self._copy: bytearray | None = bytearray()
-        self._whole = False
+        self._kept: list[bytes] | None = []
+        self._whole: bytes | None = None
         self.size = 0
         self.waited = 0.0
         """seconds in which the client was not ready"""
-        self.stalled = False
 
     @property
     def copy(self) -> bytes | None:
         """What has passed so far; None if it was too long to be kept."""
-        return None if self._copy is None else bytes(self._copy)
+        if self._whole is not None or self._kept is None:
+            return self._whole
+        return self._kept[0] if len(self._kept) == 1 else b"".join(self._kept)
 
     @property
     def is_whole(self) -> bool:
         """Whether all of it is here, so that it can be sent again."""
-        return self._whole or not self.present
+        return self._whole is not None or not self.present
 
     async def data(self) -> bytes | AsyncIterator[bytes] | None:
         """Return what to send. SlowClientError, or aiohttp's errors, if the body cannot be read."""
@@ -52,13 +54,14 @@ class RequestBody:
             return None
         if not self.is_read_first:
             return self._pieces()
-        if not self._whole:
+        if self._whole is None:
             if self._content.is_eof():  # all of it came with the head
                 self._keep(self._content.read_nowait())
-            async for _ in self._pieces():
-                pass
-            self._whole = True
-        return self.copy
+            else:
+                async for _ in self._pieces():
+                    pass
+            self._whole, self._kept = self.copy, None
+        return self._whole
 
     async def _pieces(self) -> AsyncIterator[bytes]:
         while not self._content.at_eof():
@@ -67,7 +70,6 @@ class RequestBody:
                 async with asyncio.timeout(self._patience):
                     piece = await self._content.readany()
             except TimeoutError:
-                self.stalled = True
                 raise SlowClientError from None
             finally:
                 self.waited += clock.monotonic() - before
@@ -77,8 +79,7 @@ class RequestBody:
 
     def _keep(self, piece: bytes) -> None:
         self.size += len(piece)
-        if self._copy is not None:
+        if self._kept is not None:
+            self._kept.append(piece)
             if self.size > MAX_ANALYSED_BYTES:
-                self._copy = None
-            else:
-                self._copy += piece
+                self._kept = None

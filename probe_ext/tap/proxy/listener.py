@@ -97,6 +97,7 @@ class Listener:
         await web.SockSite(self._runner, listening, backlog=_BACKLOG, ssl_context=context).start()
 
     async def close(self) -> None:
-        """Stop listening, and end what is in flight."""
+        """Stop listening, end what is in flight, and record it."""
         self._passing.stopping = True
         await self._runner.cleanup()
+        self._passing.record_ended()

@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Iterator, Mapping
 
-import aiohttp
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
@@ -16,12 +16,16 @@ from probe_ext.tap.proxy.client_body import RequestBody, SlowClientError
 from probe_ext.tap.proxy.failure_answers import Failure
 from probe_ext.tap.proxy.header_lines import request_headers, response_headers
 from probe_ext.tap.proxy.response_cache import CACHE_HEADER, CacheDraft, ResponseCache, StoredReply
-from probe_ext.tap.proxy.upstream import Upstream, UpstreamError
+from probe_ext.tap.proxy.upstream import Exchange, Upstream, UpstreamError
+from probe_ext.tap.proxy.upstream_answer import Answer, BadAnswerError, CutError
 from probe_ext.tap.traffic.observed_request import ObservedRequest
 from probe_ext.tap.traffic_recorder import Recorder
 
 ANALYSIS_DELAY_S = 0.002
 """after which a request is looked at: by then it is on its way to the server, which takes longer to answer"""
+_RECORDING_DELAY_S = 0.002
+"""after which a request that has ended is recorded: by then its client has the end of the reply. Not longer than the
+one before, so that a request is recorded before the next one of its session is looked at"""
 _MIN_WAIT_S = 0.001
 """a write that takes as long had to wait for the client"""
 _MAX_UNWATCHED_BYTES = 32 * 2**10
@@ -67,6 +71,8 @@ class Passing:
     ) -> None:
         """`patience`: longest time in seconds in which a client may neither send nor read."""
         self._upstream, self._recorder, self._patience, self._cache = upstream, recorder, patience, cache
+        self._ended: deque[tuple[ObservedRequest, CacheDraft | None]] = deque()
+        """requests that are still to be recorded"""
         self.stopping = False
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -75,7 +81,9 @@ class Passing:
         headers = request.headers
         observed = self._recorder.begin(clock.monotonic(), request.method, path.partition("?")[0], headers)
         one = _OneRequest(self._upstream, self._patience, request, observed)
-        one.draft = CacheDraft(self._cache, request.method, path, headers) if self._cache else None
+        if self._cache is not None:
+            self.record_ended()  # the same request may be among them
+            one.draft = CacheDraft(self._cache, request.method, path, headers)
         broken: str | None = Outcome.CLIENT_ERROR.value
         try:
             response, broken = await one.run(path)
@@ -85,14 +93,26 @@ class Passing:
         finally:
             observed.body, observed.request_bytes = one.body.copy, one.body.size
             observed.client_wait += one.body.waited
-            outcome = self._recorder.end(observed, broken)
-            if one.draft is not None and outcome == Outcome.COMPLETE.value:
-                one.draft.store(clock.monotonic())
+            self._recorder.end(observed, broken)
+            self._ended.append((observed, one.draft))
+            asyncio.get_running_loop().call_later(_RECORDING_DELAY_S, self._record_first)
         if broken is not None and response.prepared:
             if broken == CLIENT_STALLED and request.transport is not None:
                 request.transport.abort()  # what it does not read cannot be flushed
             raise ConnectionResetError(broken)
         return response
+
+    def record_ended(self) -> None:
+        """Record all requests that have ended."""
+        while self._ended:
+            self._record_first()
+
+    def _record_first(self) -> None:
+        if self._ended:
+            observed, draft = self._ended.popleft()
+            outcome = self._recorder.record(observed)
+            if draft is not None and outcome == Outcome.COMPLETE.value:
+                draft.store(clock.monotonic())
 
 
 class _OneRequest:
@@ -112,20 +132,17 @@ class _OneRequest:
         try:
             if stored := await self._stored():
                 return await self._replay(stored)
-            answer = await self._ask(path)
+            exchange = await self._ask(path)
         except SlowClientError:
             return _failed(failure_answers.slow_client(self._patience))
         except (HttpProcessingError, web.RequestPayloadError) as error:
             return _failed(failure_answers.bad_request(type(error).__name__))
         except UpstreamError as error:
-            return _failed(failure_answers.slow_client(self._patience) if self.body.stalled else error.failure)
+            return _failed(error.failure)
         try:
-            return await self._relay(answer)
+            return await self._relay(exchange.answer)
         finally:
-            if answer.content.at_eof():
-                answer.release()
-            else:
-                answer.close()
+            exchange.close()
 
     async def _stored(self) -> StoredReply | None:
         """Return the reply that the cache has for this request."""
@@ -157,7 +174,7 @@ class _OneRequest:
             return response, gone.outcome
         return response, None
 
-    async def _ask(self, path: str) -> aiohttp.ClientResponse:
+    async def _ask(self, path: str) -> Exchange:
         """Send the request; while it is on its way, its body is looked at."""
         request = self._request
         if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue" and request.transport is not None:
@@ -165,24 +182,24 @@ class _OneRequest:
         data = await self.body.data()
         headers = request_headers(request.raw_headers)
         if not self.body.is_whole:
-            return await self._upstream.open(request.method, path, headers, data, repeatable=False)
+            return await self._upstream.open(request.method, path, headers, data, chunked=self.body.is_chunked)
         self._observed.body = self.body.copy
         timer = asyncio.get_running_loop().call_later(ANALYSIS_DELAY_S, self._observed.analyse)
         try:
-            return await self._upstream.open(request.method, path, headers, data, repeatable=True)
+            return await self._upstream.open(request.method, path, headers, data)
         except BaseException:
             timer.cancel()
             raise
 
-    async def _relay(self, answer: aiohttp.ClientResponse) -> tuple[web.StreamResponse, str | None]:
-        headers = response_headers(answer.raw_headers)
-        known = _lower(headers)
+    async def _relay(self, answer: Answer) -> tuple[web.StreamResponse, str | None]:
+        headers = response_headers(answer.headers, chunked=answer.chunked)
+        known, reason = _lower(headers), answer.reason.decode("latin-1")
         self._observed.head(answer.status, known)
-        if self.draft is not None and self.draft.take_head(answer.status, answer.reason or "", headers, known):
+        if self.draft is not None and self.draft.take_head(answer.status, reason, headers, known):
             headers[CACHE_HEADER] = "miss"
         if not self.body.is_whole:
             self._observed.body = self.body.copy
-        response = PassedResponse(status=answer.status, reason=answer.reason, headers=headers)
+        response = PassedResponse(status=answer.status, reason=reason, headers=headers)
         response.passed_on = frozenset(known)
         try:
             with _client_errors():
@@ -197,34 +214,38 @@ class _OneRequest:
             return response, gone.outcome
         except TimeoutError:
             return response, Outcome.STALLED.value
-        except aiohttp.ClientError:
+        except CutError:
             return response, Outcome.CUT.value
+        except BadAnswerError:
+            return response, Outcome.BAD_DATA.value
+        except SlowClientError:  # its body was not at its end when the answer began
+            return response, CLIENT_STALLED
         return response, None
 
-    async def _relay_body(self, answer: aiohttp.ClientResponse, response: web.StreamResponse) -> None:
+    async def _relay_body(self, answer: Answer, response: web.StreamResponse) -> None:
         """Pass pieces on as they come."""
-        observed, content = self._observed, answer.content
-        while not content.at_eof():
-            piece, _ = await content.readchunk()
+        observed = self._observed
+        while True:
+            at, piece = await answer.piece()
             if not piece:
-                continue
-            at = clock.monotonic()
+                return
             with _client_errors():
-                await self._write(response, piece)
-            waited = clock.monotonic() - at
-            if waited > _MIN_WAIT_S:
-                observed.client_wait += waited
+                observed.client_wait += await self._write(response, piece)
             observed.piece(at, piece)
             if self.draft is not None:
                 self.draft.take_piece(piece)
 
-    async def _write(self, response: web.StreamResponse, piece: bytes) -> None:
+    async def _write(self, response: web.StreamResponse, piece: bytes) -> float:
+        """Return the seconds for which the client had to be waited for."""
         transport = self._request.transport
         if len(piece) <= _MAX_UNWATCHED_BYTES and transport is not None and not transport.get_write_buffer_size():
             await response.write(piece)
-            return
+            return 0.0
+        before = clock.monotonic()
         async with asyncio.timeout(self._patience):
             await response.write(piece)
+        waited = clock.monotonic() - before
+        return waited if waited > _MIN_WAIT_S else 0.0
 
 
 @contextlib.contextmanager
@@ -244,7 +265,7 @@ def _failed(failure: Failure) -> tuple[web.StreamResponse, str]:
 
 def target_of(raw: str) -> str:
     """Return path and query of a request's target, which may be a whole URL."""
-    if raw.startswith("/"):
+    if raw.startswith("/") or raw == "*":
         return raw
     _, found, rest = raw.partition("://")
     return "/" + rest.partition("/")[2] if found else "/"

@@ -21,7 +21,10 @@ from probe_ext.tap.traffic.session_table import Place, SessionTable
 
 MAX_ANALYSED_BYTES = 32 * 2**20
 """of a request's body; a larger one is passed on, and recorded without its prompt"""
-_MAX_WAITING_PIECES = 256
+_MAX_UNREAD_PIECES = 256
+"""before the request itself is looked at"""
+_PIECES_READ_TOGETHER = 16
+"""which takes less time than one by one, and leaves the next one less to wait for"""
 _MAX_METHOD = 20
 
 
@@ -74,6 +77,8 @@ class ObservedRequest:
         self._headers: dict[str, str] = {}
         self._meter: ReplyMeter | None = None
         self._waiting: list[tuple[float, bytes]] = []
+        self._ended = at
+        self._broken: str | None = None
 
     @cached_property
     def owner(self) -> str:
@@ -100,30 +105,30 @@ class ObservedRequest:
         if self.endpoint == "other":
             return
         self._waiting.append((at, data))
-        if self._facts is not None or len(self._waiting) > _MAX_WAITING_PIECES:
+        if len(self._waiting) >= (_MAX_UNREAD_PIECES if self._facts is None else _PIECES_READ_TOGETHER):
             self._measure()
 
     def _measure(self) -> None:
         if self._meter is None:
             facts = self.analyse()
             self._meter = ReplyMeter(self._status or 0, self._headers, streamed=facts.stream, choices=facts.choices)
-        for at, data in self._waiting:
-            self._meter.feed(at, data)
+        self._meter.feed(self._waiting)
         self._waiting.clear()
 
-    def finish(self, now: float, started: float, broken: str | None) -> tuple[RecordedRequest, KeptText]:
-        """Return the line of the recording, and the text that is not part of it.
+    def end(self, now: float, broken: str | None) -> None:
+        """Note the end. `broken`: the outcome, if request or reply was broken off."""
+        self._ended, self._broken = now, broken
 
-        `started`: when the recording began; `broken`: the outcome, if request or reply was broken off.
-        """
-        facts, reply = self.analyse(), self._reply(broken)
+    def finish(self, started: float) -> tuple[RecordedRequest, KeptText]:
+        """Return the line of the recording, and the text that is not part of it. `started`: when it began."""
+        facts, reply = self.analyse(), self._reply(self._broken)
         prompt, place, seen = facts.prompt, self._place, self._seen
         if prompt is not None and place is not None and reply.outcome in _CONTINUED:
             self._memory.sessions.answered(prompt, self.owner, place, reply.texts, reply.response)
         line = RecordedRequest(
             number=self.number,
             at=self.at - started,
-            duration=now - self.at,
+            duration=self._ended - self.at,
             endpoint=self.endpoint,
             method=self._method,
             session=place.session if place else None,

@@ -5,6 +5,7 @@ The bytes go through the same reader as replies of a load test, so all figures m
 
 import re
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from probe_ext.client.api.server_errors import BUSY_STATUSES
@@ -56,30 +57,33 @@ class ReplyMeter:
         self._inflate = zlib.decompressobj(_GZIP_OR_ZLIB) if encoding in {"gzip", "x-gzip", "deflate"} else None
         self._unreadable = self._inflate is None and encoding not in _PLAIN
         kind = headers.get("content-type", "").encode("latin-1", "replace").translate(None, b"\r\n")
-        self._feed(0.0, b"HTTP/1.1 %d -\r\ncontent-type: %b\r\n\r\n" % (status, kind))
+        head = b"HTTP/1.1 %d -\r\ncontent-type: %b\r\n\r\n" % (status, kind)
+        self._reader.feed(Arrivals([head], [0.0], [], []))
 
-    def feed(self, at: float, data: bytes) -> None:
-        """Take a piece of the body."""
-        if self._unreadable:
+    def feed(self, pieces: Sequence[tuple[float, bytes]]) -> None:
+        """Take pieces of the body, each with the time at which it arrived."""
+        readable = [(at, text) for at, data in pieces if (text := self._decoded(data))]
+        if self._unreadable or not readable:
             return
-        if self._inflate is not None:
-            try:
-                data = self._inflate.decompress(data, _MAX_INFLATED_PIECE)
-            except zlib.error:
-                self._unreadable = True
-                return
-        if data:
+        for _, text in readable:
             if len(self._beginning) < _BEGINNING_BYTES:
-                self._beginning += data[:_BEGINNING_BYTES]
-            self._feed(at, data)
+                self._beginning += text[:_BEGINNING_BYTES]
+        self._reader.feed(Arrivals([text for _, text in readable], [at for at, _ in readable], [], []))
+
+    def _decoded(self, data: bytes) -> bytes:
+        """Return a piece without its content encoding; b"" where that cannot be read."""
+        if self._inflate is None or self._unreadable:
+            return data
+        try:
+            return self._inflate.decompress(data, _MAX_INFLATED_PIECE)
+        except zlib.error:
+            self._unreadable = True
+            return b""
 
     @property
     def _id(self) -> str | None:
         found = _RESPONSE_ID.search(self._beginning)
         return found[1].decode() if found else None
-
-    def _feed(self, at: float, data: bytes) -> None:
-        self._reader.feed(Arrivals([data], [at], [], []))
 
     def finish(self, broken: str | None) -> ReplyFacts:
         """Return what was measured. `broken`: the outcome, if the reply was broken off; None if it is whole.
