@@ -13,6 +13,7 @@ from typing import NoReturn
 from probe_ext import __version__
 from probe_ext.closest_name import did_you_mean
 from probe_ext.exit_codes import ExitCode
+from probe_ext.import_interrupts import INTERRUPTED, interrupts_end_at_once
 
 _EXAMPLES = """examples:
   probe run                                                find a server on this machine, and search its capacity
@@ -75,10 +76,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"probe: {NOT_ON_WINDOWS}", file=sys.stderr)  # noqa: T201 - command output
         return ExitCode.USAGE
     try:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # a run starts its report with Ctrl-C held back
-        return _run_command(list(sys.argv[1:] if arguments is None else arguments))
+        with interrupts_end_at_once():
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # a run starts its report with Ctrl-C held back
+            handler, options = _read_command(list(sys.argv[1:] if arguments is None else arguments))
+        return _call(handler, options) if handler else ExitCode.USAGE
     except KeyboardInterrupt:
-        print("probe: interrupted", file=sys.stderr)  # noqa: T201 - command output
+        print(INTERRUPTED, file=sys.stderr)  # noqa: T201 - command output
         return ExitCode.INTERRUPTED
     finally:
         _flush()
@@ -97,7 +100,7 @@ def _flush() -> None:
         raise SystemExit(ExitCode.INVALID) from None
 
 
-def _run_command(given: Sequence[str]) -> int:
+def _read_command(given: Sequence[str]) -> tuple[Callable[[argparse.Namespace], int] | None, argparse.Namespace]:
     parser = _Parser(
         prog="probe",
         description="Measure how many concurrent users a self-hosted LLM server keeps served.",
@@ -129,7 +132,7 @@ def _run_command(given: Sequence[str]) -> int:
         options.rest = rest  # Locust's own options, which Locust rejects if unknown; those of the runs to compare
     elif rest:
         _refuse(commands.choices[str(command)], rest)
-    return _call(handler, options) if handler else ExitCode.USAGE
+    return handler, options
 
 
 def _refuse(parser: argparse.ArgumentParser, rest: Sequence[str]) -> NoReturn:

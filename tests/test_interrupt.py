@@ -12,6 +12,7 @@ import pytest
 
 from probe_ext import cli
 from probe_ext.exit_codes import ExitCode
+from probe_ext.import_interrupts import interrupts_end_at_once
 from probe_ext.inspection.interrupts import silence_interrupts
 from probe_ext.swarm.terminal import report_process
 
@@ -36,6 +37,43 @@ def test_an_interrupt_in_a_greenlet_is_not_reported_by_the_event_loop(capsys: py
     with pytest.raises(KeyboardInterrupt):
         gevent.sleep(10)
     assert capsys.readouterr().err == ""
+
+
+_HALF_IMPORTED = """
+import os, signal
+from probe_ext import cli
+def half_imported(name):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        signal.pause()
+    except BaseException:
+        raise RuntimeError("a lock was left")
+cli.import_module = half_imported
+cli.main(["report", "somewhere"])
+"""
+
+
+def test_ctrl_c_in_an_import_ends_at_once_whatever_the_import_would_make_of_it() -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", f"import signal; signal.signal(2, signal.default_int_handler){_HALF_IMPORTED}"],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
+        timeout=60,
+        check=False,
+    )
+    assert (process.returncode, process.stderr) == (ExitCode.INTERRUPTED, "probe: interrupted\n")
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.default_int_handler])
+def test_after_imports_ctrl_c_is_what_it_was(handler: Any) -> None:
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        with interrupts_end_at_once():
+            assert (signal.getsignal(signal.SIGINT) is handler) == (handler is signal.SIG_IGN)
+        assert signal.getsignal(signal.SIGINT) is handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize(

@@ -242,6 +242,17 @@ def test_shows_preparations_with_their_duration() -> None:
     assert [line[:5] for line in file.getvalue().splitlines()] == ["00:05", "00:35"]
 
 
+def test_an_ending_run_shows_that_it_waits_and_no_level() -> None:
+    screen, file = Screen(terminal=True), Screen(terminal=False)
+    for stream in (screen, file):
+        progress = ProgressLine(stream)
+        progress.show(moment(9.0, 4), None, "level 2 of 2")
+        for second in (10.0, 11.0):
+            progress.show_ending(second)
+    assert screen.getvalue().endswith("\r\x1b[2K00:11  waiting for the replies in flight")
+    assert file.getvalue().splitlines()[1:] == ["00:10  waiting for the replies in flight"]
+
+
 def test_a_line_in_a_file_names_a_second_visit() -> None:
     screen = Screen(terminal=False)
     progress = ProgressLine(screen)

@@ -34,6 +34,7 @@ from probe_ext.access.scenario import find_locustfile
 from probe_ext.bundled import folder
 from probe_ext.closest_name import did_you_mean
 from probe_ext.exit_codes import ExitCode
+from probe_ext.import_interrupts import interrupts_end_at_once
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import OPTIONS, read_options
 from probe_ext.settings.secrets import SWARM_TOKEN_VARIABLE
@@ -159,10 +160,11 @@ def run_locust(
 ) -> int:
     """Run Locust in this process with these arguments, and return its exit code."""
     sys.argv = ["locust", *arguments]
-    from locust import events  # noqa: PLC0415 - patches the process: not before it is needed
-    from locust.main import main as locust_main  # noqa: PLC0415 - as above
+    with interrupts_end_at_once():
+        from locust import events  # noqa: PLC0415 - patches the process: not before it is needed
+        from locust.main import main as locust_main  # noqa: PLC0415 - as above
 
-    import probe_ext.swarm.listeners  # noqa: F401, PLC0415 - before any locustfile, so that its options are known
+        import probe_ext.swarm.listeners  # noqa: F401, PLC0415 - before any locustfile, so that its options are known
 
     def set_up(parser: Any, **_: Any) -> None:
         set_defaults(parser)

@@ -54,10 +54,18 @@ class ProgressLine:
 
     def show_preparation(self, what: str, seconds: float) -> None:
         """Show a preparation that has been going on for `seconds`."""
+        if self._terminal or seconds >= _QUIET_PERIOD_S:
+            self._show_stage(what, seconds)
+
+    def show_ending(self, now: float) -> None:
+        """Show that no more requests are sent; `now`: seconds of the run."""
+        self._show_stage("waiting for the replies in flight", now)
+
+    def _show_stage(self, what: str, seconds: float) -> None:
         text = f"{_minutes(seconds)}  {what}"
         if self._terminal:
             self._rewrite(text[: _width()])
-        elif seconds >= _QUIET_PERIOD_S:
+        else:
             self._append(text, what, 0, seconds)
 
     def show(self, now: Now, estimate: CapacityEstimate | None, position: str) -> None:

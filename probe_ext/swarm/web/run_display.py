@@ -9,7 +9,7 @@ from typing import Any
 import gevent
 from locust.env import Environment
 
-from probe_ext.live.live_run import LiveRun
+from probe_ext.live.live_run import LiveRun, Now
 from probe_ext.live.range_news import RangeNews
 from probe_ext.measure import clock
 from probe_ext.measure.safe_text import safe_text
@@ -59,8 +59,14 @@ class RunDisplay:
                 what, since = self._preparation
                 self._progress.show_preparation(what, clock.monotonic() - since)
             elif run and not run.ended and run.live and run.live.now:
-                self._progress.show(run.live.now, run.live.levels.estimate, run.position)
-                self._print_range(run, run.live)
+                self._show_run(run, run.live, run.live.now)
+
+    def _show_run(self, run: RunView, live: LiveRun, now: Now) -> None:
+        if run.end_reason:
+            self._progress.show_ending(now.t)
+        else:
+            self._progress.show(now, live.levels.estimate, run.position)
+            self._print_range(run, live)
 
     def _print_range(self, run: RunView, live: LiveRun) -> None:
         if run.search and live.now:

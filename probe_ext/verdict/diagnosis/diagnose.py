@@ -44,8 +44,10 @@ RULES: Mapping[str, Callable[[Facts], Ruling]] = {
 }
 """In the order of `bounds`; `not_loaded` follows, because it depends on these."""
 _SPEED = frozenset({"throttling", "prefill_bound", "ceiling", "throughput_limit"})
+_OF_REPLIES = frozenset({"response_cache", "cut_answers"})
+"""Rules about what the replies are: no load makes an answer shorter, or one from memory."""
 MASKS: Mapping[str, frozenset[str]] = {
-    "other_load": frozenset(RULES) - {"client_too_slow", "other_load"},
+    "other_load": frozenset(RULES) - {"client_too_slow", "other_load"} - _OF_REPLIES,
     "client_too_slow": _SPEED,
     "response_cache": _SPEED | {"slow_path", "gateway"},
     "cut_answers": _SPEED,
@@ -97,7 +99,9 @@ def _sentence(bounds: list[str], rulings: Mapping[str, Ruling], facts: Facts) ->
         return f"No limit reached: throughput still grows with {_more(facts)} ({confidence} confidence)."
     if "other_load" in bounds:
         confidence = rulings["other_load"].confidence
-        return f"What limits the server is not known: it had other load as well ({confidence} confidence)."
+        told = listed([_named(rulings[name]) for name in bounds if name in _OF_REPLIES])
+        besides = f" Besides, {told}." if told else ""
+        return f"What limits the server is not known: it had other load as well ({confidence} confidence).{besides}"
     named = listed([_named(rulings[name]) for name in bounds if name != "not_loaded"])
     if "not_loaded" in bounds:
         return f"No limit reached: throughput still grows with {_more(facts)}. But {named}."

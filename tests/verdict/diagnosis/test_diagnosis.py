@@ -1,6 +1,7 @@
 """Diagnosis of servers whose limit is known: every rule where it must hold, and where it must not."""
 
 from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from probe_ext.load.level_plan import LevelPlan
 from probe_ext.measure.table_rows import ServerRow
 from probe_ext.verdict.diagnosis.diagnose import RULES
 from probe_ext.verdict.diagnosis.facts.level_load import tokens_by_block
-from probe_ext.verdict.diagnosis.rules.ruling import graded
+from probe_ext.verdict.diagnosis.rules.ruling import graded, holds
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.judge import judge
 from probe_ext.verdict.values.judgement import Judgement
@@ -132,6 +133,18 @@ def test_others_load_silences_the_diagnosis() -> None:
     found = judge(diagnoses.evidence_of(HOSTILE["noisy neighbour"], 2), CHAT).diagnosis
     assert found.bounds == ("other_load",)
     assert found.sentence == "What limits the server is not known: it had other load as well (high confidence)."
+
+
+@pytest.mark.parametrize(("regime", "rule"), [("stubs", "cut_answers"), ("cache", "response_cache")])
+def test_others_load_makes_no_reply_shorter_and_none_come_from_memory(
+    regime: str, rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = holds("other_load", "Others were there.", "it had other load as well", ("medium", ""), "Repeat it.", ())
+    monkeypatch.setitem(cast("dict[str, Any]", RULES), "other_load", lambda _facts: shared)
+    found = judge(evidence_of(regime), CHAT)
+    assert found.diagnosis.bounds == ("other_load", rule)
+    assert ruling(found, rule).label in found.diagnosis.sentence
+    assert found.sentence.startswith("With replies ")
 
 
 def test_the_advice_for_one_at_a_time_names_the_proxy_unless_the_server_shows_its_queue() -> None:
