@@ -4,12 +4,13 @@ ARG PYTHON_IMAGE=python:3.11.13-slim-bookworm
 FROM ${PYTHON_IMAGE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /build
+RUN apt-get update --quiet && apt-get install --quiet --yes --no-install-recommends gcc libc6-dev
 COPY docker/run.lock docker/build.lock docker/
 RUN python -m venv /opt/probe \
     && /opt/probe/bin/python -m pip install --quiet --no-deps --require-hashes --only-binary :all: -r docker/run.lock \
     && python -m venv tools \
     && tools/bin/python -m pip install --quiet --no-deps --require-hashes --only-binary :all: -r docker/build.lock
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY probe_ext probe_ext
 COPY locustfiles locustfiles
 COPY configs configs

@@ -13,11 +13,13 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
 
-$(READY): requirements.lock pyproject.toml
+NATIVE := probe_ext/client/wire/native
+$(READY): requirements.lock pyproject.toml hatch_build.py $(wildcard $(NATIVE)/*.c $(NATIVE)/*.h)
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is required, e.g. make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@test -e $(NATIVE)/_reader.abi3.so || $(BIN)/python hatch_build.py || true
 	@$(BIN)/python -m pip check
 	@touch $@
 
@@ -77,8 +79,8 @@ release-check: $(VENV)/.release-ready wheel ## check the packages: metadata, and
 docs: $(VENV)/.docs-ready ## execute the example notebook and build the documentation into build/site
 	@$(BIN)/python -m scripts.site
 
-wheel: $(READY) ## build the sdist and the wheel into dist/, with pip constraints for the tested versions
-	$(BIN)/python -m build --no-isolation --outdir dist
+wheel: $(READY) ## build the sdist and the wheel without C extension into dist/, with pip constraints for the tested versions
+	PROBE_NATIVE=0 $(BIN)/python -m build --no-isolation --outdir dist
 	$(BIN)/python scripts/constraints.py > dist/constraints.txt
 
 test-long: $(READY) ## run the tests too slow for `test`: more end-to-end runs, claims over many seeds, many drawn examples
@@ -89,6 +91,14 @@ test-repeat: $(READY) ## run the test suite ten times, every other time next to 
 
 test-portable: $(READY) ## run the client's tests and a load test as where there is no epoll and no kernel timestamp (1 minute)
 	PROBE_PORTABLE=1 $(BIN)/python -m pytest -n 4 tests/client tests/e2e/test_without_linux.py
+
+test-native: $(READY) ## run the client's tests once with the C extension and once without (2 minutes)
+	$(BIN)/python hatch_build.py
+	$(BIN)/python -m pytest -n 4 --hypothesis-profile=nightly tests/client
+	PROBE_NATIVE=0 $(BIN)/python -m pytest -n 4 tests/client
+
+native-sanitize: $(READY) ## run the C extension's tests with its memory and arithmetic checked (ASan, UBSan; 2 minutes)
+	@PYTHON=$(BIN)/python sh scripts/native_sanitize.sh
 
 test-swarm: $(READY) ## inject faults into real processes, networks and disks (needs root and iproute2; 10 minutes)
 	$(BIN)/python -m pytest -n 2 --dist load -m swarm tests/faults
@@ -199,4 +209,5 @@ examples: $(READY) ## re-render the reports of the committed example runs
 	$(BIN)/probe report reports/examples/llamacpp
 
 clean: ## remove .venv, caches and build output
+	rm -f $(NATIVE)/*.so
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

@@ -22,6 +22,7 @@ import yaml
 
 import probe_ext
 from probe_ext.cli import COMMANDS
+from probe_ext.client.wire.native.native_extension import NATIVE_VARIABLE
 from probe_ext.client.wire.portable_switch import PORTABLE_VARIABLE
 from probe_ext.exit_codes import ExitCode
 from probe_ext.inspection.check_result import TITLES
@@ -205,6 +206,7 @@ def test_mentioned_variables_exist() -> None:
         SWARM_TOKEN_VARIABLE,
         HOSTS_VARIABLE,
         PORTABLE_VARIABLE,
+        NATIVE_VARIABLE,
         PASSPHRASE_VARIABLE,
         *(o.variable for o in OPTIONS),
         *_compose_variables(),

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -164,6 +165,7 @@ def test_wheel_contains_every_file_that_the_package_reads(wheel: Path) -> None:
     needed |= {f"probe_ext/_bundled/{path.relative_to(ROOT)}" for path in (ROOT / "docs").rglob("*.md")}
     needed |= {f"probe_ext/_bundled/{name}" for name in ("docker-compose.yml", "docker/wheel.Dockerfile")}
     package = [path for path in (ROOT / "probe_ext").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    package = [path for path in package if path.suffix not in {".c", ".h", ".so"}]  # of the C extension
     needed |= {str(path.relative_to(ROOT)) for path in package}
     assert len(needed) > 100
     assert needed - inside == set()
@@ -182,6 +184,27 @@ def test_wheel_contains_nothing_else(wheel: Path) -> None:
     assert {name.partition("/")[0].partition("-")[0] for name in inside} == {"probe_ext"}
     assert not [name for name in inside if "__pycache__" in name or "/tests/" in name or name.endswith(".pyc")]
     assert [name for name in inside if name.endswith("dist-info/licenses/LICENSE")]
+    assert not [name for name in inside if name.endswith((".c", ".h"))]
+
+
+def test_a_wheel_has_the_c_extension_if_there_is_a_compiler(wheel: Path) -> None:
+    extensions = [name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".so")]
+    if sys.platform.startswith("linux") and shutil.which("cc"):
+        assert extensions == ["probe_ext/client/wire/native/_reader.abi3.so"]
+        assert "-cp311-abi3-linux_" in wheel.name
+    else:
+        assert extensions == []
+        assert wheel.name.endswith("-py3-none-any.whl")
+
+
+def test_a_wheel_is_built_without_a_compiler_and_says_so(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
+    environment = os.environ | {"CC": "false"}
+    built = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE, env=environment)
+    assert built.returncode == 0, built.stdout + built.stderr
+    assert "installed without the C extension" in built.stdout + built.stderr
+    (pure,) = tmp_path.glob("probe_ext-*-py3-none-any.whl")
+    assert not [name for name in zipfile.ZipFile(pure).namelist() if name.endswith(".so")]
 
 
 NOT_IN_THE_SDIST = {".ci/run", "action.yml"}  # of the repository itself

@@ -18,6 +18,7 @@ from probe_ext.client.api.server_errors import error_in_text, page_title, parse_
 from probe_ext.client.event_pattern import PATTERN_CACHE, EventPattern, decode_strings
 from probe_ext.client.matched_runs import MatchedRun, ReadSpan, find_runs
 from probe_ext.client.wire.http_framing import Piece
+from probe_ext.client.wire.native.native_arrivals import ReadCounts
 from probe_ext.client.wire.sse import ErrorData, SseParser
 from probe_ext.measure.timeline import TokenEvents
 
@@ -243,8 +244,8 @@ class Decoder:
             return [(0, len(reads), None)]
         return find_runs(self._pattern, reads)
 
-    def take_run(self, times: Sequence[float], run: MatchedRun) -> None:
-        """Take a run, whose events arrived at `times`, each in a read of its own."""
+    def take_run(self, times: Sequence[float], run: MatchedRun, reads: ReadCounts) -> None:
+        """Take a run, whose events arrived at `times`."""
         pattern = run.pattern
         choice = self._choice(pattern.choice)
         if run.prompt_tokens is not None:
@@ -254,6 +255,15 @@ class Decoder:
         if run.counts and not choice.has_running_count:
             self._final_count = run.counts[-1]
         self.last_at = choice.events.at[-1] if added else self.last_at
+        self._count_reads(reads)
+
+    def _count_reads(self, reads: ReadCounts) -> None:
+        """Count the reads of a run. The first one may be the latest of what came before."""
+        before = self._token_events_in_read if reads.first == self._read_number else 0
+        together = before + reads.in_first
+        self.reads_unresolved += reads.unresolved + (together > 1) - (before > 1) - (reads.in_first > 1)
+        self._read_number = reads.last
+        self._token_events_in_read = reads.in_last + (before if reads.first == reads.last else 0)
 
     def _take_constants(self, pattern: EventPattern) -> None:
         if pattern.cached_tokens is not None:

@@ -16,6 +16,7 @@ import orjson
 
 from probe_ext.client.api.api_event import BadEventError, Event, Usage
 from probe_ext.client.api.openai_api import parse_event
+from probe_ext.client.wire.native import native_extension
 from probe_ext.client.wire.sse import SseParser
 
 SEPARATOR = b"\0"
@@ -41,6 +42,8 @@ _MAX_PATTERN_BYTES = 16 * 2**10
 """of an event that is worth a pattern: compiling a long one takes seconds"""
 _MAX_PATTERNS = 8
 """a server usually has two: one for answers, one for reasoning"""
+_LITERAL_END = re.compile(rb"[^\n]\n\n\Z")
+_LINE_END = re.compile(rb"\r|\n\n(?!\Z)")
 _MAX_LEARN_ATTEMPTS = 64
 """per process; beyond that, a server's events are too different from one another"""
 
@@ -61,6 +64,10 @@ class EventPattern(NamedTuple):
     cached_tokens: int | None
     reasoning_tokens: int | None
     """both constant in all events of this shape"""
+    literals: tuple[bytes, ...]
+    """the constant bytes before, between and after the values"""
+    slots: str
+    """kinds of the values, one letter each, as events.h knows them"""
 
 
 class PatternCache:
@@ -90,9 +97,31 @@ class PatternCache:
         self._attempts += 1
         pattern = make_pattern(raw, event)
         if pattern is not None:
+            _register(pattern)
             self.patterns.insert(0, pattern)
             del self.patterns[_MAX_PATTERNS:]
         return pattern
+
+
+_registered: dict[tuple[tuple[bytes, ...], str], int] = {}
+_by_number: dict[int, EventPattern] = {}
+
+
+def _register(pattern: EventPattern) -> None:
+    """Have the native path match this pattern, if the end of an event shows where one ends."""
+    native, key = native_extension.reader_module(), (pattern.literals, pattern.slots)
+    if native is None or not _LITERAL_END.search(pattern.literals[-1]) or any(map(_LINE_END.search, pattern.literals)):
+        return
+    number = _registered.get(key)
+    if number is None:
+        number = _registered[key] = native.add_pattern(*key)
+    if number >= 0:
+        _by_number[number] = pattern
+
+
+def registered_pattern(number: int) -> EventPattern:
+    """Return the pattern that the native path knows by this number."""
+    return _by_number[number]
 
 
 def _is_plain_token(event: Event) -> bool:
@@ -124,6 +153,12 @@ class _Slot(NamedTuple):
     end: int
     name: bytes
     trial: bytes
+
+
+def _kind(slot: _Slot) -> str:
+    """Return the letter of the slot's kind in events.h."""
+    letters = {b"text": "t", b"prompt_tokens": "p", b"completion_tokens": "c"}
+    return letters.get(slot.name) or ("n" if slot.trial.isdigit() else "i")
 
 
 def _group(slot: _Slot) -> bytes:
@@ -169,6 +204,8 @@ def _pattern_with_text_at(raw: bytes, start: int, end: int, event: Event) -> Eve
         bool(event.parts[0].text),
         event.usage.cached if event.usage else None,
         event.usage.reasoning if event.usage else None,
+        tuple(literals),
+        "".join(map(_kind, slots)),
     )
 
 

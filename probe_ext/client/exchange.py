@@ -5,7 +5,7 @@ is not taken for a token.
 """
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import gevent
@@ -13,6 +13,9 @@ import gevent
 from probe_ext.client.reply import Ending, Reply, ReplyReader
 from probe_ext.client.wire.connection import ConnectError, Connection, SlowServerError
 from probe_ext.client.wire.http_framing import BadResponseError
+from probe_ext.client.wire.kernel_receive import Arrivals
+from probe_ext.client.wire.native.native_arrivals import NativeArrivals
+from probe_ext.client.wire.native.native_stream import NativeStream
 from probe_ext.client.wire.response_stream import ResponseStream
 from probe_ext.measure import clock
 from probe_ext.measure.outcome import FINISHED, Outcome
@@ -25,6 +28,8 @@ _CLOSING_GRACE_S = 1.0
 _MAX_FINAL_SLICES = 16
 _STALE_CONNECTION_S = 1.0
 """a reused connection that ends without a reply this soon was closed before our request arrived"""
+
+_Stream = ResponseStream | NativeStream
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ class Exchange:
         self._hang_up_after = hang_up_after
         self._could_send = due if free is None else max(due, free)
         self._reader = ReplyReader(secret, choices)
-        self._stream: ResponseStream | None = None
+        self._stream: _Stream | None = None
         self._ending: Ending | None = Ending(Outcome.ENDED_BY_US)
         self._cancelled = False
         self._segments_before: int | None = None
@@ -141,7 +146,9 @@ class Exchange:
         if send_failure is not None and send_failure.outcome is not Outcome.CUT:
             return send_failure
         try:
-            self._stream = self._connection.receive(self._marks.sent or self._marks.due)
+            self._stream = self._connection.receive(
+                self._marks.sent or self._marks.due, may_defer=self._hang_up_after is None
+            )
         except OSError as error:
             return send_failure or Ending(Outcome.CLIENT_ERROR, f"cannot read the socket: {error.strerror or error}")
         ending = self._read_response(self._stream)
@@ -164,7 +171,7 @@ class Exchange:
             return Ending(Outcome.CUT, f"while sending: {error.strerror or error}")
         return None
 
-    def _read_response(self, stream: ResponseStream) -> Ending | None:
+    def _read_response(self, stream: _Stream) -> Ending | None:
         drained_for = None
         while True:
             self._parse_arrivals(stream)
@@ -184,13 +191,14 @@ class Exchange:
             else:
                 return ending
 
-    def _parse_arrivals(self, stream: ResponseStream, *, at_end: bool = False) -> None:
+    def _parse_arrivals(self, stream: _Stream, *, at_end: bool = False) -> None:
         """Parse what has arrived. A flood is parsed in slices, between which others get their turn.
 
         `at_end`: without turns, since this greenlet may be killed a second time; of a flood, then only a part.
         """
         until = self._next_deadline()[0]
-        for number, arrivals in enumerate(stream.take_arrivals().slices()):
+        slices: Iterator[Arrivals | NativeArrivals] = stream.take_arrivals().slices()
+        for number, arrivals in enumerate(slices):
             if number and not at_end:
                 gevent.sleep(0)
             if number and (number >= _MAX_FINAL_SLICES if at_end else self._cancelled or clock.monotonic() > until):
@@ -204,10 +212,10 @@ class Exchange:
             return False
         return sum(len(choice.events.at) for choice in self._reader.decoder.choices.values()) >= self._hang_up_after
 
-    def _is_over(self, stream: ResponseStream) -> bool:
+    def _is_over(self, stream: _Stream) -> bool:
         return stream.ended or self._reader.failure is not None or self._reader.response.complete
 
-    def _failure_ending(self, stream: ResponseStream) -> Ending | None:
+    def _failure_ending(self, stream: _Stream) -> Ending | None:
         """Return why the response will stay incomplete, None if it is complete."""
         response = self._reader.response
         failure = None if response.complete else self._reader.failure or stream.failure
@@ -235,7 +243,7 @@ class Exchange:
             ends.append((since + limits.patience, Ending(Outcome.HUNG_UP, f"hung up after {limits.patience:g} s")))
         return min(ends, key=lambda end: end[0])
 
-    def _end_time(self, stream: ResponseStream, outcome: Outcome) -> float | None:
+    def _end_time(self, stream: _Stream, outcome: Outcome) -> float | None:
         """Return when a reply that ended by itself did: with its last bytes, not when we noticed."""
         if self._reader.response.complete and stream.bytes_at is not None:
             return stream.bytes_at

@@ -3,16 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import orjson
+
 from probe_ext.client.api.api_event import ServerError, ServerTimes
 from probe_ext.client.api.finish_reasons import FinishKind, finish_kind
 from probe_ext.client.api.json_text import decoded
 from probe_ext.client.api.server_errors import BUSY_STATUSES, page_title, shown_location
 from probe_ext.client.body_form import BodyForm, body_form, error_in_body, parse_document
 from probe_ext.client.decoder import Choice, Decoder
+from probe_ext.client.event_pattern import registered_pattern
 from probe_ext.client.matched_runs import MatchedRun
 from probe_ext.client.token_totals import apportion, text_bytes, total_tokens
 from probe_ext.client.wire.http_framing import BadResponseError, Piece, Response
 from probe_ext.client.wire.kernel_receive import Arrivals
+from probe_ext.client.wire.native.native_arrivals import EventRun, NativeArrivals, ReadCounts
 from probe_ext.client.wire.proxy_names import named_software
 from probe_ext.client.wire.sse import EventTooLargeError
 from probe_ext.measure.outcome import FINISHED, Outcome
@@ -191,34 +195,62 @@ class ReplyReader:
         declared = "event-stream" in self.response.headers.get("content-type", "").lower()
         return status is not None and status < 300 and declared and not self._body
 
-    def feed(self, arrivals: Arrivals) -> None:
+    def feed(self, arrived: Arrivals | NativeArrivals) -> None:
         """Parse what arrived. Errors are stored, not raised."""
         if self.failure is not None:
             return
         try:
-            for start, end, run in self.decoder.find_runs(arrivals.data):
-                if run is not None and self._at_boundary():
-                    self._take_run(arrivals.at[start:end], run)
+            for part in arrived.parts if isinstance(arrived, NativeArrivals) else [arrived]:
+                if isinstance(part, EventRun):
+                    self._take_events(part)
                 else:
-                    self._feed_layers(arrivals.data[start:end], arrivals.at[start:end])
+                    self._feed_reads(part)
         except BadResponseError as error:
             self.failure = error
+
+    def _feed_reads(self, arrivals: Arrivals) -> None:
+        data, at, first = arrivals.data, arrivals.at, self.response.reads + 1
+        numbers = arrivals.numbers or range(first, first + len(data))
+        if numbers and numbers[0] < first:  # the rest of a read: it has no run of reads of its own
+            self._feed_layers(data[:1], at[:1], numbers[:1])
+            data, at, numbers = data[1:], at[1:], numbers[1:]
+        for start, end, run in self.decoder.find_runs(data):
+            if run is not None and self._at_boundary():
+                alone = (bool(run.texts[0]), bool(run.texts[-1]))
+                self._take_run(at[start:end], run, ReadCounts(numbers[start], numbers[end - 1], *alone, 0))
+            else:
+                self._feed_layers(data[start:end], at[start:end], numbers[start:end])
+
+    def _take_events(self, events: EventRun) -> None:
+        """Take events that the native path matched, which it does between events of a valid stream only."""
+        texts: list[str] = orjson.loads(events.texts)
+        run = MatchedRun(
+            registered_pattern(events.pattern),
+            texts,
+            events.counts,
+            events.prompt_tokens,
+            events.event_bytes,
+            events.wire_bytes,
+        )
+        if not self._at_boundary():
+            raise BadResponseError("internal error (please report): events were matched inside another one")
+        self._take_run(events.at, run, events.reads)
 
     def _at_boundary(self) -> bool:
         """Whether the stream so far is valid and ends with a complete event in a complete chunk."""
         valid = self.response.between_chunks and self._problem is None and self._may_be_stream()
         return valid and self.decoder.between_events
 
-    def _take_run(self, times: Sequence[float], run: MatchedRun) -> None:
+    def _take_run(self, times: Sequence[float], run: MatchedRun, reads: ReadCounts) -> None:
         self._form = BodyForm.EVENTS
-        self.decoder.take_run(times, run)
-        self.response.skip(len(times), run.wire_bytes)
+        self.decoder.take_run(times, run, reads)
+        self.response.skip(reads.last, run.wire_bytes)
         self.length += run.event_bytes
 
-    def _feed_layers(self, reads: Sequence[bytes], times: Sequence[float]) -> None:
-        for at, data in zip(times, reads, strict=True):
+    def _feed_layers(self, reads: Sequence[bytes], times: Sequence[float], numbers: Sequence[int]) -> None:
+        for at, data, number in zip(times, reads, numbers, strict=True):
             try:
-                self.response.feed(at, data)
+                self.response.feed(at, data, number)
             finally:
                 self._take_body(self.response.take_pieces())
 

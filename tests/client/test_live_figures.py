@@ -14,6 +14,8 @@ from probe_ext.client.exchange import Limits
 from probe_ext.client.reply import Reply
 from probe_ext.client.wire import dialing, kernel_receive
 from probe_ext.client.wire.connection import Connection
+from probe_ext.client.wire.native.native_extension import NATIVE_VARIABLE
+from probe_ext.client.wire.native.native_stream import NativeStream
 from probe_ext.client.wire.response_stream import ResponseStream
 from probe_ext.client.wire.socket_reactor import reactor
 from probe_ext.measure.outcome import Outcome
@@ -181,6 +183,8 @@ def reply_with_blocked_hub(
     monkeypatch: pytest.MonkeyPatch, *, stamped: bool, block_reads: bool = False
 ) -> tuple[Reply, Peer]:
     """Return a reply of four tokens, each arriving while the event loop (and the reading thread) is blocked."""
+    if block_reads:
+        monkeypatch.setenv(NATIVE_VARIABLE, "0")  # the lock is that of the Python path's thread
     if not stamped:
         monkeypatch.setattr(kernel_receive, "enable_timestamps", lambda sock: False)
 
@@ -280,13 +284,15 @@ def test_drains_the_socket_before_giving_up_at_a_deadline(
     def block(stream: ResponseStream, seconds: float) -> None:
         threading.Event().wait(seconds)
 
-    monkeypatch.setattr(ResponseStream, "wait", block)
+    for kind in (ResponseStream, NativeStream):
+        monkeypatch.setattr(kind, "wait", block)
     with ScriptedServer(paced(0.05, 0.001, 3, 1)) as server:
         reply = ask(server, Limits(connect=5.0, first=2.0, gap=5.0, total=20.0))
     assert (reply.outcome, reply.tokens_out) == (Outcome.COMPLETE, 3)
 
 
 def test_a_wall_clock_step_puts_no_token_before_its_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(NATIVE_VARIABLE, "0")
     real = kernel_receive.clock.read_clock_pair
     calls = []
 

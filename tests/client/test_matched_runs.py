@@ -32,10 +32,10 @@ def decode(reads: list[bytes], batches: list[int], monkeypatch: pytest.MonkeyPat
         reader = ReplyReader(None)
         real = reader._take_run
 
-        def counting(times: Any, run: Any) -> None:
+        def counting(times: Any, *run: Any) -> None:
             nonlocal taken
             taken += len(times)
-            real(times, run)
+            real(times, *run)
 
         patch.setattr(reader, "_take_run", counting)
         times = [float(second) for second in range(1, len(reads) + 1)]

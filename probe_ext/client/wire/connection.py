@@ -12,6 +12,8 @@ import gevent.socket
 from probe_ext.client.wire import kernel_receive
 from probe_ext.client.wire.address import Target
 from probe_ext.client.wire.dialing import Dialing, Dialled
+from probe_ext.client.wire.native.native_extension import NATIVE, reading_path
+from probe_ext.client.wire.native.native_stream import NativeStream
 from probe_ext.client.wire.response_stream import ResponseStream, SocketReader
 from probe_ext.client.wire.tls import TlsSession
 from probe_ext.measure import clock
@@ -53,9 +55,11 @@ class Connection:
         self._tls_context = tls_context
         self._socket: socket.socket | None = None
         self._dialing: Dialing | None = None
-        self._stream: ResponseStream | None = None
+        self._stream: ResponseStream | NativeStream | None = None
         self._session: TlsSession | None = None
         self._read: SocketReader = kernel_receive.read_plain
+        self.reading_path: str | None = None
+        """which path reads the responses, and why (`native_extension`); None before the first connection"""
 
     @property
     def stamped(self) -> bool:
@@ -66,6 +70,10 @@ class Connection:
     def received_segments(self) -> int | None:
         """TCP segments with data received so far; None where that is not known."""
         return None if self._socket is None else kernel_receive.received_segments(self._socket)
+
+    def _choose_path(self) -> str:
+        path = reading_path(tls=self._tls_context is not None)
+        return path if path != NATIVE or self.stamped else "python: no kernel timestamps"
 
     def usable(self) -> bool:
         """Return whether a request can be sent: the connection is open, and the server sent nothing unexpected."""
@@ -91,6 +99,7 @@ class Connection:
             self._socket, resolved, connected = self._dial()
             if kernel_receive.enable_timestamps(self._socket):
                 self._read = kernel_receive.read_stamped
+            self.reading_path = self._choose_path()
             if self._tls_context is None:
                 return SetupTimes(resolved - start, connected - start, None)
             self._session = self._handshake(self._tls_context)
@@ -168,9 +177,16 @@ class Connection:
             raise ConnectionError("the connection is closed")
         return self._socket
 
-    def receive(self, sent: float) -> ResponseStream:
-        """Start reading the response to a request sent at `sent`."""
-        self._stream = ResponseStream(self._open_socket(), self._read, self._session, sent)
+    def receive(self, sent: float, *, may_defer: bool = True) -> ResponseStream | NativeStream:
+        """Start reading the response to a request sent at `sent`. OSError if the socket can't be watched.
+
+        `may_defer`: the events of a stream may wait, until one looks like the last.
+        """
+        sock = self._open_socket()
+        if self.reading_path == NATIVE:
+            self._stream = NativeStream(sock, sent, may_defer=may_defer)
+        else:
+            self._stream = ResponseStream(sock, self._read, self._session, sent)
         return self._stream
 
     def interrupt(self) -> None:

@@ -56,10 +56,13 @@ class Response:
         self._parser = httptools.HttpResponseParser(self)
         self._parser.set_dangerous_leniencies(**_LENIENCIES)
 
-    def feed(self, at: float, data: bytes) -> None:
-        """Parse the bytes of one read. BadResponseError if they cannot be part of a response."""
+    def feed(self, at: float, data: bytes, number: int | None = None) -> None:
+        """Parse bytes of one read: of the next one, or of that with this number.
+
+        BadResponseError if they cannot be part of a response.
+        """
         self._at = at
-        self.reads += 1
+        self.reads = self.reads + 1 if number is None else number
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as error:
@@ -69,7 +72,7 @@ class Response:
         finally:
             if not self.complete:
                 self._stamp_bodies()
-        if data[-2:] != b"\r\n":
+        if data[-1:] != b"\n":
             self.between_chunks = False  # the first digits of a chunk size may have arrived
         self._bytes += len(data)
         if self._bytes > (MAX_BODY_BYTES if self.headers_at else MAX_HEAD_BYTES):
@@ -106,9 +109,9 @@ class Response:
         self.keep_alive = False
         return self.complete
 
-    def skip(self, reads: int, size: int) -> None:
-        """Count reads that were handled without `feed`: all of them whole chunks between other chunks."""
-        self.reads += reads
+    def skip(self, last_read: int, size: int) -> None:
+        """Count what was handled without `feed`: whole chunks between other chunks, up to the read of this number."""
+        self.reads = last_read
         self._bytes += size
         if self._bytes > MAX_BODY_BYTES:
             self._check_size()

@@ -56,6 +56,8 @@ class Arrivals(NamedTuple):
     reading thread was, if it measured that"""
     overdue: Sequence[float]
     """the part of each lag that was not an intended wait (see ReadRound)"""
+    numbers: Sequence[int] = ()
+    """number of the read that each piece of `data` is of; empty if each is a read of its own, the next one"""
 
     def slices(self) -> "Iterator[Arrivals]":
         """Split into parts of at most SLICE_BYTES, or of a single read; the lags stay whole, with the first part."""
@@ -66,7 +68,8 @@ class Arrivals(NamedTuple):
         start, before, lags, overdue = 0, 0, self.lags, self.overdue
         for index in range(1, len(ends) + 1):
             if index == len(ends) or ends[index] - before > SLICE_BYTES:
-                yield Arrivals(self.data[start:index], self.at[start:index], lags, overdue)
+                numbers = self.numbers[start:index]
+                yield Arrivals(self.data[start:index], self.at[start:index], lags, overdue, numbers)
                 start, before, lags, overdue = index, ends[index - 1], (), ()
 
 

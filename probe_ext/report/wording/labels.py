@@ -82,6 +82,7 @@ LABELS = {
         "cpu_seconds": "CPU time",
         "loop_lag_max": "longest delay of the event loop",
         "receive_stamps": "receive times from",
+        "reading_path": "sockets read by",
     },
 }
 """By group of the manifest; other keys are shown with spaces for underscores."""
@@ -111,6 +112,7 @@ VALUES = {
     ("counted_by", "characters"): "their length in characters (estimate)",
     ("receive_stamps", "kernel"): "the kernel",
     ("receive_stamps", "read"): "the program's reads",
+    ("reading_path", "native"): "the C extension",
 }
 SECONDS_KEYS = {
     *("hold", "settle", "longest", "search_time", "drain", "patience", "metrics_every", "duration", "seconds"),

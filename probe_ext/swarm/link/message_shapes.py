@@ -151,7 +151,8 @@ _BATCH = keys(
         "rows": items(row(ReplyRow, {"outcome": one_of(_OUTCOMES)})),
         "gaps": items(row(GapRow, {})),
         "windows": items(lambda value: _counts(value) or _sketches(value)),
-    }
+    },
+    {"reading_path": optional(text(500))},
 )
 _VARIABLES = items(text(200), 100)
 _FILES = items(keys({"path": text(5000), "field": optional(text(1000)), "sha256": text(64)}, {"trace": flag}), 100)

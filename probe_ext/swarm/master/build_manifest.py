@@ -116,6 +116,7 @@ def _worker(run: RunFacts, worker: Worker) -> dict[str, Any]:
         "cpu_seconds": reported.get("cpu_seconds"),
         "loop_lag_max": reported.get("loop_lag_max"),
         "receive_stamps": None if stamped is None else ("kernel" if stamped else "read"),
+        "reading_path": reported.get("reading_path"),
     }
 
 

@@ -22,7 +22,7 @@ R = TypeVar("R", ReplyRow, GapRow, UserRow, ServerRow, GpuRow)
 OffsetAt = Callable[[str, float], float]
 """worker and a time on its clock → seconds to add to place that time on the master's axis"""
 
-_REPORTED = ("started", "finished", "cpu_seconds", "loop_lag_max", "stamped", "disk_error")
+_REPORTED = ("started", "finished", "cpu_seconds", "loop_lag_max", "stamped", "reading_path", "disk_error")
 
 
 def _same_clock(worker: str, t: float) -> float:
@@ -67,7 +67,7 @@ class Collector:
             return number in seen
         if number > seen.highest:
             reported = self.reported.setdefault(worker, {"rows": 0})
-            reported.update({key: batch[key] for key in _REPORTED})
+            reported.update({key: batch.get(key) for key in _REPORTED})
         seen.add(number)
         rows = [self._on_master_axis(worker, ReplyRow(*values)) for values in batch["rows"]]
         self.reported[worker]["rows"] += len(rows)

@@ -180,9 +180,7 @@ class Llm:
                 exchange.fail(mistake)
         finally:
             reply = exchange.finish()
-            self._recorder.stamped = (
-                self._connection.stamped if self._recorder.stamped is None else self._recorder.stamped
-            )
+            self._recorder.note_connection(self._connection.stamped, self._connection.reading_path)
             row = self._recorder.end(exchange, reply, info, number)
             self._last_end = row.end
             if self._options.reconnect:

@@ -57,6 +57,8 @@ class Recorder:
     loop_lag_max: float = 0.0
     stamped: bool | None = None
     """whether receive times are the kernel's; None before the first connection"""
+    reading_path: str | None = None
+    """what reads the sockets, see `Connection.reading_path`; None before the first connection"""
     unacknowledged: dict[int, Batch] = field(default_factory=dict)
     disk_error: str | None = None
     run: str | None = None
@@ -116,6 +118,11 @@ class Recorder:
         if self._backup_file is None:
             return "none"
         return f"{self._backup_file}{' (incomplete)' if self._backup_incomplete else ''}"
+
+    def note_connection(self, stamped: bool, reading_path: str | None) -> None:
+        """Note how the sockets of this process are read, which the first connection shows."""
+        if self.stamped is None:
+            self.stamped, self.reading_path = stamped, reading_path
 
     def new_user(self) -> str:
         """Return an id for a new simulated user."""
@@ -182,6 +189,7 @@ class Recorder:
             "cpu_seconds": clock.cpu() - self._cpu,
             "loop_lag_max": self.loop_lag_max,
             "stamped": self.stamped,
+            "reading_path": self.reading_path,
             "disk_error": self.disk_error,
             "rows": [values_of(row) for row in self._rows],
             "gaps": [values_of(gap) for gap in self._gaps],

@@ -8,9 +8,16 @@ from scripted_server import Peer, ScriptedServer
 from probe_ext.client.reply import Reply
 from probe_ext.client.wire import kernel_receive, response_stream
 from probe_ext.client.wire.connection import Connection
+from probe_ext.client.wire.native.native_extension import NATIVE_VARIABLE
 from probe_ext.client.wire.response_stream import ResponseStream
 from probe_ext.client.wire.socket_reactor import reactor
 from probe_ext.measure.outcome import Outcome
+
+
+@pytest.fixture(autouse=True)
+def _python_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(NATIVE_VARIABLE, "0")
+
 
 ROUND = kernel_receive.begin_round()
 EVENT = b"6\r\ndata: {}\n\n\r\n"

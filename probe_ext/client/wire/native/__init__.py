@@ -1,0 +1,1 @@
+"""The native path: which sockets are read in C, and how does Python take what arrived?"""

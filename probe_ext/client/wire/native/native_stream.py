@@ -1,0 +1,159 @@
+"""One response that the native path reads: what `ResponseStream` is, with the sockets read by `reader.c`.
+
+Its thread keeps what arrives, and signals the hub through a descriptor when a stream needs attention: once per reply in
+the usual case. Bytes that are events of known patterns arrive here as their values.
+"""
+
+import atexit
+import os
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+import gevent
+import gevent.event
+
+from probe_ext.client.wire.kernel_receive import Arrivals
+from probe_ext.client.wire.native import native_extension
+from probe_ext.client.wire.native.native_arrivals import EventRun, NativeArrivals, ReadCounts
+from probe_ext.client.wire.socket_reactor import CoalesceDelay
+
+_READABLE = 1
+
+
+def arrivals_of(spans: Sequence[tuple[Any, ...]]) -> NativeArrivals:
+    """Return what `take` of the extension returned first."""
+    return NativeArrivals([_part(span) for span in spans])
+
+
+def _part(span: tuple[Any, ...]) -> Arrivals | EventRun:
+    if len(span) == 3:
+        data, at, numbers = span
+        return Arrivals(data, at, (), (), numbers)
+    pattern, at, texts, counts, prompt, first, last, in_first, in_last, unresolved, event_bytes, wire_bytes = span
+    reads = ReadCounts(first, last, in_first, in_last, unresolved)
+    return EventRun(pattern, at, texts, counts, prompt, reads, event_bytes, wire_bytes)
+
+
+class NativeReactor:
+    """The native reader of one hub, and the events of the greenlets that wait for it."""
+
+    def __init__(self, hub: Any) -> None:
+        self.delay = CoalesceDelay()
+        self.waiting: dict[int, gevent.event.Event] = {}
+        """by the key of a stream"""
+        self.reader = native_extension.reader_module().Reader()
+        self._watcher = hub.loop.io(self.reader.fileno(), _READABLE, ref=False)
+        self._watcher.start(self._set_events)
+
+    def _set_events(self) -> None:
+        for key in self.reader.woken():
+            if event := self.waiting.get(key):
+                event.set()
+
+    def report(self, reads: int, unresolved: int) -> None:
+        """Count the reads of a finished reply, and how many of them carried several tokens."""
+        self.delay.update(reads, unresolved)
+        self.reader.set_delay(self.delay.seconds)
+
+    def reset_after_fork(self) -> None:
+        """Leave the reader to the parent: a forked process has no reading thread."""
+        self._watcher.stop()
+        self.reader.abandon()
+
+
+_reactors: dict[int, NativeReactor] = {}
+
+
+def native_reactor() -> NativeReactor:
+    """Return the reactor of the current hub; a forked process gets its own. OSError if there is no room for it."""
+    hub = gevent.get_hub()
+    return _reactors.get(id(hub)) or _reactors.setdefault(id(hub), NativeReactor(hub))
+
+
+def _after_fork() -> None:
+    for inherited in _reactors.values():
+        inherited.reset_after_fork()
+    _abandoned.extend(_reactors.values())
+    _reactors.clear()
+
+
+def _at_exit() -> None:
+    for current in _reactors.values():
+        current.reader.close()
+
+
+_abandoned: list[NativeReactor] = []
+"""kept: its watcher belongs to the parent's loop"""
+os.register_at_fork(after_in_child=_after_fork)
+atexit.register(_at_exit)
+
+
+class NativeStream:
+    """Collects what arrives of one response. The interface is that of `ResponseStream`."""
+
+    def __init__(self, sock: socket.socket, sent: float, *, may_defer: bool) -> None:
+        """`may_defer`: events may wait until one looks like the last. OSError if the socket can't be watched."""
+        self.lags: list[float] = []
+        self.overdue: list[float] = []
+        self.bytes_at: float | None = None
+        self.ended_at: float | None = None
+        self.ended = False
+        self.failure: Exception | None = None
+        self._defer = may_defer
+        self._wakeup = gevent.event.Event()
+        self._reactor = native_reactor()
+        self._stream = self._reactor.reader.open(sock.fileno(), sent, may_defer)
+        self._key: int = self._stream.key
+        self._reactor.waiting[self._key] = self._wakeup
+
+    @property
+    def last_at(self) -> float | None:
+        """Arrival of the latest bytes, or when the end of the connection was seen."""
+        times = [at for at in (self.bytes_at, self.ended_at) if at is not None]
+        return max(times) if times else None
+
+    @property
+    def defer_wakeups(self) -> bool:
+        """Whether events may wait, until one looks like the last."""
+        return self._defer
+
+    @defer_wakeups.setter
+    def defer_wakeups(self, value: bool) -> None:
+        self._defer = value
+        self._stream.set_defer(value)
+
+    def wait(self, seconds: float) -> None:
+        """Sleep until something needs attention or the time has passed."""
+        self._wakeup.wait(max(0.0, seconds))
+        self._wakeup.clear()
+
+    def wake(self) -> None:
+        """Wake the waiting greenlet."""
+        self._wakeup.set()
+
+    def stop(self) -> None:
+        """Stop reading."""
+        self._stream.stop()
+        self._reactor.waiting.pop(self._key, None)
+
+    def report_unresolved(self, reads: int, unresolved: int) -> None:
+        """Report how many of this response's reads carried several tokens, for the reactor's coalescing delay."""
+        self._reactor.report(reads, unresolved)
+
+    def drain_socket(self) -> bool:
+        """Read what the kernel already holds, within bounds; return whether anything is unparsed."""
+        waiting: bool = self._stream.drain()
+        return waiting
+
+    def take_arrivals(self) -> NativeArrivals:
+        """Return what arrived since the last call."""
+        spans, lags, overdue, self.ended, ended_at, error, last_at = self._stream.take()
+        self.lags.extend(lags)
+        self.overdue.extend(overdue)
+        if last_at >= 0:
+            self.bytes_at = last_at
+        if self.ended:
+            self.ended_at = ended_at
+            self.failure = OSError(error, os.strerror(error)) if error else None
+        return arrivals_of(spans)

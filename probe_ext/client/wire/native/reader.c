@@ -1,0 +1,637 @@
+/* The native reading path: one thread reads all sockets of a process without the interpreter's lock.
+ *
+ * It does what socket_reactor.py, kernel_receive.py and response_stream.py do, which are the reference. Python gets what
+ * a stream has received when it asks: at the reply's end, at a deadline, or when much is waiting.
+ *
+ * Locks: `reader->lock` guards everything below a reader. No object of Python is made or released while it is held, so
+ * that garbage collection, or whoever has the interpreter's lock, never waits for it in a circle.
+ */
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030B0000
+#define _GNU_SOURCE
+#include <Python.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "events.h"
+
+#define INTERFACE 1 /* changes with the functions below; native_extension.py expects the same number */
+#define READ_SIZE 32768
+#define MAX_LAG_NS 60000000000LL
+#define CLOCK_TOLERANCE_NS 20000
+#define COALESCE_FROM 32 /* sockets */
+#define MAX_READY 1024
+
+/* ---- Reading a socket ------------------------------------------------------------------------------------------ */
+
+/* What the reads of one moment share, as ReadRound of kernel_receive.py. */
+struct round {
+    int64_t offset;               /* from wall time to monotonic time */
+    int64_t wait_start, wait_end; /* of the intended wait for more sockets; 0 without one */
+};
+
+/* As clock.read_clock_pair. */
+static struct round begin_round(int64_t wait_start, int64_t wait_end) {
+    int64_t narrowest = INT64_MAX, offset = 0;
+    for (int i = 0; i < 5 && narrowest >= 1000; i++) {
+        int64_t before = clock_ns(CLOCK_MONOTONIC), wall = clock_ns(CLOCK_REALTIME), after = clock_ns(CLOCK_MONOTONIC);
+        if (after - before < narrowest) narrowest = after - before, offset = after - wall;
+    }
+    return (struct round){offset, wait_start, wait_end};
+}
+
+/* Note how late a read was, as kernel_receive.py does; return when its bytes arrived. */
+static double arrival(struct stream *s, const struct msghdr *message, int64_t read_at, const struct round *round) {
+    for (const struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR((struct msghdr *)message, (struct cmsghdr *)c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SO_TIMESTAMPNS) continue;
+        struct timespec stamp;
+        memcpy(&stamp, CMSG_DATA(c), sizeof stamp);
+        int64_t at = stamp.tv_sec * 1000000000LL + stamp.tv_nsec + round->offset, lag = read_at - at;
+        if (lag < -CLOCK_TOLERANCE_NS || lag >= MAX_LAG_NS) break; /* the wall clock stepped */
+        if (lag < 0) at = read_at, lag = 0;
+        int64_t waited = round->wait_end - (at > round->wait_start ? at : round->wait_start);
+        int64_t overdue = at >= round->wait_end ? lag : lag > waited ? lag - waited : 0;
+        struct lag entry = {(double)lag / 1e9, (double)overdue / 1e9};
+        if (!append(&s->got.lags, &entry, sizeof entry)) fail(s, ENOMEM);
+        return (double)at / 1e9;
+    }
+    return (double)read_at / 1e9;
+}
+
+/* Read once. Return whether there was something; set whether the greenlet must be woken. */
+static int read_socket(struct stream *s, char *scratch, const struct round *round, int *wake) {
+    char control[CMSG_SPACE(sizeof(struct timespec))];
+    struct iovec part = {scratch, READ_SIZE};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    ssize_t n = recvmsg(s->fd, &message, MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) return 0;
+    if (n <= 0) {
+        fail(s, n ? errno : 0);
+        *wake = 1;
+    } else {
+        double at = arrival(s, &message, clock_ns(CLOCK_MONOTONIC), round);
+        *wake = take_read(s, scratch, (size_t)n, at);
+    }
+    return 1;
+}
+
+/* ---- The reader and its thread --------------------------------------------------------------------------------- */
+
+struct reader {
+    pthread_mutex_t lock;
+    pthread_t thread;
+    int running, stopping, signalled, abandoned, poller, wake_fd, stop_fd;
+    atomic_int registered;
+    atomic_llong delay_ns; /* how long to wait for more sockets */
+    struct stream **streams;
+    uint32_t *places, unused; /* the places of the table that are unused: so many at the start of `places` */
+    uint32_t capacity, generation;
+    struct stream *woken; /* list of those whose greenlet must be woken */
+    char scratch[READ_SIZE];
+};
+
+#define STOP_KEY UINT64_MAX
+
+static uint64_t key_of(const struct stream *s) { return (uint64_t)s->generation << 32 | s->index; }
+
+static struct stream *stream_of(struct reader *r, uint64_t key) {
+    uint32_t index = (uint32_t)key;
+    struct stream *s = index < r->capacity ? r->streams[index] : NULL;
+    return s && s->generation == key >> 32 ? s : NULL;
+}
+
+/* Start watching a socket; return 0 and set errno if the kernel cannot watch more. */
+static int watch(struct reader *r, struct stream *s) {
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = key_of(s)};
+    if (!s->registered && s->fd >= 0) {
+        if (epoll_ctl(r->poller, EPOLL_CTL_ADD, s->fd, &event)) return 0;
+        s->registered = 1;
+        atomic_fetch_add(&r->registered, 1);
+    }
+    return 1;
+}
+
+static void unwatch(struct reader *r, struct stream *s) {
+    if (!s->registered) return;
+    epoll_ctl(r->poller, EPOLL_CTL_DEL, s->fd, NULL); /* fails if it is closed already, which does no harm */
+    s->registered = 0;
+    atomic_fetch_sub(&r->registered, 1);
+}
+
+static int read_once(struct reader *r, struct stream *s, char *scratch, const struct round *round, int *wake) {
+    if (s->ended || !read_socket(s, scratch, round, wake)) return 0;
+    if (s->ended) {
+        unwatch(r, s);
+    } else if (is_above(s, MAX_READS - 1, MAX_EVENTS - 1, MAX_BYTES - 1)) {
+        unwatch(r, s);
+        s->paused = 1;
+    }
+    return 1;
+}
+
+static void note_woken(struct reader *r, struct stream *s) {
+    if (s->woken) return;
+    s->woken = 1;
+    s->next_woken = r->woken;
+    r->woken = s;
+}
+
+static void read_ready(struct reader *r, const struct epoll_event *ready, int count, int64_t wait_start, int64_t wait_end) {
+    struct round round = begin_round(wait_start, wait_end);
+    for (int i = 0; i < count; i++) { /* unlocked between two sockets, so that others wait for one read at most */
+        int wake = 0;
+        pthread_mutex_lock(&r->lock);
+        struct stream *s = stream_of(r, ready[i].data.u64);
+        if (s && s->registered && read_once(r, s, r->scratch, &round, &wake) && wake) note_woken(r, s);
+        pthread_mutex_unlock(&r->lock);
+    }
+    pthread_mutex_lock(&r->lock);
+    if (r->woken && !r->signalled) r->signalled = write(r->wake_fd, &(uint64_t){1}, 8) == 8;
+    pthread_mutex_unlock(&r->lock);
+}
+
+/* With many sockets, sleep briefly after a round, and then read all that are ready by then (see socket_reactor.py). */
+static void *read_forever(void *argument) {
+    struct reader *r = argument;
+    struct epoll_event ready[MAX_READY];
+    prctl(PR_SET_NAME, "probe-reader");
+    for (int count = 0;;) {
+        int64_t wait_start = 0, wait_end = 0;
+        if (count > 0 && atomic_load(&r->registered) >= COALESCE_FROM) {
+            int64_t delay = atomic_load(&r->delay_ns);
+            struct timespec nap = {0, (long)delay};
+            wait_start = clock_ns(CLOCK_MONOTONIC);
+            wait_end = wait_start + delay;
+            nanosleep(&nap, NULL);
+            count = epoll_wait(r->poller, ready, MAX_READY, 0);
+        } else {
+            count = 0;
+        }
+        if (count <= 0) {
+            wait_start = wait_end = 0;
+            count = epoll_wait(r->poller, ready, MAX_READY, -1);
+        }
+        pthread_mutex_lock(&r->lock);
+        int stopping = r->stopping;
+        pthread_mutex_unlock(&r->lock);
+        if (stopping) return NULL;
+        read_ready(r, ready, count, wait_start, wait_end);
+    }
+}
+
+/* Start the thread without signals, except those of its own crashes; return an error number. */
+static int start_thread(struct reader *r) {
+    static const int crashes[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+    sigset_t blocked, before;
+    sigfillset(&blocked);
+    for (size_t i = 0; i < sizeof crashes / sizeof *crashes; i++) sigdelset(&blocked, crashes[i]);
+    pthread_sigmask(SIG_SETMASK, &blocked, &before);
+    int error = pthread_create(&r->thread, NULL, read_forever, r);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    r->running = !error;
+    return error;
+}
+
+static void stop_thread(struct reader *r) {
+    if (!r->running || r->abandoned) return;
+    pthread_mutex_lock(&r->lock);
+    r->stopping = 1;
+    pthread_mutex_unlock(&r->lock);
+    if (write(r->stop_fd, &(uint64_t){1}, 8) != 8) return; /* cannot happen; the thread then lives as long as the process */
+    Py_BEGIN_ALLOW_THREADS
+    pthread_join(r->thread, NULL);
+    Py_END_ALLOW_THREADS
+    r->running = 0;
+}
+
+/* ---- Python: Stream -------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    PyObject_HEAD
+    struct reader *reader;
+} Reader;
+
+typedef struct {
+    PyObject_HEAD
+    struct stream *s;
+    Reader *reader;
+} Stream;
+
+/* In a forked process there is no thread, and the lock may be held for ever: its streams do nothing. */
+static struct reader *lock(Stream *self) {
+    struct reader *r = self->reader->reader;
+    if (r->abandoned) return NULL;
+    pthread_mutex_lock(&r->lock);
+    return r;
+}
+
+static void stream_free(Stream *self) {
+    PyTypeObject *type = Py_TYPE((PyObject *)self);
+    struct reader *r = self->s ? lock(self) : NULL;
+    if (r) {
+        struct stream *s = self->s;
+        unwatch(r, s);
+        r->streams[s->index] = NULL;
+        r->places[r->unused++] = s->index;
+        for (struct stream **link = &r->woken; s->woken && *link; link = &(*link)->next_woken)
+            if (*link == s) {
+                *link = s->next_woken;
+                break;
+            }
+        pthread_mutex_unlock(&r->lock);
+        free_received(&s->got);
+        free(s->pending.data);
+        free(s->pending_pieces.data);
+        free(s);
+    }
+    Py_XDECREF((PyObject *)self->reader);
+    PyObject_Free(self);
+    Py_DECREF((PyObject *)type);
+}
+
+static PyObject *stream_stop(Stream *self, PyObject *unused) {
+    (void)unused;
+    struct reader *r = lock(self);
+    if (r) {
+        self->s->paused = 0;
+        unwatch(r, self->s);
+        pthread_mutex_unlock(&r->lock);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *stream_drain(Stream *self, PyObject *unused) {
+    (void)unused;
+    static char scratch[READ_SIZE]; /* guarded by the interpreter's lock */
+    struct reader *r = lock(self);
+    if (!r) Py_RETURN_FALSE;
+    struct stream *s = self->s;
+    struct round round = begin_round(0, 0);
+    int wake;
+    while (!is_above(s, WAKE_READS, WAKE_EVENTS, WAKE_BYTES) && read_once(r, s, scratch, &round, &wake));
+    int waiting = s->ended || s->got.spans.length || s->pending.length;
+    pthread_mutex_unlock(&r->lock);
+    return PyBool_FromLong(waiting);
+}
+
+static PyObject *stream_feed(Stream *self, PyObject *arguments) {
+    const char *data;
+    Py_ssize_t length;
+    double at;
+    int wake = 0;
+    if (!PyArg_ParseTuple(arguments, "y#d", &data, &length, &at)) return NULL;
+    struct reader *r = lock(self);
+    if (r) {
+        if (length) wake = take_read(self->s, data, (size_t)length, at);
+        else fail(self->s, 0);
+        pthread_mutex_unlock(&r->lock);
+    }
+    return PyBool_FromLong(wake || !length);
+}
+
+static PyObject *stream_set_defer(Stream *self, PyObject *value) {
+    int defer = PyObject_IsTrue(value);
+    if (defer < 0) return NULL;
+    struct reader *r = lock(self);
+    if (r) {
+        self->s->defer = defer;
+        pthread_mutex_unlock(&r->lock);
+    }
+    Py_RETURN_NONE;
+}
+
+/* Cursors over what was received, while it is turned into objects. */
+struct reading {
+    const struct piece *piece;
+    const char *bytes, *text;
+    const double *time;
+    const int *count;
+};
+
+static int put(PyObject *list, Py_ssize_t index, PyObject *item) { return item && !PyList_SetItem(list, index, item); }
+
+/* ([bytes], [arrival times], [numbers of the reads]) */
+static PyObject *pieces_object(const struct span *span, struct reading *from) {
+    Py_ssize_t count = span->count;
+    PyObject *data = PyList_New(count), *times = PyList_New(count), *numbers = PyList_New(count);
+    int fine = data && times && numbers;
+    for (Py_ssize_t i = 0; fine && i < count; i++, from->piece++) {
+        fine = put(data, i, PyBytes_FromStringAndSize(from->bytes, from->piece->size)) &&
+               put(times, i, PyFloat_FromDouble(from->piece->at)) &&
+               put(numbers, i, PyLong_FromUnsignedLong(from->piece->number));
+        from->bytes += from->piece->size;
+    }
+    PyObject *made = fine ? PyTuple_Pack(3, data, times, numbers) : NULL;
+    Py_XDECREF(data), Py_XDECREF(times), Py_XDECREF(numbers);
+    return made;
+}
+
+/* (pattern, [arrival times], texts as a JSON array, [counts] or None, prompt tokens or None, first read, last read,
+ * events with text in the first read, in the last, reads with several, bytes of events, bytes) */
+static PyObject *events_object(const struct span *span, struct reading *from) {
+    Py_ssize_t count = span->count;
+    int counted = patterns[span->pattern].counts;
+    PyObject *times = PyList_New(count), *counts = counted ? PyList_New(count) : Py_NewRef(Py_None);
+    PyObject *prompt = span->prompt < 0 ? Py_NewRef(Py_None) : PyLong_FromLong(span->prompt);
+    PyObject *texts = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)span->text_bytes + 1);
+    int fine = times && counts && prompt && texts;
+    for (Py_ssize_t i = 0; fine && i < count; i++)
+        fine = put(times, i, PyFloat_FromDouble(from->time[i])) && (!counted || put(counts, i, PyLong_FromLong(from->count[i])));
+    PyObject *made = NULL;
+    if (fine) { /* each text is followed by `","`, so the last comma and quote make room for the brackets */
+        char *into = PyBytes_AsString(texts);
+        memcpy(into, "[\"", 2);
+        memcpy(into + 2, from->text, span->text_bytes - 2);
+        into[span->text_bytes] = ']';
+        made = Py_BuildValue("iOOOOIIIIIKK", span->pattern, times, texts, counts, prompt, span->first_read, span->last_read,
+                             span->in_first, span->in_last, span->unresolved, (unsigned long long)span->event_bytes,
+                             (unsigned long long)span->wire_bytes);
+    }
+    from->time += count, from->count += count, from->text += span->text_bytes;
+    Py_XDECREF(times), Py_XDECREF(counts), Py_XDECREF(prompt), Py_XDECREF(texts);
+    return made;
+}
+
+static PyObject *spans_object(const struct received *got) {
+    struct reading from = {(const void *)got->pieces.data, got->bytes.data, got->texts.data, (const void *)got->times.data,
+                           (const void *)got->counts.data};
+    const struct span *spans = (const void *)got->spans.data;
+    Py_ssize_t count = (Py_ssize_t)COUNT(got->spans, struct span);
+    PyObject *list = PyList_New(count);
+    for (Py_ssize_t i = 0; list && i < count; i++)
+        if (!put(list, i, (spans[i].pattern < 0 ? pieces_object : events_object)(spans + i, &from))) Py_CLEAR(list);
+    return list;
+}
+
+static PyObject *lags_object(const struct received *got, int overdue) {
+    const struct lag *lags = (const void *)got->lags.data;
+    Py_ssize_t count = (Py_ssize_t)COUNT(got->lags, struct lag);
+    PyObject *list = PyList_New(count);
+    for (Py_ssize_t i = 0; list && i < count; i++)
+        if (!put(list, i, PyFloat_FromDouble(overdue ? lags[i].overdue : lags[i].lag))) Py_CLEAR(list);
+    return list;
+}
+
+static PyObject *stream_take(Stream *self, PyObject *unused) {
+    (void)unused;
+    struct received got = {0};
+    struct stream *s = self->s;
+    double last_at = 0, ended_at = 0;
+    int ended = 0, error = 0, any = 0;
+    struct reader *r = lock(self);
+    if (r) {
+        settle(s);
+        got = s->got;
+        memset(&s->got, 0, sizeof s->got);
+        any = s->reads > 0, last_at = s->last_at;
+        ended = s->ended, error = s->error, ended_at = s->ended_at;
+        if (s->paused) {
+            s->paused = 0;
+            if (!watch(r, s)) fail(s, errno); /* seen at the next call */
+        }
+        pthread_mutex_unlock(&r->lock);
+    }
+    PyObject *spans = spans_object(&got), *lags = lags_object(&got, 0), *overdue = lags_object(&got, 1), *made = NULL;
+    if (spans && lags && overdue) made = Py_BuildValue("OOOidid", spans, lags, overdue, ended, ended_at, error, any ? last_at : -1.0);
+    Py_XDECREF(spans), Py_XDECREF(lags), Py_XDECREF(overdue);
+    free_received(&got);
+    return made;
+}
+
+static PyObject *stream_key(Stream *self, void *unused) {
+    (void)unused;
+    return PyLong_FromUnsignedLongLong(key_of(self->s));
+}
+
+static PyMethodDef stream_methods[] = {
+    {"stop", (PyCFunction)stream_stop, METH_NOARGS, "Stop reading; when this returns, no read is in progress. Idempotent."},
+    {"drain", (PyCFunction)stream_drain, METH_NOARGS, "Read what the kernel holds, within bounds; return whether anything is waiting."},
+    {"feed", (PyCFunction)stream_feed, METH_VARARGS, "feed(data, at): take bytes as if read, for tests; return whether this wakes."},
+    {"set_defer", (PyCFunction)stream_set_defer, METH_O, "set_defer(flag): events may wait, until one looks like the last."},
+    {"take", (PyCFunction)stream_take, METH_NOARGS, "Return what arrived: (spans, lags, overdue, ended, ended at, error number, last arrival or -1)."},
+    {NULL, NULL, 0, NULL},
+};
+static PyGetSetDef stream_properties[] = {
+    {"key", (getter)stream_key, NULL, "What Reader.woken calls this stream.", NULL}, {NULL, NULL, NULL, NULL, NULL}};
+static PyType_Slot stream_slots[] = {{Py_tp_dealloc, stream_free}, {Py_tp_methods, stream_methods},
+                                     {Py_tp_getset, stream_properties},
+                                     {Py_tp_doc, "What one socket received. Made by Reader.open."}, {0, NULL}};
+static PyType_Spec stream_spec = {"probe_ext.client.wire.native._reader.Stream", sizeof(Stream), 0,
+                                  Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, stream_slots};
+static PyTypeObject *stream_type;
+
+/* ---- Python: Reader -------------------------------------------------------------------------------------------- */
+
+static void reader_free(Reader *self) {
+    PyTypeObject *type = Py_TYPE((PyObject *)self);
+    struct reader *r = self->reader;
+    if (r && !r->abandoned) { /* in a forked process it is leaked: the thread that may have changed it is gone */
+        stop_thread(r);
+        int open[] = {r->poller, r->wake_fd, r->stop_fd};
+        for (size_t i = 0; i < 3; i++)
+            if (open[i] >= 0) close(open[i]);
+        pthread_mutex_destroy(&r->lock);
+        free(r->streams);
+        free(r->places);
+        free(r);
+    }
+    PyObject_Free(self);
+    Py_DECREF((PyObject *)type);
+}
+
+static PyObject *reader_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords) {
+    static char *names[] = {"thread", NULL};
+    int thread = 1;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "|p", names, &thread)) return NULL;
+    Reader *self = PyObject_New(Reader, type);
+    if (!self) return NULL;
+    struct reader *r = self->reader = calloc(1, sizeof *self->reader);
+    if (!r) {
+        Py_DECREF((PyObject *)self);
+        return PyErr_NoMemory();
+    }
+    pthread_mutex_init(&r->lock, NULL);
+    atomic_store(&r->delay_ns, 1000000);
+    r->poller = epoll_create1(EPOLL_CLOEXEC);
+    r->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    r->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    struct epoll_event stop = {.events = EPOLLIN, .data.u64 = STOP_KEY};
+    int failed = r->poller < 0 || r->wake_fd < 0 || r->stop_fd < 0 || epoll_ctl(r->poller, EPOLL_CTL_ADD, r->stop_fd, &stop);
+    if (!failed && thread && (errno = start_thread(r))) failed = 1;
+    if (failed) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        Py_DECREF((PyObject *)self);
+        return NULL;
+    }
+    return (PyObject *)self;
+}
+
+/* Make sure that the table has an unused place; return 0 without memory. */
+static int make_place(struct reader *r) {
+    if (r->unused) return 1;
+    uint32_t capacity = r->capacity ? 2 * r->capacity : 64;
+    uint32_t *places = realloc(r->places, capacity * sizeof *places);
+    if (!places) return 0;
+    r->places = places;
+    struct stream **streams = realloc(r->streams, capacity * sizeof *streams);
+    if (!streams) return 0;
+    r->streams = streams;
+    while (r->capacity < capacity) {
+        r->streams[r->capacity] = NULL;
+        r->places[r->unused++] = r->capacity++;
+    }
+    return 1;
+}
+
+static PyObject *reader_open(Reader *self, PyObject *arguments) {
+    int fd, may_defer;
+    double sent;
+    if (!PyArg_ParseTuple(arguments, "idp", &fd, &sent, &may_defer)) return NULL;
+    Stream *made = PyObject_New(Stream, stream_type);
+    if (!made) return NULL;
+    made->reader = (Reader *)Py_NewRef((PyObject *)self);
+    struct stream *s = made->s = calloc(1, sizeof *s);
+    struct reader *r = s ? lock(made) : NULL;
+    int error = s ? EBADF : ENOMEM;
+    if (r) {
+        error = make_place(r) ? 0 : ENOMEM;
+        if (!error) {
+            *s = (struct stream){.fd = fd, .index = r->places[--r->unused], .generation = ++r->generation, .last_at = sent,
+                                 .pattern = -1, .state = may_defer ? HEAD : OPAQUE};
+            r->streams[s->index] = s;
+            if (!watch(r, s)) error = errno;
+        }
+        pthread_mutex_unlock(&r->lock);
+    }
+    if (!error) return (PyObject *)made;
+    if (s && !s->generation) { /* it is not in the table */
+        free(s);
+        made->s = NULL;
+    }
+    Py_DECREF((PyObject *)made);
+    errno = error;
+    return PyErr_SetFromErrno(PyExc_OSError);
+}
+
+static PyObject *reader_woken(Reader *self, PyObject *unused) {
+    (void)unused;
+    struct reader *r = self->reader;
+    PyObject *keys = PyList_New(0);
+    uint64_t key = 0, signals;
+    while (keys && !r->abandoned) { /* one at a time: no object is made while the lock is held */
+        pthread_mutex_lock(&r->lock);
+        struct stream *s = r->woken;
+        if (s) {
+            r->woken = s->next_woken;
+            s->woken = 0;
+            key = key_of(s);
+        } else if (r->signalled) {
+            r->signalled = read(r->wake_fd, &signals, sizeof signals) < 0;
+        }
+        pthread_mutex_unlock(&r->lock);
+        if (!s) break;
+        PyObject *number = PyLong_FromUnsignedLongLong(key);
+        if (!number || PyList_Append(keys, number)) Py_CLEAR(keys);
+        Py_XDECREF(number);
+    }
+    return keys;
+}
+
+static PyObject *reader_set_delay(Reader *self, PyObject *value) {
+    double seconds = PyFloat_AsDouble(value);
+    if (seconds == -1.0 && PyErr_Occurred()) return NULL;
+    atomic_store(&self->reader->delay_ns, (long long)(seconds * 1e9));
+    Py_RETURN_NONE;
+}
+
+static PyObject *reader_fileno(Reader *self, PyObject *unused) {
+    (void)unused;
+    return PyLong_FromLong(self->reader->wake_fd);
+}
+
+static PyObject *reader_close(Reader *self, PyObject *unused) {
+    (void)unused;
+    stop_thread(self->reader);
+    Py_RETURN_NONE;
+}
+
+static PyObject *reader_abandon(Reader *self, PyObject *unused) {
+    (void)unused;
+    self->reader->abandoned = 1;
+    Py_RETURN_NONE;
+}
+
+static PyObject *reader_registered(Reader *self, void *unused) {
+    (void)unused;
+    return PyLong_FromLong(atomic_load(&self->reader->registered));
+}
+
+static PyMethodDef reader_methods[] = {
+    {"open", (PyCFunction)reader_open, METH_VARARGS, "open(descriptor, sent, may_defer): read a socket; return its Stream. OSError."},
+    {"woken", (PyCFunction)reader_woken, METH_NOARGS, "Return the keys of the streams that need attention, since the last call."},
+    {"fileno", (PyCFunction)reader_fileno, METH_NOARGS, "A descriptor that is readable when `woken` has something to return."},
+    {"set_delay", (PyCFunction)reader_set_delay, METH_O, "set_delay(seconds): how long to wait for more sockets, below 1 s."},
+    {"close", (PyCFunction)reader_close, METH_NOARGS, "Stop the thread and wait for its end. Idempotent."},
+    {"abandon", (PyCFunction)reader_abandon, METH_NOARGS, "In a forked process: use nothing of this reader any more."},
+    {NULL, NULL, 0, NULL},
+};
+static PyGetSetDef reader_properties[] = {
+    {"registered", (getter)reader_registered, NULL, "Number of sockets that are read.", NULL}, {NULL, NULL, NULL, NULL, NULL}};
+static PyType_Slot reader_slots[] = {{Py_tp_new, reader_new}, {Py_tp_dealloc, reader_free}, {Py_tp_methods, reader_methods},
+                                     {Py_tp_getset, reader_properties},
+                                     {Py_tp_doc, "Reader(thread=True): a thread that reads sockets."}, {0, NULL}};
+static PyType_Spec reader_spec = {"probe_ext.client.wire.native._reader.Reader", sizeof(Reader), 0, Py_TPFLAGS_DEFAULT, reader_slots};
+
+/* ---- Python: the module ---------------------------------------------------------------------------------------- */
+
+static PyObject *add_pattern(PyObject *module, PyObject *arguments) {
+    (void)module;
+    PyObject *literals;
+    const char *kinds;
+    if (!PyArg_ParseTuple(arguments, "O!s", &PyTuple_Type, &literals, &kinds)) return NULL;
+    int number = atomic_load(&pattern_count), slots = (int)strlen(kinds);
+    if (number == MAX_PATTERNS || slots > MAX_SLOTS) return PyLong_FromLong(-1);
+    if (PyTuple_Size(literals) != slots + 1 || kinds[strspn(kinds, "tpcni")]) {
+        PyErr_SetString(PyExc_ValueError, "one literal more than slots, which are of t, p, c, n, i");
+        return NULL;
+    }
+    struct pattern *p = patterns + number;
+    memset(p, 0, sizeof *p);
+    p->slots = slots;
+    p->counts = strchr(kinds, COMPLETION) != NULL;
+    memcpy(p->kind, kinds, (size_t)slots);
+    for (int i = 0; i <= slots; i++) { /* never freed: the thread may match with it at any time */
+        char *data;
+        Py_ssize_t length;
+        if (PyBytes_AsStringAndSize(PyTuple_GetItem(literals, i), &data, &length)) return NULL;
+        p->length[i] = (size_t)length;
+        if (!(p->literal[i] = malloc((size_t)length + 1))) return PyErr_NoMemory();
+        memcpy(p->literal[i], data, (size_t)length);
+    }
+    atomic_store_explicit(&pattern_count, number + 1, memory_order_release);
+    return PyLong_FromLong(number);
+}
+
+static PyMethodDef functions[] = {
+    {"add_pattern", add_pattern, METH_VARARGS, "add_pattern(literals, kinds) -> number, or -1 if there is no room."},
+    {NULL, NULL, 0, NULL},
+};
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "_reader", "The native reading path.", -1, functions, NULL, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit__reader(void) {
+    PyObject *module = PyModule_Create(&definition);
+    PyObject *reader_type = module ? PyType_FromSpec(&reader_spec) : NULL;
+    stream_type = reader_type ? (PyTypeObject *)PyType_FromSpec(&stream_spec) : NULL;
+    if (!stream_type || PyModule_AddObjectRef(module, "Reader", reader_type) ||
+        PyModule_AddObjectRef(module, "Stream", (PyObject *)stream_type) ||
+        PyModule_AddIntConstant(module, "INTERFACE", INTERFACE))
+        Py_CLEAR(module);
+    Py_XDECREF(reader_type);
+    return module;
+}

@@ -1,0 +1,147 @@
+"""The native path and the Python path make the same reply of the same bytes, however these are cut into reads."""
+
+import json
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from recorded_replies import HEAD, KEY, STREAMS, chunked, events_of, recorded, shortened, sse
+from reply_catalogue import entries
+from test_event_pattern import CORRUPTIONS, ROLE, chat
+from test_matched_runs import CHUNKED, END, IRREGULAR, REGULAR_READS, chunk
+
+from probe_ext.client import decoder
+from probe_ext.client.event_pattern import PatternCache
+from probe_ext.client.reply import Ending, Reply, ReplyReader
+from probe_ext.client.wire.kernel_receive import Arrivals
+from probe_ext.client.wire.native import native_extension
+from probe_ext.client.wire.native.native_arrivals import EventRun, NativeArrivals
+from probe_ext.client.wire.native.native_stream import arrivals_of
+from probe_ext.measure.outcome import Outcome
+from probe_ext.measure.timeline import Marks
+
+native = native_extension.reader_module()
+pytestmark = pytest.mark.skipif(native is None, reason=f"NOT CHECKED: {native_extension.reading_path()})")
+TAKE_ALWAYS, TAKE_WHEN_WOKEN, TAKE_AT_END = "always", "when woken", "at the end"
+
+
+def native_arrivals(reads: Sequence[bytes], taken: Sequence[bool] | str) -> list[NativeArrivals]:
+    """Return what the native path hands over; `taken`: after which reads Python asks, beside at the end."""
+    stream = native.Reader(thread=False).open(-1, 0.0, True)
+    results = []
+    for number, data in enumerate(reads):
+        woken = stream.feed(data, number + 1.0)
+        if isinstance(taken, str):
+            ask = taken == TAKE_ALWAYS or (taken == TAKE_WHEN_WOKEN and woken)
+        else:
+            ask = taken[number % len(taken)] if taken else False
+        if ask:
+            results.append(arrivals_of(stream.take()[0]))
+    return [*results, arrivals_of(stream.take()[0])]
+
+
+def reply_of(parts: Sequence[Arrivals | NativeArrivals]) -> tuple[Any, ...]:
+    """Parse what arrived; return everything known about the reply."""
+    reader = ReplyReader(KEY)
+    for part in parts:
+        reader.feed(part)
+    response = reader.response
+    complete = response.complete or response.end_of_stream()
+    reply = Reply(Marks(due=0.0, sent=0.0, headers=response.headers_at), True, Outcome.ENDED_BY_US)
+    reply.status, reply.reads = response.status, response.reads
+    problem = str(reader.failure)
+    last_at, done = reader.decoder.last_at, reader.decoder.done
+    reader.fill(reply, None if complete else Ending(Outcome.CUT, "cut"))
+    size = None if reader.failure else response._bytes  # a read that fails in its middle counts, or not
+    return repr(reply), problem, size, response.complete, response.keep_alive, last_at, done, reader._problem
+
+
+def compare(reads: Sequence[bytes], taken: Sequence[bool] | str) -> int:
+    """Check that both paths lead to the same reply; return how many events the native path matched."""
+    reads = [data for data in reads if data]
+    times = [number + 1.0 for number in range(len(reads))]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decoder, "PATTERN_CACHE", PatternCache())
+        patch.setattr(decoder, "_MIN_READS_FOR_RUNS", 10**9)  # the layers are the reference
+        expected = reply_of([Arrivals(reads, times, (), ())])
+        arrived = native_arrivals(reads, taken)
+        parts = [part for each in arrived for part in each.slices()]
+        assert reply_of(parts) == expected
+        patch.setattr(decoder, "_MIN_READS_FOR_RUNS", 4)
+        assert reply_of(parts) == expected
+    return sum(len(run.at) for part in parts for run in part.parts if isinstance(run, EventRun))
+
+
+def cut(rng: random.Random, stream: bytes) -> list[bytes]:
+    """Cut a stream into reads of any size."""
+    mean = rng.choice([1, 3, 30, 300, 3000])
+    reads = []
+    while stream:
+        size = rng.randrange(1, 2 * mean + 1)
+        reads.append(stream[:size])
+        stream = stream[size:]
+    return reads
+
+
+@pytest.mark.parametrize("name", STREAMS)
+@pytest.mark.parametrize("taken", [TAKE_AT_END, TAKE_WHEN_WOKEN, TAKE_ALWAYS])
+def test_recordings_lead_to_the_same_reply(name: str, taken: str) -> None:
+    reads = [CHUNKED, *map(chunk, events_of(recorded(name)[1])), END]
+    compare(reads, taken)  # the first time, its pattern may be unknown
+    matched = compare(reads, taken)
+    if "keepalive" not in name and "tool" not in name:
+        assert matched >= (len(reads) - 13) / 2
+
+
+@given(st.sampled_from(STREAMS), st.integers(0, 2**32))
+def test_recordings_lead_to_the_same_reply_under_any_cuts(name: str, seed: int) -> None:
+    rng = random.Random(seed)
+    body = shortened(recorded(name)[1])
+    framed = b"".join(map(chunk, events_of(body))) + END if rng.random() < 0.7 else chunked(body)
+    taken = [rng.random() < rng.choice([0.0, 0.05, 0.5]) for _ in range(50)]
+    compare(cut(rng, CHUNKED + framed), taken)
+
+
+@pytest.mark.parametrize("case", IRREGULAR)
+@pytest.mark.parametrize("taken", [TAKE_AT_END, TAKE_WHEN_WOKEN])
+def test_irregular_reads_lead_to_the_same_reply(case: str, taken: str) -> None:
+    compare([CHUNKED, chunk(ROLE), *IRREGULAR[case](REGULAR_READS), END], taken)
+
+
+@pytest.mark.parametrize("entry", entries(), ids=lambda entry: entry.name)
+def test_the_catalogue_leads_to_the_same_reply(entry: Any) -> None:
+    body = b"".join(entry.body) if isinstance(entry.body, list | tuple) else entry.body
+    head = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+    for parts in (events_of(body), [body]):
+        compare([head, *map(chunk, parts), END], TAKE_WHEN_WOKEN)
+        compare([head + b"".join(map(chunk, parts)) + END], TAKE_AT_END)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32))
+def test_corrupted_streams_lead_to_the_same_reply_under_any_cuts(seed: int) -> None:
+    rng = random.Random(seed)
+    texts = ["".join(rng.choice('ab ü"\\\n€😀') for _ in range(rng.randrange(4))) for _ in range(rng.randrange(2, 14))]
+    counts = [rng.choice([n, n, n + rng.randrange(4)]) for n in range(1, len(texts) + 1)]
+    raw = [sse(json.dumps(chat(t, n), ensure_ascii=rng.random() < 0.5)) for t, n in zip(texts, counts, strict=True)]
+    chunks = [chunk(sse(json.dumps(chat("start", 0))))]
+    while raw:
+        together = rng.choice([1, 1, 1, 2, 5])
+        chunks.append(chunk(b"".join(raw[:together])))
+        raw = raw[together:]
+    stream = bytearray(CHUNKED + b"".join(chunks) + END)
+    for _ in range(rng.choice([0, 0, 1, 3])):
+        at = rng.randrange(len(stream))
+        stream[at : at + rng.randrange(3)] = rng.choice(CORRUPTIONS)
+    compare(cut(rng, bytes(stream)), [rng.random() < rng.choice([0.0, 0.1]) for _ in range(20)])
+
+
+def test_events_of_one_read_count_as_unresolved_as_on_the_python_path() -> None:
+    words = [chunk(sse(json.dumps(chat(f"word{n}", n)))) for n in range(1, 8)]
+    finish = chunk(sse(json.dumps({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})))
+    reads = [CHUNKED + words[0] + words[1], words[2] + words[3] + words[4][:50], words[4][50:] + words[5] + finish]
+    compare([CHUNKED, *words, END], TAKE_AT_END)  # learns the pattern
+    assert compare([*reads, words[6] + chunk(sse("[DONE]")) + END], TAKE_AT_END) == 6
