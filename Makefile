@@ -192,6 +192,13 @@ study-tap: $(READY) ## record users of known workloads, and compare the workload
 tap-two-prompts: $(READY) ## what a response cache brings where traffic repeats; writes reports/tap/two-prompts.md (3 minutes)
 	@$(BIN)/python -m scripts.tap.two_prompts
 
+tap-day: $(READY) ## a day of traffic through probe tap: is its memory flat? writes reports/tap/day.md (15 minutes)
+	@$(BIN)/python -m scripts.tap.day
+
+tap-real: $(READY) ## probe tap before a real vLLM, and behind nginx; writes reports/tap/real.md (3 minutes)
+	@$(BIN)/python scripts/real/vllm.py run --port 18260 --model tiny --max-model-len 1024 \
+	  -- $(BIN)/python -m scripts.tap.real http://127.0.0.1:18260; code=$$?; [ $$code -eq 77 ] || exit $$code
+
 tap-latency: $(READY) ## measure what probe tap adds to a reply; writes reports/tap/latency.md (2 minutes)
 	@$(BIN)/python -m scripts.tap.latency
 

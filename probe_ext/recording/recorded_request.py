@@ -16,10 +16,11 @@ SCHEMA = 1
 BLOCK_CHARACTERS = 256
 """of prompt text that each hash in `prefix_blocks` stands for"""
 ENDPOINTS = ("chat", "completion", "responses", "messages", "other")
-BAD_REQUEST, CLIENT_STALLED, SERVED = "bad_request", "client_stalled", "served"
+BAD_REQUEST, CLIENT_STALLED, NOT_SUPPORTED, SERVED = "bad_request", "client_stalled", "not_supported", "served"
 TAP_OUTCOMES = {
     BAD_REQUEST: "the client sent no valid HTTP request",
     CLIENT_STALLED: "the client stopped sending its request, or reading its reply",
+    NOT_SUPPORTED: "the client asked for a WebSocket or a tunnel, which the tap refuses",
     SERVED: "a request that is not for text, such as /v1/models, was answered below status 400",
 }
 """besides the outcomes of replies"""

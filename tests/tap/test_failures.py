@@ -271,3 +271,48 @@ def test_text_is_kept_only_if_asked_for(tmp_path: Path) -> None:
     kept = orjson.loads(line)
     assert (kept["number"], kept["reply"], kept["request"]["messages"][0]["content"]) == (0, "Hello", "my text")
     assert b"my text" not in (tmp_path / "kept" / "requests.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /v1/realtime HTTP/1.1\r\nHost: t\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n",
+    ],
+)
+def test_other_protocols_are_refused_and_recorded(head: bytes, tmp_path: Path) -> None:
+    seen: list[bytes] = []
+
+    async def run() -> tuple[bytes, str]:
+        async with tap_before(answering(WHOLE_STREAM, seen), tmp_path) as tap:
+            return await tap.exchange(head), await tap.outcome()
+
+    data, outcome = asyncio.run(run())
+    assert data.startswith(b"HTTP/1.1 501 ")
+    assert b"connect to the server directly" in data
+    assert (outcome, seen) == ("not_supported", [])
+
+
+def test_an_offer_of_http_2_is_left_out_and_the_request_passed_on(tmp_path: Path) -> None:
+    seen: list[bytes] = []
+    offer = ("Upgrade: h2c", "HTTP2-Settings: AAMAAABk")
+
+    async def run() -> str:
+        async with tap_before(answering(WHOLE_STREAM, seen), tmp_path) as tap:
+            request = post(chat(), "/v1/chat/completions", *offer)
+            await tap.exchange(request.replace(b"Connection: close", b"Connection: close, Upgrade, HTTP2-Settings"))
+            return await tap.outcome()
+
+    assert asyncio.run(run()) == "complete"
+    assert b"h2c" not in seen[0]
+    assert b"HTTP2-Settings" not in seen[0]
+
+
+def test_what_is_said_of_garbage_does_not_repeat_it(tmp_path: Path) -> None:
+    async def run() -> bytes:
+        async with tap_before(answering(WHOLE_STREAM), tmp_path) as tap:
+            return await tap.exchange(b"BREW /?api_key=sk-secret HTTP/1.1\r\nHost: t\r\n\r\n")
+
+    data = asyncio.run(run())
+    assert data.startswith(b"HTTP/1.0 400 ")
+    assert b"sk-secret" not in data

@@ -6,7 +6,7 @@ import orjson
 from aiohttp import web
 
 from probe_ext.measure.outcome import Outcome
-from probe_ext.recording.recorded_request import BAD_REQUEST, CLIENT_STALLED
+from probe_ext.recording.recorded_request import BAD_REQUEST, CLIENT_STALLED, NOT_SUPPORTED
 
 HEADERS = {"Content-Type": "application/json"}
 
@@ -65,6 +65,12 @@ def not_http(why: str) -> Failure:
 def bad_request(why: str) -> Failure:
     """Say that the client's request is not HTTP."""
     return Failure(400, BAD_REQUEST, "invalid_request", f"not a valid HTTP request: {why}")
+
+
+def not_supported(what: str) -> Failure:
+    """Say that what the client asks for is not HTTP requests and answers."""
+    message = f"{what} are not passed on; connect to the server directly for them"
+    return Failure(501, NOT_SUPPORTED, "not_supported", message)
 
 
 def slow_client(limit: float) -> Failure:

@@ -49,7 +49,8 @@ class _Connection(RequestHandler):
         if message is None:
             return failure_answers.internal_error().response()
         self.recorder.bad_request(clock.monotonic())
-        return failure_answers.bad_request(safe_text(message)).response()
+        why, _, _ = message.partition("b'")  # the rest are bytes of the request, which may contain a key
+        return failure_answers.bad_request(safe_text(why).rstrip(" :")).response()
 
 
 class _Server(web.Server):

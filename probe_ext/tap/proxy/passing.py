@@ -129,6 +129,8 @@ class _OneRequest:
 
     async def run(self, path: str) -> tuple[web.StreamResponse, str | None]:
         """Return the answer, and how it was broken off, if it was."""
+        if what := _other_protocol(self._request):
+            return _failed(failure_answers.not_supported(what))
         try:
             if stored := await self._stored():
                 return await self._replay(stored)
@@ -261,6 +263,15 @@ def _client_errors() -> Iterator[None]:
 
 def _failed(failure: Failure) -> tuple[web.StreamResponse, str]:
     return failure.response(), failure.outcome
+
+
+def _other_protocol(request: web.BaseRequest) -> str:
+    """Return what a request wants the connection to become; "" for what a server may ignore, such as HTTP/2."""
+    if request.method == hdrs.METH_CONNECT:
+        return "tunnels (CONNECT)"
+    named = {token.strip().lower() for token in request.headers.get(hdrs.CONNECTION, "").split(",")}
+    wanted = request.headers.get(hdrs.UPGRADE, "").lower() if "upgrade" in named else ""
+    return "WebSockets" if "websocket" in wanted else ""
 
 
 def target_of(raw: str) -> str:
