@@ -26,10 +26,11 @@ CAPACITY_HTML = "capacity.html"
 SUMMARY = "summary.md"
 JUNIT = "junit.xml"
 
+_WORKER_ROWS = "requests-*.csv"
 _RUN_FILE_PATTERNS = (
     *(MANIFEST, REQUESTS, GAPS, USERS, SERVER, GPU, SERVER_PROMETHEUS, PROMETHEUS, SKETCHES),
     *(PAUSES, CAPACITY_JSON, CAPACITY_HTML, SUMMARY, JUNIT),
-    *("requests-*.csv", "gaps-*.csv", "worker-*.json", f"{LOCUST_PREFIX}_*.csv"),
+    *(_WORKER_ROWS, "gaps-*.csv", "worker-*.json", f"{LOCUST_PREFIX}_*.csv"),
     *("*.json.new", "*.jsonl.new", "*.csv.new"),
 )
 """files that `--force` removes"""
@@ -51,7 +52,8 @@ def make_run_directory(out: Path | None, scenario: str, *, force: bool, numbered
     """Make the directory of a new run and return it: `out`, or `reports/runs/<UTC time>-<scenario>` if None.
 
     If `out` already contains a run, `numbered` (another run of the same web UI) appends `-2`, `-3`, … to its name,
-    `force` removes the old run's files. RunDirectoryError otherwise, and if it cannot be written.
+    `force` removes the old run's files, which is also done if it has no reply. RunDirectoryError otherwise, and if it
+    cannot be written.
     """
     path = out or DEFAULT_PARENT / f"{clock.utc_compact(clock.wall())}-{scenario}"
     if not path.name:  # `.` has no name to append a number to
@@ -103,7 +105,7 @@ def _make_new(path: Path) -> Path:
 def _replace_or_number(path: Path, *, force: bool, numbered: bool) -> Path:
     if numbered:
         return _next_free(path)
-    if not force:
+    if not force and not _has_no_reply(path):
         raise RunDirectoryError(
             f"--out {path}: already contains a run; choose another directory, or add --force to replace it"
         )
@@ -115,6 +117,17 @@ def _replace_or_number(path: Path, *, force: bool, numbered: bool) -> Path:
 def contains_run(path: Path) -> bool:
     """Return whether the directory contains a manifest or replies."""
     return (path / MANIFEST).exists() or (path / REQUESTS).exists()
+
+
+def _has_no_reply(path: Path) -> bool:
+    """Return whether a run is complete, with no row of a reply in it, nor in a worker's own copy."""
+    tables = [path / REQUESTS, *path.glob(_WORKER_ROWS)]
+    return all((path / name).exists() for name in (MANIFEST, REQUESTS)) and not any(map(_has_rows, tables))
+
+
+def _has_rows(table: Path) -> bool:
+    with table.open("rb") as lines:
+        return any(itertools.islice(lines, 1, None))
 
 
 def check_writable(path: Path) -> None:

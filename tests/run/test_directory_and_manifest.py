@@ -224,6 +224,20 @@ sys.stdin.read()
 """
 
 
+def test_a_run_without_a_reply_is_replaced(tmp_path: Path) -> None:
+    def made() -> Path:
+        return make_run_directory(tmp_path, "capacity", force=False, numbered=False)
+
+    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "requests.csv").write_text("reply_id,worker\n")
+    (tmp_path / "requests-w1.csv").write_text("reply_id,worker\nw1:1,w1\n")
+    with pytest.raises(RunDirectoryError, match="already contains"):
+        made()
+    (tmp_path / "requests-w1.csv").unlink()
+    assert made() == tmp_path
+    assert not contains_run(tmp_path)
+
+
 @pytest.mark.parametrize("killed", [False, True])
 def test_force_into_a_live_run_is_refused(tmp_path: Path, *, killed: bool) -> None:
     out = tmp_path / "out"
