@@ -36,6 +36,12 @@ OTHERS_FINAL_AFTER_S = 60.0
 """After the end of a visit: all its replies are known, and what the server did for others no longer changes."""
 
 
+_OUTAGE_ENDINGS = frozenset({Outcome.CUT, Outcome.CONNECT_FAILED, Outcome.CONNECT_TIMEOUT})
+"""of replies whose server may have gone for good"""
+MAX_HELD_REPLIES = 5_000
+"""of a server that may have gone: beyond that, the oldest count"""
+
+
 @dataclass
 class _User:
     """Replies of one user."""
@@ -97,6 +103,8 @@ class VisitMonitor:
         self._users: dict[str, _User] = {}
         self._others, self._open_stream, self._in_flight = others, open_stream, in_flight
         self._pauses = _Pauses()
+        self._held: deque[ReplyRow] = deque()
+        """lost connections since the server last answered; they count once it does, for the report judges them then"""
         self._shares: dict[tuple[int, float], tuple[float, OthersShare | None]] = {}
         """by users and start of a visit: when it was last asked, and the answer"""
 
@@ -106,7 +114,7 @@ class VisitMonitor:
 
     def add(self, row: ReplyRow) -> None:
         """Take a reply."""
-        self.replies.add(row)
+        self._judge_or_hold(row)
         if self._others:
             self._others.add_reply(row)
         sent = row.due if row.sent is None else row.sent
@@ -122,6 +130,16 @@ class VisitMonitor:
         user.sent.append(sent)
         if known is not None and sent > before:
             self._cycles.append(sent - before)
+
+    def _judge_or_hold(self, row: ReplyRow) -> None:
+        outcome = Outcome(row.outcome)
+        if outcome in _OUTAGE_ENDINGS:
+            self._held.append(row)
+        else:
+            self.replies.add(row)
+        answered = outcome not in _OUTAGE_ENDINGS | CLIENT_SIDE
+        while self._held and ((answered and self._held[0].end < row.due) or len(self._held) > MAX_HELD_REPLIES):
+            self.replies.add(self._held.popleft())
 
     def reply_cycle(self) -> float:
         """Seconds from one request of a user to the next, the median of recent ones; 0 while unknown."""

@@ -3,9 +3,11 @@
 import pytest
 from worlds import CHAT, evidence, reply, slow_start, staircase
 
+from probe_ext.live import visit_monitor
 from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.load.boundary_search import SEARCH_CRITICAL
 from probe_ext.measure.table_rows import ReplyRow
+from probe_ext.verdict.judge import judge
 from scripts.study.adapter import run_visits
 
 
@@ -89,3 +91,47 @@ def test_a_team_pauses_where_enough_of_its_users_do() -> None:
     pausing = [reply(user, 11.15 * k) for user in range(5, 15) for k in range(10)]
     assert monitor(*eager, *pausing).pause is not None
     assert monitor(*eager, *pausing[:10]).pause is None, "one of six"
+
+
+def lost(users: range, since: float, until: float) -> list[ReplyRow]:
+    """Replies that break off at that moment, and one refused connection per user and second from then on."""
+    broken = [reply(user, since - 0.5, outcome="cut", end=since) for user in users]
+    refused = [
+        reply(user, since + second, outcome="connect_failed", first=None, end=since + second + 0.01)
+        for second in range(int(until - since))
+        for user in users
+    ]
+    return [*broken, *refused]
+
+
+def test_an_outage_counts_once_the_server_answers_again_as_in_the_report() -> None:
+    users = range(4)
+    good = [reply(user, 6.0 + 1.5 * k) for user in users for k in range(30)]
+    heard = monitor(*good, *lost(users, 51.0, 60.0))
+    heard.begin_visit(5.0, 4)
+    (level,) = heard.estimate(60.0).levels
+    assert (level.state, level.broken_share) == ("held", 0.0)
+    reported = judge(evidence([*good, *lost(users, 51.0, 60.0)], staircase((4, 60))), CHAT)
+    assert [(found.users, found.state) for found in reported.levels] == [(4, "held")]
+    for user in users:
+        heard.add(reply(user, 61.0))
+    (level,) = heard.estimate(70.0).levels
+    assert level.broken_share > 0.1
+
+
+def test_lost_connections_of_a_server_that_answers_others_count_at_once() -> None:
+    heard = monitor()
+    heard.begin_visit(5.0, 4)
+    for k in range(30):
+        for user in range(4):
+            sent = 6.0 + 1.5 * k
+            heard.add(reply(user, sent) if user else reply(user, sent, outcome="cut", end=sent + 0.2))
+    (level,) = heard.estimate(55.0).levels
+    assert level.broken_share > 0.2
+
+
+def test_an_outage_without_end_is_kept_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(visit_monitor, "MAX_HELD_REPLIES", 10)
+    heard = monitor(*lost(range(2), 10.0, 60.0))
+    heard.begin_visit(5.0, 2)
+    assert heard.visit_counts(60.0)[1] > 80
