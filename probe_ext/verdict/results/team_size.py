@@ -133,10 +133,10 @@ def cost(
         return None
     speed = at.tokens_per_s or None
     per_million = price_per_hour / (3600 * speed) * 1e6 if speed else None
-    who = "person served at once" if paused is None else f"person{who_pause(1, paused.mean)}"
     per_user = None if isinstance(at.users, Rate) else price_per_hour / at.users
     per_thousand = 1000 * price_per_hour / (3600 * at.users.per_second) if isinstance(at.users, Rate) else None
-    said = [f"{money(per_user)} for each {who}"] if per_user is not None else []
+    whom = "that person" if at.users == 1 else "each of them"
+    said = [f"an hour costs {money(per_user)} for {whom}"] if per_user is not None else []
     said += [f"{money(per_thousand)} for a thousand requests"] if per_thousand is not None else []
     if of is not None and of.people_low:
         said.append(f"{money(price_per_hour / of.people_low)} for each member of the team")
@@ -149,11 +149,15 @@ def cost(
         per_person_hour=price_per_hour / of.people_low if of is not None and of.people_low else None,
         per_million_tokens=per_million,
         per_token_per_s=price_per_hour / speed if speed else None,
-        sentence=f"At {money(price_per_hour)} an hour, kept busy at the capacity: "
-        + ("" if per_user is None else "an hour costs ")
-        + "; ".join(said)
-        + ".",
+        sentence=f"At {money(price_per_hour)} an hour, with {_busy_with(at.users, paused)} all the time: "
+        f"{'; '.join(said)}.",
     )
+
+
+def _busy_with(users: int, paused: ThinkTime | None) -> str:
+    if isinstance(users, Rate):
+        return people(users)
+    return f"{people(users)} at once" if paused is None else f"{people(users)}{who_pause(users, paused.mean)},"
 
 
 def money(value: float) -> str:

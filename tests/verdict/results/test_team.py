@@ -113,7 +113,9 @@ def test_costs_are_the_price_over_the_work_of_an_hour() -> None:
     assert found.per_million_tokens == pytest.approx(10.0)
     assert found.per_token_per_s == pytest.approx(0.036)
     assert found.per_person_hour == pytest.approx(3.6 / found_low)
-    assert found.sentence.startswith("At 3.60 an hour, kept busy at the capacity: an hour costs 0.90 for each person")
+    assert found.sentence.startswith(
+        "At 3.60 an hour, with 4 people at once all the time: an hour costs 0.90 for each of them; "
+    )
 
 
 def test_without_think_time_and_price_there_is_no_team_and_cost() -> None:
