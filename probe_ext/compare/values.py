@@ -1,6 +1,6 @@
 """Result of a comparison: values only. `Comparison.to_json()` is `compare.json`; its JSON Schema is derived from here.
 
-Seconds, tokens per second, fractions of one. None is missing, never zero.
+Seconds, tokens per second, shares of 1. None is missing, never zero.
 """
 
 from dataclasses import asdict, dataclass

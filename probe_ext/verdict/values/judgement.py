@@ -1,6 +1,6 @@
 """The verdict. `Judgement.to_json()` is `capacity.json`; its JSON Schema is derived from the types here.
 
-Seconds, tokens per second, fractions of one. None is missing, never zero.
+Seconds, tokens per second, shares of 1. None is missing, never zero.
 """
 
 import math

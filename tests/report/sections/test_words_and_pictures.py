@@ -1,7 +1,6 @@
 """Whatever the run, words, pictures and tables of its page say the same of each number of users."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +31,11 @@ def evidence_of(name: str, whole_run: Path) -> Evidence:
 
 
 @pytest.fixture(scope="module", params=RUNS)
-def seen(request: pytest.FixtureRequest, whole_run: Path) -> Iterator[Seen]:
+def seen(request: pytest.FixtureRequest, whole_run: Path) -> Seen:
     """A run's `capacity.json` and the page made of it."""
     evidence = evidence_of(request.param, whole_run)
     capacity = judge(evidence, CHAT, given=Given(think_time=60.0, price_per_hour=2.0)).to_json()
-    yield capacity, view(capacity, evidence, CHAT)
+    return capacity, view(capacity, evidence, CHAT)
 
 
 def states(capacity: dict[str, Any]) -> dict[int, str]:
