@@ -3,6 +3,7 @@
 from probe_ext.load.boundary_search import MIN_TARGET_USERS
 from probe_ext.verdict.phrasing import plurals
 from probe_ext.verdict.phrasing.formats import span
+from probe_ext.verdict.phrasing.plurals import Who
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 from probe_ext.verdict.values.json_types import Load
 from probe_ext.verdict.wording.capacity_phrase import proven_phrase
@@ -19,9 +20,9 @@ _Range = tuple[Load, Load]
 class RangeNews:
     """Decides when a range is worth a line of its own. Ask about once a second."""
 
-    def __init__(self, needed_share: float) -> None:
-        """`needed_share`: of a person's replies, must be served."""
-        self._needed = needed_share
+    def __init__(self, needed_share: float, who: Who = "people") -> None:
+        """`needed_share`: of a person's replies, must be served; `who`: what the users are called."""
+        self._needed, self._who = needed_share, who
         self._said: _Range | None = None
         self._said_unproven: str | None = None
         self._said_precise = False
@@ -40,7 +41,7 @@ class RangeNews:
         found: _Range = (interval[0], interval[1])
         if precise and not self._said_precise:
             self._said, self._said_precise = found, True
-            answer = str((estimate and proven_phrase(estimate)) or range_in_words(found))
+            answer = str((estimate and proven_phrase(estimate, None, self._who)) or range_in_words(found, self._who))
             said = f"after {span(now)}: {answer[:1].lower()}{answer[1:]}"
             return f"{said}. That is as precise as asked for; narrowing further. {_HOW_TO_END}"
         if self._said is not None and not _is_news(found, self._said):
@@ -48,7 +49,7 @@ class RangeNews:
         first, self._said = self._said is None, found
         doing = "narrowing" if found[1] - found[0] > MIN_TARGET_USERS else "making sure"
         rest = f"{doing}, {remaining}" if remaining else doing
-        said = f"after {span(now)}: {range_in_words(found)}; {rest}"
+        said = f"after {span(now)}: {range_in_words(found, self._who)}; {rest}"
         return f"{said}. {_HOW_TO_END}" if first else said
 
     def _unproven(self, now: float, replies: int, estimate: CapacityEstimate | None) -> str | None:
@@ -60,7 +61,7 @@ class RangeNews:
         if self._said_unproven in {kind, "range"}:
             return None
         self._said_unproven = kind
-        return f"after {span(now)}, not proven yet: {_seen_in_words(good, bad, replies)}. {_HOW_TO_END}"
+        return f"after {span(now)}, not proven yet: {_seen_in_words(good, bad, replies, self._who)}. {_HOW_TO_END}"
 
     def _seen(self, estimate: CapacityEstimate | None) -> tuple[list[Load], Load | None]:
         """Return the levels at which enough replies were served so far, and the lowest at which they were not."""
@@ -70,16 +71,16 @@ class RangeNews:
         return good, min(bad, default=None)
 
 
-def _seen_in_words(good: list[Load], bad: Load | None, replies: int) -> str:
+def _seen_in_words(good: list[Load], bad: Load | None, replies: int, who: Who) -> str:
     if bad is None:
-        said = f"{plurals.people(good[-1])} served well" if good else plurals.things(replies, "reply", "replies")
-        return f"{said} so far, and no number of people has been too many; the search goes on"
+        said = f"{plurals.people(good[-1], who)} served well" if good else plurals.things(replies, "reply", "replies")
+        return f"{said} so far, and no number of {who} has been too many; the search goes on"
     if not good:
-        return f"{plurals.people(bad)} {_were(bad)} too many; probably fewer"
+        return f"{plurals.people(bad, who)} {_were(bad)} too many; probably fewer"
     # A level that only looks good may not be, so the range begins at the one below it.
     low = good[-2] if len(good) > 1 else 0
     between = f"somewhere between {low:,} and {bad:,}" if low else f"fewer than {bad:,}"
-    return f"{plurals.people(good[-1])} {_were(good[-1])} served well, {bad:,} were not; probably {between}"
+    return f"{plurals.people(good[-1], who)} {_were(good[-1])} served well, {bad:,} were not; probably {between}"
 
 
 def _is_news(found: _Range, said: _Range) -> bool:
@@ -90,14 +91,14 @@ def _is_news(found: _Range, said: _Range) -> bool:
     return narrower or beyond > max(1.0, (1 - NARROWER_SHARE) * width)
 
 
-def range_in_words(found: _Range) -> str:
+def range_in_words(found: _Range, who: Who = "people") -> str:
     """Return `somewhere between 6 and 14 people`."""
     low, high = found
     if low == high:
-        return "not even 1 person is served well" if not high else plurals.people(high)
+        return f"not even 1 {plurals.one_of(who)} is served well" if not high else plurals.people(high, who)
     if not low:
-        return f"fewer than {high + 1} people"
-    return f"somewhere between {low:,} and {high:,} people"
+        return f"fewer than {high + 1} {who}"
+    return f"somewhere between {low:,} and {high:,} {who}"
 
 
 def _were(people: Load) -> str:

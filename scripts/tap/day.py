@@ -8,6 +8,7 @@ their size; a second part fills tables of the usual size, without a network, and
 
 import argparse
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -304,6 +305,13 @@ def fill(folder: Path, requests: int) -> list[tuple[int, float]]:
     return found
 
 
+def filled_anew(requests: int) -> list[tuple[int, float]]:
+    """Fill tables in a process of its own, whose memory is not that of anything before."""
+    command = [sys.executable, "-m", __spec__.name, "--fill", "--filling", str(requests)]
+    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return [(number, mib) for number, mib in found]
+
+
 def growth(samples: list[Sample]) -> tuple[float, float, float]:
     """Return the slope of the settled part and its 95 % interval, in MiB per day of traffic."""
     settled = samples[int(len(samples) * _SETTLED_FROM) :]
@@ -318,13 +326,18 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=REQUESTS)
     parser.add_argument("--filling", type=int, default=FILLING)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--fill", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.fill:
+        with tempfile.TemporaryDirectory() as scratch:
+            print(json.dumps(fill(Path(scratch) / "filled", given.filling)))
+        return 0
     if given.serve:
         asyncio.run(_serve())
         return 0
     with tempfile.TemporaryDirectory() as scratch:
         day = run_day(Path(scratch) / "day", given.requests)
-        filled = fill(Path(scratch) / "filled", given.filling)
+        filled = filled_anew(given.filling)
     shown = page(day, filled)
     REPORT.write_text(shown, encoding="utf-8")
     print(shown)
@@ -365,7 +378,8 @@ def page(day: Day, filled: list[tuple[int, float]]) -> str:
         *(f"| {name} | {number:,} |" for name, number in sorted(day.ended.items())),
         "",
         f"Recorded: {day.recorded:,} requests ({', '.join(f'{name} {n:,}' for name, n in day.outcomes.items())}),",
-        f"{day.cached:,} of them answered from the cache; {day.lost} lost.",
+        f"{day.cached:,} of them answered from the cache; {day.lost} lost. A client that hangs up when its reply is",
+        "already on its way to it is recorded as if it had stayed.",
         "",
         "Tables of the usual size, filled with prompts that are all new:",
         "",

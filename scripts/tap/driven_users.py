@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import count
 from typing import Any
 
 import aiohttp
@@ -58,15 +59,22 @@ async def drive(url: str, workload: Workload, users: int, seconds: float, *, see
 async def _user(
     session: aiohttp.ClientSession, url: str, maker: KindPrompts, number: int, stop: float, model: str
 ) -> None:
+    """Ask and pause as users of a run do: one pause after each reply, the last of a conversation included."""
     loop, user = asyncio.get_running_loop(), maker.user(number)
+
+    async def pause() -> bool:
+        await asyncio.sleep(max(0.0, min(user.pause(), stop - loop.time())))
+        return loop.time() < stop
+
     user.joins = True
-    while loop.time() < stop:
+    while await pause():
         talk = user.begin()
-        while True:
-            await asyncio.sleep(max(0.0, min(user.pause(), stop - loop.time())))
-            ask = talk.ask() if loop.time() < stop else None
+        for turn in count():
+            ask = talk.ask()
             if ask is None:
                 break
+            if turn and not await pause():
+                return
             talk.answered(await _ask(session, url, user, ask, model))
 
 

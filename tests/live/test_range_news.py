@@ -102,4 +102,15 @@ def test_ranges_in_words() -> None:
     assert range_in_words((0, 0)) == "not even 1 person is served well"
     assert range_in_words((0, 3)) == "fewer than 4 people"
     assert range_in_words((1, 1)) == "1 person"
+    assert range_in_words((0, 0), "agents") == "not even 1 agent is served well"
+    assert range_in_words((6, 14), "agents") == "somewhere between 6 and 14 agents"
     assert range_in_words((6, 1400)) == "somewhere between 6 and 1,400 people"
+
+
+def test_agents_are_called_so() -> None:
+    news = RangeNews(0.9, "agents")
+    level = SimpleNamespace(users=4, share_fit=1.0, replies=9)
+    estimate: Any = SimpleNamespace(interval=None, levels=(level,))
+    line = news.line(FIRST_WORD_AFTER_S, 9, estimate)
+    assert line is not None
+    assert "4 agents served well so far, and no number of agents has been too many" in line

@@ -225,7 +225,7 @@ def page(
         damage=evidence.damage,
         counts=provenance.counts(evidence),
         blocks=[*provenance.blocks(evidence), *map(provenance.profile_block, profiles), provenance.files(files)],
-        glossary=terms(profile, capacity["think_time"]),
+        glossary=terms(profile, capacity["think_time"], capacity["who"]),
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from probe_ext.settings.slo import SloProfile
-from probe_ext.verdict.phrasing import formats
+from probe_ext.verdict.phrasing import formats, plurals
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Term:
 
 
 _USERS = """
-users | users | Simulated people who use the server at the same time: each asks, reads the reply, {and_then}.
+users | users | Simulated {people_who} use the server at the same time: each asks, {reads} the reply, {and_then}.
 rate | rate of requests | Requests per second of an open stream, as its schedule asks for them: they arrive whether or \
 not earlier ones have been answered, each as if from a person of its own.
 sent_rate | requests sent | Requests per second that were really sent in the measured part of the level.
@@ -27,18 +27,18 @@ counts for the first word. Those that were not sent are included.
 unsent | not sent | Arrivals that found no free connection in time. They count as broken.
 level | level | A stretch of the run with a constant number of users, without its settling time. A reply belongs to \
 the level in which it was sent.
-served | served | A reply that met every bound of the profile. A person is served if at least {served_share} of their \
-replies are served and at most {broken_share} are broken.
+served | served | A reply that met every bound of the profile. {A_person} is served if at least {served_share} of \
+their replies are served and at most {broken_share} are broken.
 strained | strained | A reply that is neither served nor broken: the service works, but noticeably slowly.
 broken | broken | A reply beyond the profile's second bound in any dimension, or one that failed.
-needed | what a person needs | At least {served_share} of a person's replies must be served. A number of users is \
+needed | what {a_person} needs | At least {served_share} of {a_person}'s replies must be served. A number of users is \
 served if that is so for at least {level_share} of them.
 share | share served | Served replies over all judged replies at this number of users, all visits together. A reply \
 still running when its level ends counts as served if it has missed no bound, unless it was sent at the very end.
 share_interval | 95 % interval of the share | The range of long-run shares that agree with these replies. Replies of \
 one moment share one queue, so blocks of time count, not single replies.
-fit | fit | The served share by a fit to all levels that never rises with the number of users: more people never help. \
-Where the data place the capacity between two levels, the line in the picture crosses there.
+fit | fit | The served share by a fit to all levels that never rises with the number of users: more never \
+help. Where the data place the capacity between two levels, the line in the picture crosses there.
 broken_bound | broken, at most | Upper end of the interval of the broken share.
 alone | proven for one dimension | What would be proven if only this dimension counted.
 capacity | capacity | The largest number of concurrent users such that it and all smaller numbers are served: an \
@@ -124,11 +124,18 @@ over the output tokens of all users in it, times 1,000.
 """
 
 
-def terms(profile: SloProfile, think_time: Mapping[str, Any] | None = None) -> dict[str, Term]:
-    """Return all definitions, with the profile's own figures and the pauses of the run's users in them."""
-    pauses = think_time and f"pauses {formats.seconds(think_time['mean'])} on average, and asks again"
+def terms(
+    profile: SloProfile, think_time: Mapping[str, Any] | None = None, who: plurals.Who = "people"
+) -> dict[str, Term]:
+    """Return all definitions, with the profile's own figures, the run's users and their pauses in them."""
+    agents = who == "agents"
+    pauses = think_time and not agents and f"pauses {formats.seconds(think_time['mean'])} on average, and asks again"
     shares = {
-        "and_then": pauses or "and asks again",
+        "people_who": "agents that" if agents else "people who",
+        "reads": "waits for" if agents else "reads",
+        "a_person": "an agent" if agents else "a person",
+        "A_person": "An agent" if agents else "A person",
+        "and_then": pauses or ("runs tools, and asks again" if agents else "and asks again"),
         "served_share": formats.percent(profile.users.served_share),
         "broken_share": formats.percent(profile.users.broken_share),
         "level_share": formats.percent(profile.level.served_share),

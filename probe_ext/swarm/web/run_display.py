@@ -71,7 +71,7 @@ class RunDisplay:
     def _print_range(self, run: RunView, live: LiveRun) -> None:
         if run.search and live.now:
             _, _, remaining = run.position.partition(", ")
-            self._range_news = self._range_news or RangeNews(live.levels.needed_share)
+            self._range_news = self._range_news or RangeNews(live.levels.needed_share, live.rules.who)
             precise, known = run.goes_on, live.levels.estimate
             if line := self._range_news.line(live.now.t, live.now.replies, known, remaining, precise=precise):
                 print_line(line)

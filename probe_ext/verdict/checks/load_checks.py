@@ -123,7 +123,7 @@ def _cached(evidence: Evidence, metrics: Metrics) -> Finding:
     if share is None:
         why = "The server does not report how many prompt tokens came from its prefix cache."
         return Finding("prompt_cache", "unproven", False, why)
-    meant = _planned_cache_share(evidence.manifest)
+    meant = _planned_cache_share(evidence)
     why = f"{percent(share)} of prompt tokens came from the prefix cache; {percent(meant)} were meant to."
     if share - meant <= MAX_UNPLANNED_CACHE_SHARE:
         return Finding("prompt_cache", "pass", False, why)
@@ -143,8 +143,13 @@ def _cached_share(evidence: Evidence, metrics: Metrics) -> float | None:
     return server_hit_rate(metrics) if first_turn.all() else None
 
 
-def _planned_cache_share(manifest: Mapping[str, Any]) -> float:
-    prompts = mapping(manifest.get("prompts"))
+def _planned_cache_share(evidence: Evidence) -> float:
+    """Return the share of prompt tokens that earlier prompts contain as well: of a trace as its prompts say."""
+    given, planned = (numbers(evidence.replies, name) for name in ("tokens_in", "tokens_shared"))
+    known = ~np.isnan(given) & ~np.isnan(planned)
+    if given[known].sum():
+        return min(float(planned[known].sum() / given[known].sum()), 1.0)
+    prompts = mapping(evidence.manifest.get("prompts"))
     shared, asked = number(prompts, "shared_prefix_tokens"), number(prompts, "input_tokens")
     return min(shared / asked, 1.0) if shared and asked else 0.0
 

@@ -173,6 +173,14 @@ def cached(hits: float, queries: float = 1000.0) -> list[ServerRow]:
     return [ServerRow(t, "u", "0", name, v) for name, n in total.items() for t, v in ((0.0, 0.0), (130.0, n))]
 
 
+@pytest.mark.parametrize(("shared", "status"), [(60, "pass"), (0, "fail")])
+def test_prompts_of_a_trace_are_meant_to_share_what_they_shared_when_recorded(shared: int, status: str) -> None:
+    rows = [
+        reply(u, 6.0 + 3 * t, tokens_in=100, tokens_cached=60, tokens_shared=shared) for t in range(39) for u in (0, 1)
+    ]
+    assert result("prompt_cache", run(rows)) == status
+
+
 def test_repeated_prompts_show_in_the_servers_counters() -> None:
     rows = [reply(u, 6.0 + 3 * t, tokens_cached=None) for t in range(39) for u in range(2)]
     assert result("prompt_cache", run(rows, server=cached(900.0))) == "fail"
