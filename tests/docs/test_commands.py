@@ -106,3 +106,18 @@ def test_commands_are_accepted(answers: list[str]) -> None:
 def test_wrong_commands_are_found(answers: list[str]) -> None:
     planted = answers[len(all_commands()) :]
     assert [bool(why) for why in planted] == [True] * len(WRONG) + [False] * len(RIGHT)
+
+
+def test_python_modules_and_scripts_in_commands_exist() -> None:
+    """Of `python -m scripts.site.api_page` and `python scripts/demo.py`, in any page."""
+    named = {
+        words for page in PAGES for words in re.findall(r"python3? (-m [\w.]+|[\w./]+\.py)", page.read_text("utf-8"))
+    }
+    assert len(named) > 5
+    files = {name: name.removeprefix("-m ").replace(".", "/") if "-m" in name else name[:-3] for name in named}
+    ours = {name: path for name, path in files.items() if path.split("/")[0] in {"scripts", "probe_ext", "benchmarks"}}
+    found = {
+        name for name, path in ours.items() if (ROOT / f"{path}.py").exists() or (ROOT / path / "__main__.py").exists()
+    }
+    assert set(ours) - found == set()
+    assert set(files) - set(ours) <= {"-m pip", "-m pytest", "-m venv"}
