@@ -84,7 +84,10 @@ wheel: $(READY) ## build the sdist and the wheel without C extension into dist/,
 	$(BIN)/python scripts/constraints.py > dist/constraints.txt
 
 test-long: $(READY) ## run the tests too slow for `test`: more end-to-end runs, claims over many seeds, many drawn examples
-	$(BIN)/python -m pytest -n 4 --hypothesis-profile=nightly -m "long or hypothesis"
+	$(BIN)/python -m pytest -n 4 --hypothesis-profile=nightly -m "long or hypothesis" --ignore tests/docs
+
+test-docs: $(READY) ## run every documented command, and the queries of the dashboard where there is a Prometheus (10 minutes)
+	$(BIN)/python -m pytest -n 2 -m "long or not long" tests/docs tests/e2e/test_prometheus.py
 
 test-repeat: $(READY) ## run the test suite ten times, every other time next to busy processes (40 minutes)
 	$(BIN)/python scripts/repeat_tests.py

@@ -23,6 +23,7 @@ _EXAMPLES = """examples:
   probe report reports/runs/20260131T120000Z-capacity      judge a run again
 
 documentation: `probe init DIR` copies it to DIR/docs, with the scenarios to change
+help by symptom: DIR/docs/troubleshooting.md
 """
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -30,8 +31,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ui": ("probe_ext.swarm.commands.ui_command", "open Locust's web UI, with the live view and the report"),
     "worker": ("probe_ext.swarm.commands.worker_command", "run users for a master on another machine"),
     "report": ("probe_ext.report.report_command", "build the report of a run from its files"),
-    "compare": ("probe_ext.report.compare_command", "compare set-ups: what is better, worse, or can't be told"),
-    "plan": ("probe_ext.report.plan_command", "how many replicas of which set-up serve so many people, at what cost"),
+    "compare": ("probe_ext.report.compare_command", "compare set-ups: what is better, worse or undecided"),
+    "plan": ("probe_ext.report.plan_command", "how many replicas of which set-up serve that many people, at what cost"),
     "merge": ("probe_ext.run.merge_command", "merge rows that a lost worker kept on its disk into a run"),
     "doctor": (
         "probe_ext.inspection.doctor.doctor_command",

@@ -480,17 +480,18 @@ def _object_keys(schema: dict[str, Any]) -> set[str]:
 
 
 def test_outcomes() -> None:
-    assert documented("docs/definitions.md", "Outcomes") == [outcome.value for outcome in Outcome]
+    assert documented("docs/outcomes.md", "How a reply ends") == [outcome.value for outcome in Outcome]
 
 
 def test_dimensions() -> None:
-    dimensions = documented("docs/definitions.md", "From a reply to a user")
+    dimensions = documented("docs/judging.md", "From a reply to a user")
     assert dimensions == SCHEMA["properties"]["dimensions"]["propertyNames"]["enum"]
     assert set(dimensions) - {"answer"} <= {*SloProfile.model_fields}
 
 
 def test_terms_that_every_reader_needs() -> None:
-    terms = {row[0].strip("`") for table in tables(text("docs/definitions.md")) for row in table}
+    pages = "\n".join(text(f"docs/{name}.md") for name in ("definitions", "timing", "judging"))
+    terms = {row[0].strip("`") for table in tables(pages) for row in table}
     wanted = "due sent headers first last end TTFT gap ITL TPOT served strained broken level holds fails"
     wanted += " unproven capacity interval bracket goodput ramp preemption"
     assert set(wanted.split()) | {"decode rate", "silent pause", "longest gap", "prefix cache", "first word"} <= terms
@@ -507,7 +508,18 @@ def test_quantities_by_engine() -> None:
 
 
 def test_checks() -> None:
-    assert sorted(documented("docs/reading-a-report.md", "Checks")) == sorted(FINDING_NAMES)
+    rows = [row for table in tables(text("docs/checks.md")) for row in table]
+    assert sorted(names([row[:1] for row in rows])) == sorted(FINDING_NAMES)
+    assert all(len(row) == 3 and row[1] and row[2] for row in rows), "a check without advice"
+
+
+def test_help_by_symptom_leads_on() -> None:
+    """Every ending of a reply that is a failure is a symptom there, and the checks are one link away."""
+    page = text("docs/troubleshooting.md")
+    listed = documented("docs/troubleshooting.md", "Replies break")
+    assert set(listed) == {outcome.value for outcome in Outcome} - {"complete", "ended_by_us"}
+    assert "(checks.md)" in page
+    assert "(diagnosis.md)" in page
 
 
 def test_rules_of_the_diagnosis() -> None:

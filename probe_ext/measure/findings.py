@@ -61,7 +61,7 @@ FindingName = Literal[
     "worker_disk",
     "workers",
 ]
-"""In alphabetical order; docs/reading-a-report.md explains each, and mypy checks every use."""
+"""In alphabetical order; docs/checks.md explains each, and mypy checks every use."""
 
 FINDING_NAMES: tuple[FindingName, ...] = get_args(FindingName)
 

@@ -1,8 +1,8 @@
-"""`probe compare SET-UP SET-UP…`: what is better, what is worse, and what can't be told?
+"""`probe compare SET-UP SET-UP…`: what is better, what is worse, and what is undecided?
 
 Compares two to ten set-ups from their files, or measures two servers in turns. A set-up is a run directory, or several
-runs of it joined by commas; a name may stand before it. Where a run is gone, its capacity.json is enough for what it
-holds. All are compared with the first.
+runs of it joined by commas, optionally with a name. If only the capacity.json of a run is left, that is enough for what
+it holds. All are compared with the first.
 
 examples:
   probe compare reports/runs/before reports/runs/after
@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="WHAT,…",
         type=_aspects,
         default=(),
-        help=f"differences that are meant, so a winner may be named: {', '.join(WAIVABLE)}",
+        help=f"intended differences, so that a winner may be named: {', '.join(WAIVABLE)}",
     )
     parser.add_argument(
         "--price-per-hour",
@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="price of each set-up's server (default: as its run says)",
     )
     parser.add_argument(
-        "--between", metavar="COMMAND", help="with one URL: what switches the server over between two measurements"
+        "--between", metavar="COMMAND", help="with one URL: command that reconfigures the server in between"
     )
     parser.add_argument("--scenario", metavar="NAME|FILE", default="capacity", help="with URLs: what is run [capacity]")
     parser.add_argument(

@@ -1,7 +1,7 @@
-"""`probe plan SET-UP… --people N`: which set-up serves so many people, with how many replicas, at what cost?
+"""`probe plan SET-UP… --people N`: which set-up serves that many people, with how many replicas, at what cost?
 
-Goes by runs that were made before, one or more of each set-up, named as in `probe compare`. Prices come from a YAML
-list of machines, by the set-ups' names, or from the runs.
+Uses finished runs, one or more of each set-up, named as in `probe compare`. Prices come from a YAML list of machines,
+by the set-ups' names, or from the runs.
 
 examples:
   probe plan card=runs/rtx3060 big=runs/a100 --people 200 --think-time 60s --machines machines.yaml
@@ -57,13 +57,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--slo", metavar="NAME|FILE", help="judge all runs by this SLO profile (default: each by its own)"
     )
-    parser.add_argument("--outage", metavar="TIME", type=seconds, help="what an outage this long shows as")
+    parser.add_argument(
+        "--outage", metavar="TIME", type=seconds, help="how an outage of this length looks in a rolling window"
+    )
     parser.add_argument(
         "--window",
         metavar="TIME",
         type=seconds,
         default=900.0,
-        help="… in a rolling window [15m]",
+        help="length of that window [15m]",
     )
     parser.add_argument("--out", metavar="DIR", type=Path, help=f"write {PLAN_JSON} and {directory.SUMMARY} here")
 

@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--fail-under-rate",
         metavar="RATE",
         type=_rate,
-        help="exit with 1 unless so many requests/s are proven served",
+        help="exit with 1 unless this many requests/s are proven served",
     )
     for name in _GATE_OPTIONS:
         _add_option(parser, name)

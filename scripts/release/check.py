@@ -1,15 +1,19 @@
 """``python -m scripts.release.check``: are the packages in dist/ fit to be published?
 
-Checks their metadata with twine, installs the wheel with its constraints into an environment of its own, and runs the
-installed command from an empty directory: version, list, and a short load test of a simulated server with its report.
+Checks their metadata with twine, lists what is in them (tests/test_packaging.py asserts it), installs the wheel with
+its constraints into an environment of its own, and runs the installed command from an empty directory: version, list,
+and a short load test of a simulated server with its report.
 """
 
 import os
 import subprocess
 import sys
+import tarfile
 import tempfile
 import tomllib
 import venv
+import zipfile
+from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,8 +36,29 @@ def main() -> int:
     twine = [Path(sys.executable).with_name("twine"), "check", "--strict", *packages]
     if code := subprocess.run(twine, check=False).returncode:
         return code
+    for path in packages:
+        print(contents(path))
     with tempfile.TemporaryDirectory(prefix="release-") as folder:
         return _installed(Path(folder), packages[0], version)
+
+
+def contents(package: Path) -> str:
+    """Return one line per folder of a package: number of files and their size."""
+    if package.suffix == ".whl":
+        with zipfile.ZipFile(package) as wheel:
+            sizes = {Path(one.filename): one.file_size for one in wheel.infolist() if not one.is_dir()}
+    else:
+        with tarfile.open(package) as sdist:
+            sizes = {Path(*Path(one.name).parts[1:]): one.size for one in sdist if one.isfile()}
+    files: Counter[str] = Counter()
+    size: Counter[str] = Counter()
+    for path, number in sizes.items():
+        place = "/".join(path.parts[:-1][: 2 if path.parts[0] == "probe_ext" else 1]) or "."
+        files[place] += 1
+        size[place] += number
+    lines = [f"  {place}: {files[place]} files, {size[place] / 1000:,.0f} kB" for place in sorted(files)]
+    head = f"{package.name}: {len(sizes)} files, {package.stat().st_size / 1000:,.0f} kB packed"
+    return "\n".join([head, *lines])
 
 
 def _installed(folder: Path, wheel: Path, version: str) -> int:

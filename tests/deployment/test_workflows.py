@@ -79,7 +79,8 @@ def test_slow_tests_run_every_night() -> None:
     workflow = load(TESTS)
     assert len(workflow["on"]["schedule"]) == 1
     assert "schedule" in workflow["jobs"]["nightly"]["if"]
-    assert {"run": "make test-long"} in workflow["jobs"]["nightly"]["steps"]
+    for target in ("test-long", "test-docs"):
+        assert {"run": f"make {target}"} in workflow["jobs"]["nightly"]["steps"]
 
 
 def test_bug_form_requires_run_json() -> None:

@@ -1,5 +1,6 @@
-"""The commands of the documentation, as a reader pastes them into a shell."""
+"""The commands of the documentation, of `--help` and of the scenarios, as a reader pastes them into a shell."""
 
+import ast
 import re
 import shlex
 from pathlib import Path
@@ -11,6 +12,8 @@ CODE = re.compile(r"`((?:probe|locust) [^`\n]+)`")
 MENTION = re.compile(r"probe [\w-]+( [a-z_]+)?( --[\w-]+)*$")
 """names a command, and perhaps options without their values: nothing to paste"""
 PLACEHOLDER = re.compile(r"\b(?:DIR|FILE|RUN|NAME|URL|CMD|PORT|IMAGE|BEFORE|AFTER|RECORDING)\b|…|\[|\.\.\.")
+EXAMPLE = re.compile(r"^ *((?:probe|locust) .+?)(?: {3,}.*)?$", re.MULTILINE)
+"""a line of a docstring with a command and perhaps what it is for"""
 ASSIGNMENT = re.compile(r"[A-Z_]+=")
 OPERATORS = {"||", "&&", "|", ";"}
 
@@ -33,6 +36,18 @@ def commands_in(page: Path) -> list[str]:
         if not MENTION.match(code) and not PLACEHOLDER.search(code) and ("://" in code or code.startswith("locust"))
     ]
     return list(dict.fromkeys(line for line in found if line))
+
+
+def examples_in(source: Path) -> list[str]:
+    """Return the example commands in the texts of a module: its docstring, which `--help` shows, and constants."""
+    texts = [
+        node.value.value
+        for node in ast.parse(source.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.Expr | ast.Assign) and isinstance(node.value, ast.Constant)
+        if isinstance(node.value.value, str)
+    ]
+    lines = [line for text in texts for line in EXAMPLE.findall(text) if not PLACEHOLDER.search(line)]
+    return list(dict.fromkeys(_command(line) for line in lines))
 
 
 def _command(line: str) -> str:

@@ -1,4 +1,4 @@
-"""What stands in for what the commands of the documentation name, and which commands are not run, and why.
+"""What stands in for what the documented commands name, and which commands are not run, and why.
 
 - every URL: a simulated server, the same one for the same URL; with `https`, behind a proxy that speaks TLS
 - the master's address: this machine
@@ -24,6 +24,7 @@ NOT_RUN = {
     "systemctl *": "needs root and a vLLM service",
     "nginx *": "needs root and an nginx",
     "python -m scripts.swarm.soak *": "takes 17 minutes; `make soak` runs it",
+    "probe calibrate": "takes 5 minutes; tests/swarm/commands/test_calibrate.py runs it, shortened",
 }
 """pattern of a whole command: why it is not run"""
 
@@ -35,6 +36,10 @@ SHORTER = [
     ("run gauntlet", f"{_MEASURE} --rate 2"),
     ("-f locustfiles/gauntlet.py", f"{_MEASURE} --rate 2"),
     ("run memory_wall", f"{_MEASURE} --levels 1,2"),
+    ("run cold_user", f"{_MEASURE} --levels 1,2"),
+    ("run workload", f"{_MEASURE} --levels 1"),
+    ("run baseline", _SHORT_TEXTS),
+    ("baseline.py", _SHORT_TEXTS),
     ("run --workload --search", f"{_MEASURE} {_FEW_SECONDS}"),
     ("run --workload", f"{_MEASURE} --levels 1"),
     ("run --search", f"{_MEASURE} {_SHORT_TEXTS} {_FEW_SECONDS}"),
@@ -85,12 +90,14 @@ def prepare(folder: Path, words: list[str]) -> None:
             path = folder / name
             if path.exists() or "://" in name:
                 continue
-            if name.startswith(("runs/", "reports/runs/")) and words[1] != "run":
+            if name.startswith("reports/recordings/"):
+                max(path.parent.iterdir()).rename(path)  # that of the page's `probe tap --upstream`
+            elif name.startswith(("runs/", "reports/runs/")) and words[1] != "run":
                 shutil.copytree(_EXAMPLE_RUN, path)
-            elif name in _FILES:
-                path.write_text(_FILES[name](), encoding="utf-8")
+            elif name in FILES:
+                path.write_text(FILES[name](), encoding="utf-8")
                 path.chmod(0o755)
-    if words[0] == "locust" and "locustfiles/gauntlet.py" in words and not (folder / "locustfiles").exists():
+    if any(word.startswith("locustfiles/") for word in words) and not (folder / "locustfiles").exists():
         shutil.copytree(ROOT / "locustfiles", folder / "locustfiles")
 
 
@@ -98,10 +105,11 @@ def _block(page: str, pattern: re.Pattern[str]) -> str:
     return pattern.findall((ROOT / page).read_text(encoding="utf-8"))[0]
 
 
-_FILES = {
+FILES = {
     "machines.yaml": lambda: _block("docs/plan.md", _YAML),
     "my-team.yaml": lambda: _block("docs/workloads.md", _YAML),
     "reviewer.py": lambda: _block("README.md", _PYTHON),
+    "my_users.py": lambda: _block("README.md", _PYTHON),
     "monday.jsonl": lambda: "".join(json.dumps(request) + "\n" for request in _TRACE),
     "./switch.sh": lambda: "#!/bin/sh\nexit 0\n",
 }

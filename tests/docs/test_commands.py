@@ -106,3 +106,17 @@ def test_commands_are_accepted(answers: list[str]) -> None:
 def test_wrong_commands_are_found(answers: list[str]) -> None:
     planted = answers[len(all_commands()) :]
     assert [bool(why) for why in planted] == [True] * len(WRONG) + [False] * len(RIGHT)
+
+
+def test_python_modules_and_scripts_in_commands_exist() -> None:
+    """Of `python -m scripts.site.api_page` and `python scripts/demo.py`, in any page."""
+    named = {
+        words for page in PAGES for words in re.findall(r"python3? (-m [\w.]+|[\w./]+\.py)", page.read_text("utf-8"))
+    }
+    assert len(named) > 5
+    places = {name: name.removeprefix("-m ").replace(".", "/") if "-m" in name else name[:-3] for name in named}
+    missing = {
+        name for name, place in places.items()
+        if not ((ROOT / f"{place}.py").exists() or (ROOT / place / "__main__.py").exists())
+    }  # fmt: skip
+    assert missing <= {"-m pip", "-m pytest", "-m venv"}

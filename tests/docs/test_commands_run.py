@@ -1,4 +1,6 @@
-"""Every command of README.md and docs/ runs, against simulated servers and shortened; a page's commands run in order.
+"""Every documented command runs, against simulated servers and shortened; the commands of a page run in order.
+
+Pages are README.md, CONTRIBUTING.md, SECURITY.md, docs/, `--help` of each command, and the scenarios' own texts.
 
 tests/docs/stand_ins.py says what stands in for what, and which commands are not run, and why.
 """
@@ -22,22 +24,35 @@ from typing import Any
 
 import pytest
 
-from tests.docs.shell_lines import commands_in
+from probe_ext.cli import COMMANDS as PROGRAMS
+from tests.docs.shell_lines import commands_in, examples_in
 from tests.docs.stand_ins import NOT_RUN, ROOT, exit_codes, prepare, shorter, urls_of, why_not_run
 from tests.e2e.conftest import end, free_port, wait_for
 from tests.in_process_sim import running_sim
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-COMMANDS = {page.name: commands_in(page) for page in PAGES}
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+HELP = {f"probe {name} --help": module for name, (module, _) in PROGRAMS.items()} | {"probe --help": "probe_ext.cli"}
+COMMANDS = {page.name: commands_in(page) for page in PAGES} | {
+    **{page: examples_in(ROOT / f"{module.replace('.', '/')}.py") for page, module in HELP.items()},
+    **{path.name: examples_in(path) for path in sorted((ROOT / "locustfiles").glob("*.py"))},
+}
+"""page: its commands"""
 WITHOUT_HOST = "probe run"
 RUN_NAME = re.compile(r"\d{8}T\d{6}Z-\w+")
 CTRL_C = 130
-RUN_LIMIT_S = 120
+RUN_LIMIT_S = 300  # an idle machine takes a tenth of it
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "GATEWAY_KEY": "not-a-secret"}
 
 
+IN_ORDER = {"probe tap --help"}
+"""later examples read what the first one writes"""
+WRITTEN_ON_PAGES = {line for page in PAGES for line in COMMANDS[page.name]}
+
+
 def to_run(page: str) -> list[str]:
-    return [line for line in COMMANDS[page] if not why_not_run(line) and line != WITHOUT_HOST]
+    """Return the commands of a page to run. An example of `--help` that a written page has, too, is run there."""
+    written = WRITTEN_ON_PAGES if page in HELP and page not in IN_ORDER else set()
+    return [line for line in COMMANDS[page] if not why_not_run(line) and line != WITHOUT_HOST and line not in written]
 
 
 @dataclass
@@ -79,7 +94,8 @@ class Desk:
         """Return the words of a command with the stand-ins in place of what they stand for."""
         words = shlex.split(line)
         model = words[words.index("--model") + 1] if "--model" in words else None
-        profile = "rtx3060-llama2-7b-gptq" if "memory_wall" in words else "demo"  # its prompts need a larger context
+        long = {"memory_wall", "cold_user"} & {*words}  # their prompts need a larger context
+        profile = "rtx3060-llama2-7b-gptq" if long else "demo"
         for index, word in enumerate(words):
             for url, scheme in urls_of(word):
                 words[index] = word.replace(url, self.stand_in(url, scheme, model=model, profile=profile))
@@ -123,7 +139,8 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 
 def test_commands_are_found() -> None:
-    assert sum(map(len, COMMANDS.values())) > 60
+    assert sum(map(len, COMMANDS.values())) > 100
+    assert all(COMMANDS[page] for page in (*HELP, "chat.py", "workload.py") if page != "probe list --help")
     assert all(any(line.startswith(f"probe {name}") for lines in COMMANDS.values() for line in lines)
                for name in ("run", "ui", "worker", "report", "compare", "plan", "merge", "doctor", "warmup", "scout",
                             "tap", "sim"))  # fmt: skip
@@ -207,6 +224,15 @@ def web_ui_until_interrupted(desk: Desk, words: list[str]) -> tuple[int, str]:
     return interrupted(process)
 
 
+def board_until_interrupted(desk: Desk, words: list[str]) -> tuple[int, str]:
+    """`probe scout --watch`: the first lines of its board, then Ctrl-C."""
+    process = desk.start(*words)
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    code, said = interrupted(process)
+    return code, first + said
+
+
 def interrupted(process: "subprocess.Popen[str]") -> tuple[int, str]:
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=RUN_LIMIT_S)
@@ -216,7 +242,11 @@ def interrupted(process: "subprocess.Popen[str]") -> tuple[int, str]:
 
 UNTIL_INTERRUPTED: list[tuple[Callable[[list[str]], bool], Callable[[Desk, list[str]], tuple[int, str]]]] = [
     (lambda words: words[1] == "sim" or words[1:3] == ["tap", "--upstream"], served_until_interrupted),
-    (lambda words: words[1] == "ui" or (words[0] == "locust" and "--master" not in words), web_ui_until_interrupted),
+    (lambda words: "--watch" in words, board_until_interrupted),
+    (
+        lambda words: words[1] == "ui" or (words[0] == "locust" and not {"--master", "--headless"} & {*words}),
+        web_ui_until_interrupted,
+    ),
 ]
 
 

@@ -1,4 +1,4 @@
-"""Pages that repeat something say the same: scenarios and workloads, and figures of the benchmarks."""
+"""Pages that repeat something say the same, and old links still lead to what they named."""
 
 import re
 from collections.abc import Sequence
@@ -59,3 +59,26 @@ def test_the_first_page_answers_a_stranger() -> None:
         assert f"**{question}**" in start
     assert "](docs/images/report.png)" in start
     assert len(start.split()) < 500
+
+
+MOVED = {
+    "timing.md": ("timestamps-of-one-reply", "how-bytes-are-timed", "measurement-accuracy", "figures-of-one-reply"),
+    "outcomes.md": ("outcomes",),
+    "judging.md": ("from-a-reply-to-a-user", "agents", "kinds-of-user", "by-the-reply"),
+    "estimate.md": ("others-load", "how-the-capacity-is-estimated", "references"),
+    "people-and-cost.md": ("people-and-money", "energy"),
+}
+"""sections that were once in docs/definitions.md, which notes and reports elsewhere may link to"""
+
+
+def test_links_to_sections_that_moved_still_lead_there() -> None:
+    (rows, *_) = tables(text("docs/definitions.md"))
+    for page, anchors in MOVED.items():
+        (row,) = [row for row in rows if f"({page})" in row[1]]
+        assert re.findall(r'<a id="([^"]+)"></a>', row[1]) == list(anchors)
+
+
+def test_every_page_begins_with_the_question_that_it_answers() -> None:
+    for page in (ROOT / "docs").glob("*.md"):
+        title, first, *_ = page.read_text(encoding="utf-8").split("\n\n")
+        assert "?" in title + first, page.name

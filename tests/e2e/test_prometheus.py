@@ -84,12 +84,14 @@ def test_prometheus_agrees_with_polling(
     check_between(polled, kept)
 
     whole = (out / "server-prometheus.csv").read_text()
-    monkeypatch.setattr(from_prometheus, "PIECE", 2)
+    monkeypatch.setattr(from_prometheus, "PIECE_S", 2)
     from_prometheus.read(out, manifest.read(out), source)
     assert (out / "server-prometheus.csv").read_text() == whole  # nothing lost or doubled at the seams
 
     assert report_command.build(out).page.exists()
-    assert "A Prometheus told" in (out / "capacity.html").read_text()
+    shown = (out / "capacity.html").read_text()
+    assert "read from a Prometheus, used instead" in shown
+    assert prometheus in shown
 
 
 def check_between(polled: Rows, kept: Rows) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -14,6 +15,7 @@ import synthetic_run
 from probe_ext.bundled import folder
 from probe_ext.exit_codes import ExitCode
 from probe_ext.report import report_command
+from probe_ext.report.outputs import terminal
 from probe_ext.report.outputs.gate import gate
 from probe_ext.run import manifest
 from probe_ext.settings.slo import load_profile
@@ -121,6 +123,18 @@ def test_lost_rows_make_the_run_invalid(run: Path) -> None:
     manifest.write(run, content)
     assert report(str(run), "--quiet", "--fail-under-users", "1") == ExitCode.INVALID
     assert json.loads((run / "capacity.json").read_text(encoding="utf-8"))["verdict"] == "invalid"
+
+
+def test_an_invalid_run_leads_to_help(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report(str(run))
+    assert terminal.HELP not in capsys.readouterr().out
+    content = synthetic_run.manifest_of()
+    content["workers"][0]["started"] += 7
+    manifest.write(run, content)
+    report(str(run))
+    assert terminal.HELP in capsys.readouterr().out
+    for page in re.findall(r"docs/\S+\.md", terminal.HELP):
+        assert (Path(__file__).parents[2] / page).exists()
 
 
 def one_line(capsys: pytest.CaptureFixture[str]) -> str:

@@ -22,6 +22,7 @@ from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.verdict.results.team_size import Given
 
 MAX_FINDINGS = 5
+HELP = "help by symptom: docs/troubleshooting.md, a finding's meaning: docs/checks.md (`probe init DIR` copies both)"
 _COLOURS = {"held": "green", "failed": "red", "unproven": "yellow"}
 _HEADS = ("users", "served", "95 %", "broken", "replies", "tok/s", "per reply", "TTFT p95", "silence", "KV", "")
 _CUT_SHORT = {("ended", "unproven"), ("search", "unproven")}
@@ -61,6 +62,8 @@ def show(
             console.print(_kinds(by_kind.results))
     for line in _problems(capacity):
         console.print(Text(f"! {line}", style="yellow"))
+    if capacity["verdict"] == "invalid":
+        console.print(Text(HELP))
     for sentence in extra_sentences(capacity, given):
         console.print(Text(sentence))
     if gate:
