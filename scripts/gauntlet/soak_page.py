@@ -10,11 +10,14 @@ from statistics import median
 from typing import Any
 
 from probe_ext.verdict.phrasing import formats
-from scripts.hostile.memory import MIN_MINUTES_FOR_SLOPE, SETTLED_FROM, judge_memory, theil_sen
+from scripts.hostile.memory import MIN_MINUTES_FOR_SLOPE, judge_memory, theil_sen
 from scripts.swarm.soak import Sample
 
 _PAGE = Path(__file__).with_name("soak.md").read_text(encoding="utf-8")
 MAX_REPORT_S = 60.0
+SETTLED_FROM = 0.55
+"""Share of the run from which on memory and CPU time are judged: windows of rows can change for 31 minutes, the longest
+time of a reply, and those of the outage, which ends after 35 of 120 minutes, are empty."""
 MAX_COST_GROWTH = 0.10
 """of a process's CPU time per minute, in an hour"""
 
@@ -22,7 +25,7 @@ MAX_COST_GROWTH = 0.10
 def evaluate(run: Path) -> dict[str, Any]:
     """Return all figures of a finished soak, and a sentence for each fault."""
     manifest = json.loads((run / "run.json").read_text(encoding="utf-8"))
-    samples = read_samples(run / "soak.csv")
+    samples = settled(read_samples(run / "soak.csv"))
     counts = count(run, manifest)
     memory, faults = judge_memory(samples)
     cost, dearer = judge_cost(samples)
@@ -46,6 +49,12 @@ def evaluate(run: Path) -> dict[str, Any]:
         "moments": rolling["moments"][:: max(1, len(rolling["moments"]) // 24)],
         "faults": faults,
     }
+
+
+def settled(samples: list[Sample]) -> list[Sample]:
+    """Return the samples of the judged part."""
+    since = SETTLED_FROM * max(sample[0] for sample in samples)
+    return [sample for sample in samples if sample[0] >= since]
 
 
 def read_samples(file: Path) -> list[Sample]:
@@ -104,7 +113,7 @@ def _answered_5xx(metrics: Path) -> int:
 def judge_cost(samples: list[Sample]) -> tuple[dict[str, dict[str, float | None]], list[str]]:
     """Return each process's CPU time per minute and its growth per hour, and a sentence for each that grew.
 
-    The same robust slope as for memory, over the minutes of the last two thirds. A process fails if the whole interval
+    The same robust slope as for memory. A process fails if the whole interval
     lies above 10 % of its median per hour: other work on the machine makes single minutes dearer, but no trend.
     """
     figures: dict[str, dict[str, float | None]] = {}
@@ -124,10 +133,9 @@ def judge_cost(samples: list[Sample]) -> tuple[dict[str, dict[str, float | None]
 
 
 def _cost_per_minute(samples: list[Sample], name: str) -> list[tuple[float, float]]:
-    since = SETTLED_FROM * max(sample[0] for sample in samples)
     ends: dict[int, tuple[float, float]] = {}
     for t, who, _, cpu in samples:
-        if who == name and t >= since:
+        if who == name:
             ends[int(t // 60)] = (t, cpu)
     spent = defaultdict(float)
     order = sorted(ends)

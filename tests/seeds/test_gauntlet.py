@@ -58,7 +58,7 @@ def test_cpu_time_that_grows_is_a_fault(growth: float, fails: bool) -> None:
     seconds = [(t, 0.1 * t + growth * 0.1 * t * t / 7200) for t in range(0, 7200, 10)]
     figures, faults = judge_cost([(float(t), "master", 90.0, cpu) for t, cpu in seconds])
     per_hour = figures["master"]["per_hour"]
-    assert per_hour == pytest.approx(0.6 * growth, abs=0.01)
+    assert per_hour == pytest.approx(growth / (1 + growth), abs=0.01)
     assert bool(faults) is fails
 
 
@@ -77,14 +77,7 @@ def test_the_soak_s_page_says_what_failed(tmp_path: Path) -> None:
     (tmp_path / "capacity.json").write_text(json.dumps({"sentence": "At least 3.", "rolling": rolling}))
     summary = evaluate(tmp_path)
     text = soak_page(summary)
-    assert [fault.split()[0] for fault in summary["faults"]] == [
-        "master",
-        "master",
-        "worker",
-        "worker",
-        "counts",
-        "the",
-    ]
+    assert [fault.split()[0] for fault in summary["faults"]] == ["master", "worker", "counts", "the"]
     assert "grew by 40 MiB/h" in text
     assert "the report took 61 s" in text
     assert "{" not in text.replace("{'", "").replace(": {", "")
