@@ -62,7 +62,10 @@ def _runs(data: Mapping[str, Any]) -> list[str]:
         ]  # fmt: skip
         rows.append(f"| {name}: {_SERVERS[name]} | {' | '.join(cells)} |")
     said = [f"- **{name}**: {arm['sentence']} {arm['diagnosis']['sentence']}" for name, arm in data["arms"].items()]
-    about = "The last column is that of the last window. In the words of each report, and what it says of the server:"
+    about = (
+        "The last column is that of the last window. In the words of each report, and what it says of the server; the "
+        "other load that it sees is the board's:"
+    )
     return [*rows, "", about, "", *said, "", _heat(data["arms"]["throttling"])]
 
 

@@ -52,7 +52,7 @@ def hung_server(run: Path, times: Times) -> dict[str, Any]:
             raise RuntimeError(f"the run beside the hung server ended with exit code {process.returncode}")
     finally:
         server.stop()
-    served, failed = _attempt_seconds(run)
+    served, failed = attempt_seconds(run)
     longer = failed / served
     rolling = json.loads((run / "capacity.json").read_text(encoding="utf-8"))["rolling"]
     return {
@@ -64,7 +64,7 @@ def hung_server(run: Path, times: Times) -> dict[str, Any]:
     }
 
 
-def _attempt_seconds(run: Path) -> tuple[float, float]:
+def attempt_seconds(run: Path) -> tuple[float, float]:
     """Return the mean time of a served reply and of an attempt that came to nothing."""
     with (run / "requests.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

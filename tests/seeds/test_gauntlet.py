@@ -9,8 +9,9 @@ import pytest
 
 from scripts.gauntlet.__main__ import OUT
 from scripts.gauntlet.page import page
-from scripts.gauntlet.published import published_beside
+from scripts.gauntlet.published import REPORTED_OUTAGE_S, REPORTED_SHARE, REPORTED_WINDOW_S, published_beside
 from scripts.gauntlet.soak_page import count, evaluate, judge_cost, soak_page
+from scripts.gauntlet.waiting import attempt_seconds
 
 START = 1000.0
 
@@ -94,3 +95,20 @@ def test_all_servers_were_sent_the_same_requests_at_the_same_moments() -> None:
     schedule = json.loads((OUT / "gauntlet.json").read_text(encoding="utf-8"))["schedule"]
     assert schedule["requests"] > 1000
     assert schedule["dues_apart"] < 1e-3
+
+
+def test_users_who_wait_show_the_outage_as_the_formula_says() -> None:
+    hung = json.loads((OUT / "gauntlet.json").read_text(encoding="utf-8"))["hung"]
+    (outage,) = hung["outages"]
+    assert hung["failed_seconds"] > 1.5 * hung["served_seconds"]
+    assert outage["worst_share"] == pytest.approx(hung["computed_share"], abs=0.05)
+    assert outage["worst_share"] == pytest.approx(REPORTED_SHARE, abs=0.05)
+    assert outage["worst_share"] < REPORTED_OUTAGE_S / REPORTED_WINDOW_S
+
+
+def test_an_attempt_s_time_is_that_of_requests_that_were_sent_and_not_ended_by_us(tmp_path: Path) -> None:
+    rows = [("1", "3", "complete"), ("2", "6", "complete"), ("1", "7", "stalled"), ("", "9", "client_error")]
+    rows.append(("1", "9", "ended_by_us"))
+    with (tmp_path / "requests.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("sent", "end", "outcome"), *rows])
+    assert attempt_seconds(tmp_path) == (3.0, 6.0)
