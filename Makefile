@@ -162,11 +162,20 @@ test-compose: ## run load tests with docker-compose.yml and check their reports 
 test-kubernetes: $(READY) ## validate docs/kubernetes/load-test.yaml against the Locust operator's CRD (downloaded once)
 	@$(BIN)/python scripts/kubernetes.py; code=$$?; [ $$code -eq 77 ] || exit $$code
 
-seeds: $(READY) ## reproduce published RTX 3060 measurements on the simulated server (11 minutes)
+seeds: $(READY) ## all figures of five published texts beside simulated servers; writes reports/seeds (2 hours, resumable)
+	@$(BIN)/python -m scripts.seeds
+	@$(BIN)/python -m scripts.seed_comparisons
+	@$(BIN)/python -m scripts.coding_report
+	@$(BIN)/python -m scripts.seed_documents
+
+seeds-card: $(READY) ## only the first text: published RTX 3060 measurements on the simulated server (11 minutes)
 	@$(BIN)/python -m scripts.seeds
 
 seeds-compare: $(READY) ## what four published texts compare, compared again on simulated servers (40 minutes, resumable)
 	@$(BIN)/python -m scripts.seed_comparisons
+
+coding-report: $(READY) ## is a 16 GB card a coding assistant for a team? writes reports/coding (45 minutes, resumable)
+	@$(BIN)/python -m scripts.coding_report
 
 bench-page: $(READY) ## measure the report of a large run: time, memory, page size (1 minute)
 	@$(BIN)/python -m scripts.page
@@ -183,8 +192,11 @@ test-doctor: $(READY) ## what probe doctor says of every simulated personality (
 looks: $(READY) ## what doctor, warmup and scout say of every simulated server; writes reports/looks/simulated.md (5 minutes)
 	@$(BIN)/python -m scripts.looks
 
-gauntlet: $(READY) ## six simulated servers under one open stream, with the board beside; writes reports/gauntlet (10 minutes)
+gauntlet: $(READY) ## six simulated servers under one open stream, with the board beside; writes reports/gauntlet (14 minutes)
 	@$(BIN)/python -m scripts.gauntlet
+
+gauntlet-soak: $(READY) ## the gauntlet for two hours with four workers: counts, memory and cost; writes reports/gauntlet/soak.md
+	@$(BIN)/python -m scripts.gauntlet.soak
 
 study-scout: $(READY) ## what probe scout says of invented honest servers, and of cheats (20 seconds)
 	@$(BIN)/python -m scripts.scout --servers 2000

@@ -90,7 +90,10 @@ _CODE = re.compile(r"`([^`\n]+)`")
 _FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 
-_MADE_BY_MAKE = {"reports/study/", "reports/seeds/", "reports/seeds/comparisons/", "build/site"}
+_MADE_BY_MAKE = {
+    *("reports/study/", "reports/seeds/", "reports/seeds/comparisons/", "reports/coding/", "reports/gauntlet/"),
+    "build/site",
+}  # fmt: skip
 
 Table = list[list[str]]
 
@@ -467,7 +470,8 @@ def test_keys_of_capacity_json() -> None:
     sections |= {name: _object_keys(SCHEMA["$defs"][of]["properties"][name])
                  for name, of in (("worse_group", "LevelResult"), ("others", "LevelResult"), ("rules", "Diagnosis"),
                                   ("forecasts", "KvHeadroom"), ("shared", "GroupCapacity"),
-                                  ("by_level", "GpuUse"), ("moments", "Rolling"), ("outages", "Rolling"))}  # fmt: skip
+                                  ("by_level", "GpuUse"), ("moments", "Rolling"), ("outages", "Rolling"),
+                                  ("classes", "TtftByLength"))}  # fmt: skip
     assert written == {name: keys for name, keys in sections.items() if keys}
 
 

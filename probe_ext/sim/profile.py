@@ -63,6 +63,8 @@ class Profile:
     reply_tokens_spread: float = 0.4
     # Extra time of the first step at each batch size, with the personality cold-start.
     warmup_s: float = 5.0
+    # With the personality hot-gpu: how much warmer each watt makes the card, in °C.
+    hot_celsius_per_watt: float = 0.55
 
     @property
     def kv_bytes_per_token(self) -> float:

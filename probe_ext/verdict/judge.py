@@ -37,6 +37,7 @@ from probe_ext.verdict.results.rolling_windows import WINDOW_S, rolling_windows
 from probe_ext.verdict.results.slo_metrics import goodput
 from probe_ext.verdict.results.team_size import AtCapacity, Given, at_capacity, cost, team
 from probe_ext.verdict.results.think_time import think_time
+from probe_ext.verdict.results.ttft_by_length import ttft_by_length
 from probe_ext.verdict.server.find_pauses import find_pauses, threshold
 from probe_ext.verdict.server.generation import with_generation
 from probe_ext.verdict.server.others import others_by_level
@@ -148,7 +149,7 @@ def judge(
         findings=findings,
         diagnosis=diagnosis,
         kv_headroom=facts.headroom,
-        **_counts(assignment),
+        **_of_replies(evidence, assignment),
         rolling=rolling_windows(evidence.replies, given.window or WINDOW_S),
     )
 
@@ -164,8 +165,12 @@ def _sizing(at: AtCapacity | None, paused: ThinkTime | None, given: Given, who: 
     return {"think_time": paused, "team": of, "cost": cost(at, of, given.price_per_hour, paused)}
 
 
-def _counts(assignment: LevelAssignment) -> dict[str, Any]:
-    return {"replies": len(assignment.level_of), "replies_outside": int((assignment.level_of < 0).sum())}
+def _of_replies(evidence: Evidence, assignment: LevelAssignment) -> dict[str, Any]:
+    return {
+        "replies": len(assignment.level_of),
+        "replies_outside": int((assignment.level_of < 0).sum()),
+        "ttft_by_length": ttft_by_length(evidence.replies, assignment),
+    }
 
 
 _OF_ESTIMATE = (

@@ -1,10 +1,12 @@
 """``make gauntlet``: six simulated servers under the same open stream, with `probe scout --watch` beside.
 
-A contest of two hours with a rolling window of 15 minutes, in small: durations are divided by ten, ratios are kept, so
-an outage of a third of the window is one here, too. Writes ``reports/gauntlet/``.
+A contest of two hours with a rolling window of 15 minutes, in small: durations are divided by 15, ratios are kept, so
+an outage of a third of the window is one here, too. Then, two short runs: users who wait while a server hangs, and a
+server that was never asked before. Writes ``reports/gauntlet/``.
 """
 
 import argparse
+import csv
 import json
 import signal
 import subprocess
@@ -15,15 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from scripts.gauntlet.page import page
+from scripts.gauntlet.published import published_beside
 from scripts.gauntlet.servers import ARMS, Server
+from scripts.gauntlet.waiting import Times, cold_server, hung_server
 
 ROOT = Path(__file__).parents[2]
 OUT, RUNS = ROOT / "reports" / "gauntlet", ROOT / "reports" / "runs" / "gauntlet"
 WORKLOAD = Path(__file__).with_name("two_prompts.yaml")
-SCALE = 10
+SCALE = 15
 """by which all durations are shorter than those that they stand for"""
 WINDOW_S, OUTAGE_S = 15 * 60 / SCALE, 5 * 60 / SCALE
-SETTLE_S, PROBE_EVERY_S, SEED = 5.0, 30.0, 7
+SETTLE_S, PROBE_EVERY_S, SEED = 5.0, 20.0, 7
 
 
 @dataclass(frozen=True)
@@ -41,19 +45,32 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m scripts.gauntlet", description=__doc__)
     parser.add_argument("--rate", type=float, default=8.0, help="requests per second to each server")
     parser.add_argument("--hold", type=float, default=5.0 * WINDOW_S, help="seconds")
+    parser.add_argument("--part", choices=("six", "hung", "cold"), help="measure only this part again")
     parser.add_argument("--page", action="store_true", help="write the page from gauntlet.json, without new runs")
     given = parser.parse_args()
     OUT.mkdir(parents=True, exist_ok=True)
     data = OUT / "gauntlet.json"
+    known = json.loads(data.read_text(encoding="utf-8")) if data.exists() else {}
     if not given.page:
-        data.write_text(json.dumps(measured(Load(given.rate, given.hold)), indent=1) + "\n", encoding="utf-8")
-    (OUT / "README.md").write_text(page(json.loads(data.read_text(encoding="utf-8"))), encoding="utf-8")
+        parts = (given.part,) if given.part else ("six", "hung", "cold")
+        for part in parts:
+            known |= measured(part, Load(given.rate, given.hold))
+            data.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+    (OUT / "README.md").write_text(page(known, published_beside(known)), encoding="utf-8")
     print(OUT / "README.md")
     return 0
 
 
-def measured(load: Load) -> dict[str, Any]:
-    """Return the figures of all servers."""
+def measured(part: str, load: Load) -> dict[str, Any]:
+    """Return the figures of a part."""
+    if part == "six":
+        return _six(load)
+    if part == "hung":
+        return {"hung": hung_server(RUNS / "hung", Times(4.0 * WINDOW_S, WINDOW_S, OUTAGE_S))}
+    return {"cold": cold_server(RUNS / "cold")}
+
+
+def _six(load: Load) -> dict[str, Any]:
     servers = [Server(arm) for arm in ARMS]
     try:
         for server in servers:
@@ -73,6 +90,7 @@ def measured(load: Load) -> dict[str, Any]:
         "window": WINDOW_S,
         "outage": OUTAGE_S,
         "scale": SCALE,
+        "schedule": _schedule(servers),
         "arms": {
             server.arm.name: {"exit_code": code, **_figures(server), "scout": _row(watched, server)}
             for server, code in zip(servers, codes, strict=True)
@@ -92,10 +110,11 @@ def _run(server: Server, load: Load) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "probe_ext", "run", "--workload", str(WORKLOAD), "--host", server.url]
     stream = ["--rate", f"{load.rate:g}", "--hold", f"{load.hold:g}s", "--settle", f"{SETTLE_S:g}s"]
     options = ["--window", f"{WINDOW_S:g}s", "--prompt-seed", str(SEED), "--ignore-eos", "--metrics-every", "2s"]
+    cards = ["--gpu-metrics", f"{server.url}/gpu/metrics"]
     out = ["--out", str(_directory(server)), "--force"]
     RUNS.mkdir(parents=True, exist_ok=True)
     with (RUNS / f"{_directory(server).name}.log").open("wb") as file:
-        return subprocess.Popen([*command, *stream, *options, *out], stdout=file, stderr=subprocess.STDOUT)
+        return subprocess.Popen([*command, *stream, *options, *cards, *out], stdout=file, stderr=subprocess.STDOUT)
 
 
 def _switch(servers: list[Server], after: float) -> None:
@@ -112,6 +131,26 @@ def _directory(server: Server) -> Path:
     return RUNS / server.arm.name.replace(" ", "-")
 
 
+def _schedule(servers: list[Server]) -> dict[str, float]:
+    """Return how well the six streams agree: the same requests, due at the same moments after their starts."""
+    starts, dues = [], []
+    for server in servers:
+        manifest = json.loads((_directory(server) / "run.json").read_text(encoding="utf-8"))
+        start = manifest["arrivals"]["segments"][0]["from"]
+        with (_directory(server) / "requests.csv").open(newline="", encoding="utf-8") as file:
+            rows = [row for row in csv.DictReader(file) if row["scenario"] != "warm-up"]
+        starts.append(manifest["started_unix"] + start)
+        dues.append([(round(float(row["due"]) - start, 6), row["tokens_meant"]) for row in rows])
+    common = min(len(due) for due in dues)
+    ordered = [sorted(due)[:common] for due in dues]
+    apart = [abs(mine[0] - first[0]) for other in ordered[1:] for mine, first in zip(other, ordered[0], strict=True)]
+    return {
+        "requests": common,
+        "starts_apart": round(max(starts) - min(starts), 3),
+        "dues_apart": round(max(apart), 6),
+    }
+
+
 def _figures(server: Server) -> dict[str, Any]:
     """Return what the page needs of a run's capacity.json."""
     capacity = json.loads((_directory(server) / "capacity.json").read_text(encoding="utf-8"))
@@ -126,6 +165,8 @@ def _figures(server: Server) -> dict[str, Any]:
         "moments": rolling["moments"][:: max(1, len(rolling["moments"]) // 60)],
         "outages": rolling["outages"],
         "findings": [one["check"] for one in capacity["findings"] if one["state"] == "fail"],
+        "diagnosis": capacity["diagnosis"],
+        "gpu": capacity["gpu"],
     }
 
 

@@ -1,12 +1,15 @@
-"""The page of the gauntlet, from `gauntlet.json`: one table, the window of the switched server, what was shortened."""
+"""The page of the gauntlet, from `gauntlet.json`: the report's figures, the six servers, the window, the board."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from probe_ext.verdict.phrasing import formats
+from scripts.gauntlet.published import Beside
 
-_HEAD = (Path(__file__).with_name("page.md")).read_text(encoding="utf-8")
+_HEAD, _NOT_FOLLOWED, _WAITING = (
+    Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("page.md", "not_followed.md", "waiting.md")
+)
 
 _SERVERS = {
     "tuned": "GPTQ, 512 sequences",
@@ -18,32 +21,60 @@ _SERVERS = {
 }
 
 
-def page(data: Mapping[str, Any]) -> str:
+def page(data: Mapping[str, Any], beside: Sequence[Beside]) -> str:
     """Return the page as Markdown."""
+    schedule = data["schedule"]
     head = _HEAD.format(
         scale=data["scale"], rate=data["rate"], window=formats.span(data["window"]),
         outage=formats.span(data["outage"]), hold=formats.span(data["hold"]),
+        requests=formats.count(schedule["requests"]), starts_apart=formats.seconds(schedule["starts_apart"]),
+        dues_apart=formats.seconds(schedule["dues_apart"]) if schedule["dues_apart"] else "the microsecond",
     )  # fmt: skip
-    return "\n".join([head, "## What the load test says", "", *_runs(data), "", *_window(data), "", *_board(data), ""])
+    parts = (_published(beside), _runs(data), _window(data), _waiting(data["hung"]), _board(data))
+    return "\n".join([head, *("\n".join([*part, ""]) for part in parts)])
+
+
+def _published(beside: Sequence[Beside]) -> list[str]:
+    about = (
+        "*Fitted*: a number of the simulated server was chosen so that this figure comes out; the profiles say which. "
+        "All others are *predicted*."
+    )
+    rows = [f"| {one.what} | {one.published} | {one.ours} | {one.kind} | {one.command} |" for one in beside]
+    heads = ["| figure | report | here | | made by |", "| --- | --- | --- | --- | --- |"]
+    return ["## The report's figures", "", about, "", *heads, *rows, "", _NOT_FOLLOWED.rstrip()]
 
 
 def _runs(data: Mapping[str, Any]) -> list[str]:
     rows = [
-        "| server | served | failed | not sent | tokens/s | TTFT p50 | TTFT p95 | answer p95 |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "## What the load test says",
+        "",
+        "| server | served | failed | late | not sent | tokens/s | TTFT p50 | TTFT p95 | answer p95 |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name, arm in data["arms"].items():
         last = arm["moments"][-1]
         replies = arm["replies"]
         failed = replies - arm["outcomes"].get("complete", 0) - arm["outcomes"].get("ended_by_us", 0)
         cells = [
-            formats.percent(arm["served_share"]), formats.percent(failed / replies), formats.count(arm["unsent"]),
-            formats.rate(arm["total_tokens_per_s"]), formats.seconds(arm["ttft_p50"]),
+            formats.percent(arm["served_share"]), formats.percent(failed / replies), formats.count(arm["delayed"]),
+            formats.count(arm["unsent"]), formats.rate(arm["total_tokens_per_s"]), formats.seconds(arm["ttft_p50"]),
             formats.seconds(arm["ttft_p95"]), formats.seconds(last["answer_p95"]),
         ]  # fmt: skip
         rows.append(f"| {name}: {_SERVERS[name]} | {' | '.join(cells)} |")
-    said = [f"- **{name}**: {arm['sentence']}" for name, arm in data["arms"].items()]
-    return [*rows, "", "The last column is that of the last window. In the words of each report:", "", *said]
+    said = [f"- **{name}**: {arm['sentence']} {arm['diagnosis']['sentence']}" for name, arm in data["arms"].items()]
+    about = (
+        "The last column is that of the last window. In the words of each report, and what it says of the server; the "
+        "other load that it sees is the board's:"
+    )
+    return [*rows, "", about, "", *said, "", _heat(data["arms"]["throttling"])]
+
+
+def _heat(arm: Mapping[str, Any]) -> str:
+    level = arm["gpu"]["by_level"][0]
+    return (
+        f"The badly cooled card reached {level['temperature_max']:.0f} °C at {level['clock']:.0f} MHz on average, so "
+        "each of its replies takes longer than those of the tuned one."
+    )
 
 
 def _window(data: Mapping[str, Any]) -> list[str]:
@@ -57,9 +88,7 @@ def _window(data: Mapping[str, Any]) -> list[str]:
             f"The server was down from {formats.moment(outage['since'])} to {until}. The worst window showed "
             f"**{formats.percent(outage['worst_share'])}** failed requests; requests that arrive evenly show "
             f"{formats.percent(outage['even_share'])}{clean}. It is more here, as the requests that waited in the "
-            "overloaded server's queue failed together with those that came while it was down. The report saw 21 % for "
-            "5 minutes in 15: its users waited for replies, and a failing attempt took longer than a served one, so "
-            "fewer were made."
+            "overloaded server's queue failed together with those that came while it was down."
         )
     lines += ["", "| time | replies/s | failed | TTFT p95 | answer p95 |", "| ---: | ---: | ---: | ---: | ---: |"]
     for one in arm["moments"][::4]:
@@ -69,6 +98,18 @@ def _window(data: Mapping[str, Any]) -> list[str]:
         )  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def _waiting(hung: Mapping[str, Any]) -> list[str]:
+    outage = max(hung["outages"], key=lambda one: one["worst_share"], default=None)
+    if outage is None:
+        return []
+    text = _WAITING.format(
+        failed=formats.seconds(hung["failed_seconds"]), served=formats.seconds(hung["served_seconds"]),
+        worst=formats.percent(outage["worst_share"]), computed=formats.percent(hung["computed_share"]),
+        command=hung["command"],
+    )  # fmt: skip
+    return [text.rstrip()]
 
 
 def _board(data: Mapping[str, Any]) -> list[str]:
@@ -88,7 +129,7 @@ def _board(data: Mapping[str, Any]) -> list[str]:
         )  # fmt: skip
         rows.append(f"| {scout['rank']} | {name} | {' | '.join(cells)} |")
     about = (
-        "The last window of `probe scout --watch`, which asks each server 16 short questions every 30 s beside the "
+        "The last window of `probe scout --watch`, which asks each server 16 short questions every 20 s beside the "
         "load. It ranks by tokens per second, so the cache is first here as it was there; the signs say why."
     )
     return ["## The board", "", about, "", *rows]

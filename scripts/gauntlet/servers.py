@@ -1,5 +1,6 @@
 """The servers of the gauntlet: simulated, each on a port of its own."""
 
+import signal
 import socket
 import subprocess
 import sys
@@ -7,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 PROFILES = Path(__file__).parents[1] / "seed_comparisons" / "servers"
-TUNED, UNTUNED = PROFILES / "a100-gptq.yaml", PROFILES / "a100-fp8.yaml"
+TUNED, UNTUNED, HOT = PROFILES / "a100-gptq.yaml", PROFILES / "a100-fp8.yaml", PROFILES / "a100-hot.yaml"
 
 
 def free_port() -> int:
@@ -35,10 +36,12 @@ ARMS = (
     Arm("tuned", TUNED),
     Arm("untuned", UNTUNED),
     Arm("switched", UNTUNED, becomes=TUNED),
-    Arm("throttling", TUNED, ("--personality", "hot-gpu")),
+    Arm("throttling", HOT, ("--personality", "hot-gpu")),
     Arm("response cache", TUNED, ("--personality", "response-cache")),
     Arm("first token only", TUNED, ("--personality", "first-token")),
 )
+COLD = Arm("cold", TUNED, ("--personality", "cold-start"))
+HUNG = Arm("hung", TUNED)
 
 
 @dataclass
@@ -69,3 +72,8 @@ class Server:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+
+    def freeze(self, *, frozen: bool) -> None:
+        """Make it hang, or go on: frozen, it takes connections and answers nothing."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP if frozen else signal.SIGCONT)

@@ -43,9 +43,17 @@ def _capacities(compared: Compared) -> str:
 
 
 def _against_published(comparison: SeedComparison, levels: Levels) -> str:
-    rows = [[one.server, _name(one), _range(one), _text(measured(one, levels), 2 if one.figure == "slower" else 0)]
-            for one in comparison.published]  # fmt: skip
-    return _table(["set-up", "figure", "published", "measured"], rows) if rows else ""
+    rows = [
+        [
+            one.server,
+            _name(one),
+            _range(one),
+            _text(measured(one, levels), 2 if one.figure == "slower" else 0),
+            f"fitted: {one.fitted}" if one.fitted else "predicted",
+        ]
+        for one in comparison.published
+    ]
+    return _table(["set-up", "figure", "published", "measured", ""], rows) if rows else ""
 
 
 def _name(one: Published) -> str:

@@ -34,6 +34,8 @@ class Published:
     low: float
     high: float
     """the same as `low` where the text gives one number"""
+    fitted: str = ""
+    """number of the simulated server that was fitted to it; empty if it is predicted"""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,16 @@ class SeedComparison:
     """to plan for"""
 
 
+_RULE_OF_THUMB = "sequence_overhead_s"
+RULE_OF_THUMB: tuple[tuple[Figure, int, float, float], ...] = (
+    ("per_user", 1, 80, 120),
+    ("total", 3, 150, 200),
+    ("per_user", 3, 50, 70),
+    ("per_user", 10, 15, 25),
+    ("total", 10, 200, 200),
+)
+"""what one text expects of a 7B model on an RTX 4090: figure, users, range"""
+
 COMPARISONS = (
     SeedComparison(
         "001-batching",
@@ -59,15 +71,17 @@ COMPARISONS = (
         (
             Server("Sequential", "rtx4090-7b-4bit", "sequential"),
             Server("Continuous batching", "rtx4090-7b-4bit"),
+            Server("Predicted from the card", "rtx4090"),
         ),
         (1, 3, 10),
         "20s",
         (64, 100),
         (
-            Published("Continuous batching", "per_user", 1, 80, 120),
-            Published("Continuous batching", "per_user", 3, 50, 70),
-            Published("Continuous batching", "total", 3, 150, 200),
-            Published("Continuous batching", "per_user", 10, 15, 25),
+            *(
+                Published(server, figure, users, low, high, fitted)
+                for server, fitted in (("Continuous batching", _RULE_OF_THUMB), ("Predicted from the card", ""))
+                for figure, users, low, high in RULE_OF_THUMB
+            ),
             Published("Sequential", "slower", 3, 3, 3),
         ),
     ),
@@ -79,9 +93,9 @@ COMPARISONS = (
         "15s",
         (20, 128),
         (
-            Published("FP8", "most", None, 1070, 1070),
+            Published("FP8", "most", None, 1070, 1070, "max_num_seqs"),
             Published("AWQ", "most", None, 1211, 1211),
-            Published("GPTQ", "most", None, 3114, 3114),
+            Published("GPTQ", "most", None, 3114, 3114, "sequence_overhead_s"),
         ),
     ),
     SeedComparison(
@@ -96,7 +110,7 @@ COMPARISONS = (
         "20s",
         (64, 200),
         (
-            Published("RTX 5060 Ti", "total", 1, 78.7, 78.7),
+            Published("RTX 5060 Ti", "total", 1, 78.7, 78.7, "memory_bandwidth"),
             Published("RTX 5060 Ti", "total", 2, 152.1, 152.1),
         ),
         people=30,

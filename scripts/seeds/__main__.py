@@ -1,4 +1,4 @@
-"""``python -m scripts.seeds``: run all trials and write ``reports/seeds/README.md`` and ``seeds.json``."""
+"""``python -m scripts.seeds``: run all trials and write ``reports/seeds/rtx3060.md`` and ``seeds.json``."""
 
 import argparse
 import json
@@ -16,6 +16,7 @@ from scripts.seeds.run_trial import Result, run_trial
 from scripts.seeds.trials import Trial, trials
 
 PAGE_DIR = Path(__file__).parents[2] / "reports" / "seeds"
+PAGE_NAME = "rtx3060.md"
 DECIMALS = 4
 
 
@@ -34,9 +35,9 @@ def main() -> int:
     results = load_results(data)
     cells = compare(results)
     provenance = f"Measured with probe_ext {probe_ext.__version__}; {len(results)} runs."
-    (args.out / "README.md").write_text(page(results, cells, provenance), encoding="utf-8")
+    (args.out / PAGE_NAME).write_text(page(results, cells, provenance), encoding="utf-8")
     outside = [cell for cell in cells if not cell.within]
-    print(f"{len(cells) - len(outside)} of {len(cells)} figures within tolerance: {args.out / 'README.md'}")
+    print(f"{len(cells) - len(outside)} of {len(cells)} figures within tolerance: {args.out / PAGE_NAME}")
     return 0
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from probe_ext.settings.options import OPTIONS, read_options
 from scripts.seeds import article
-from scripts.seeds.__main__ import PAGE_DIR, load_results, to_json
+from scripts.seeds.__main__ import PAGE_DIR, PAGE_NAME, load_results, to_json
 from scripts.seeds.article import LLAMA, QWEN, Cell
 from scripts.seeds.compare import Compared, compare
 from scripts.seeds.figures import Figures, figures
@@ -153,7 +153,7 @@ def test_results_survive_a_round_trip_through_json(tmp_path: Path) -> None:
 def test_the_committed_page_matches_its_data() -> None:
     results = load_results(PAGE_DIR / "seeds.json")
     cells = compare(results)
-    committed = (PAGE_DIR / "README.md").read_text(encoding="utf-8")
+    committed = (PAGE_DIR / PAGE_NAME).read_text(encoding="utf-8")
     assert page(results, cells, committed.rstrip().splitlines()[-1]) == committed
     stated = json.loads((PAGE_DIR / "seeds.json").read_text(encoding="utf-8"))["cells"]
     assert [cell["within"] for cell in stated] == [cell.within for cell in cells]

@@ -13,6 +13,8 @@ from scripts.seed_comparisons.measure import SERVERS
 from scripts.seed_comparisons.published import COMPARISONS, Published
 
 TOLERANCE = 0.25
+UNFITTED = "Predicted from the card"
+"""shows where a text's rule of thumb differs from what a card's shape gives"""
 
 
 def read(key: str) -> list[Any]:
@@ -31,7 +33,9 @@ def test_the_overview_is_made_from_the_committed_comparisons() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "figure"), [(one.key, figure) for one in COMPARISONS for figure in one.published], ids=str
+    ("key", "figure"),
+    [(one.key, figure) for one in COMPARISONS for figure in one.published if figure.server != UNFITTED],
+    ids=str,
 )
 def test_figures_are_near_the_published_ones(key: str, figure: Published) -> None:
     found = measured(figure, read(key)[0])

@@ -15,6 +15,7 @@ from probe_ext.report.sections.gpu import GpuSection, gpu_section
 from probe_ext.report.sections.kinds import Kinds, kinds_section
 from probe_ext.report.sections.level_table import Table, figures_table, notes, results_table
 from probe_ext.report.sections.limits import Limits, limits
+from probe_ext.report.sections.prompt_lengths import PromptLengths, prompt_lengths
 from probe_ext.report.sections.rolling import RollingSection, rolling_lanes, rolling_section
 from probe_ext.report.sections.team import team_facts
 from probe_ext.report.sections.time_axis import TimeAxis
@@ -131,6 +132,7 @@ class Page:
     figures: Table
     notes: Sequence[str]
     by_reply: ByReply | None
+    prompt_lengths: PromptLengths | None
     distributions: Distributions | None
     findings: Sequence[ShownFinding]
     folded: Sequence[ShownFinding]
@@ -218,6 +220,7 @@ def page(
         figures=figures_table(levels, no_server),
         notes=notes(capacity),
         by_reply=by_reply(capacity),
+        prompt_lengths=prompt_lengths(capacity),
         distributions=distributions(levels, evidence, profile, resolved=_resolved(capacity)),
         findings=[f for f in findings if f.is_important],
         folded=[f for f in findings if not f.is_important],

@@ -11,7 +11,7 @@ from collections import deque
 
 IDLE_W, BUSY_W, LIMIT_W = 30.0, 160.0, 170.0
 FULL_CLOCK_MHZ, IDLE_CLOCK_MHZ, MEMORY_CLOCK_MHZ = 1980.0, 210.0, 7501.0
-AMBIENT_C, C_PER_W, C_PER_W_HOT, HEAT_TIME_S = 32.0, 0.25, 0.55, 15.0
+AMBIENT_C, C_PER_W, HEAT_TIME_S = 32.0, 0.25, 15.0
 SLOWDOWN_C, CLOCK_LOST_PER_C, MIN_CLOCK_SHARE = 83.0, 0.03, 0.5
 WINDOW_S = 1.0
 
@@ -19,8 +19,8 @@ WINDOW_S = 1.0
 class Gpu:
     """One card. :meth:`work` is called for each step, in order of time."""
 
-    def __init__(self, *, hot: bool = False) -> None:
-        self._c_per_w = C_PER_W_HOT if hot else C_PER_W
+    def __init__(self, celsius_per_watt: float = C_PER_W) -> None:
+        self._c_per_w = celsius_per_watt
         self._t = 0.0
         self._joules = 0.0
         self._last_power = IDLE_W

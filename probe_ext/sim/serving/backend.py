@@ -89,7 +89,8 @@ class Backend:
 
     def _new_engine(self) -> Engine:
         personality = self.options.personality
-        return Engine(self.profile, self.options.speed, personality.cold, gpu=Gpu(hot=personality.hot_gpu))
+        gpu = Gpu(self.profile.hot_celsius_per_watt) if personality.hot_gpu else Gpu()
+        return Engine(self.profile, self.options.speed, personality.cold, gpu=gpu)
 
     def _new_metrics(self) -> Metrics:
         return Metrics(self.profile, self.model, time.time())  # noqa: TID251 - creation times are Unix times

@@ -1,10 +1,13 @@
-"""Result of one level: how many users were served, what its replies looked like, what the server reported meanwhile."""
+"""Result of one level: how many users were served, what its replies looked like, what the server reported meanwhile.
+
+At the lowest level also: how the wait for the first token depends on the length of the prompt.
+"""
 
 from dataclasses import dataclass, field
 from typing import Annotated
 
 from probe_ext.verdict.values.capacity_estimate import Reason, UserGroup
-from probe_ext.verdict.values.json_types import Amount, Count, Dimension, Fraction, Limits, State, Users
+from probe_ext.verdict.values.json_types import Amount, Count, Dimension, Fraction, Limits, Load, State, Users
 from probe_ext.verdict.values.others_share import OthersShare
 
 
@@ -129,3 +132,26 @@ class StreamFigures:
 @dataclass(frozen=True, kw_only=True)
 class LevelResult(StreamFigures, ServerFigures, ReplyFigures, LevelOutcome):
     """One level, or one band of a ramp."""
+
+
+@dataclass(frozen=True)
+class LengthClass:
+    """Replies to prompts of about one length. Null: not known."""
+
+    tokens_from: Count
+    tokens_to: Count
+    """shortest and longest prompt of the class, in the server's tokens"""
+    replies: Count
+    ttft_p50: Amount
+    ttft_p95: Amount | None
+    """null with fewer than 20 replies"""
+    cached_share: Fraction | None
+    """share of the prompts' tokens that the server found in its prefix cache"""
+
+
+@dataclass(frozen=True)
+class TtftByLength:
+    """TTFT by prompt length, at the level with the fewest users, where prompts wait for each other least."""
+
+    users: Load
+    classes: tuple[LengthClass, ...]

@@ -10,6 +10,8 @@ from probe_ext.sim.profile import load_profile
 from probe_ext.target.gpu.gpu_page import read_gpu_page
 from probe_ext.target.metrics.catalogue import Reading
 
+HOT = 0.55
+
 
 def test_energy_within_a_step_and_after_it() -> None:
     card = Gpu()
@@ -21,7 +23,7 @@ def test_energy_within_a_step_and_after_it() -> None:
 
 
 def test_a_cool_card_keeps_its_clock_and_a_hot_one_does_not() -> None:
-    cool, hot = Gpu(), Gpu(hot=True)
+    cool, hot = Gpu(), Gpu(HOT)
     for second in range(120):
         cool.work(second, second + 1.0)
         hot.work(second, second + 1.0)
@@ -35,14 +37,15 @@ def test_a_hot_card_s_steps_take_longer() -> None:
     profile = load_profile("demo")
     requests = [make_request(number, 0.0, 20, 1500, number) for number in range(1, 5)]
     ends = []
-    for hot in (False, True):
-        engine = Engine(profile, 1.0, gpu=Gpu(hot=hot))
+    for cooling in (0.25, HOT, 2 * HOT):
+        engine = Engine(profile, 1.0, gpu=Gpu(cooling))
         for request in requests:
             engine.add(request)
         while engine.step() is not None:
             pass
         ends.append(engine.now)
     assert ends[1] > 1.05 * ends[0]
+    assert ends[2] > 1.05 * ends[1]
 
 
 def test_the_engine_s_card_is_busy_for_less_than_its_steps() -> None:
@@ -56,7 +59,7 @@ def test_the_engine_s_card_is_busy_for_less_than_its_steps() -> None:
 
 
 def test_its_page_is_read_as_that_of_dcgm_exporter() -> None:
-    card = Gpu(hot=True)
+    card = Gpu(HOT)
     for second in range(120):
         card.work(second, second + 1.0)
     reading = read_gpu_page(render_gpu(card, load_profile("demo"), 120.0))

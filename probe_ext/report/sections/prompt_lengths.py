@@ -1,0 +1,47 @@
+"""TTFT by prompt length, as a table."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from probe_ext.verdict.phrasing import formats
+from probe_ext.verdict.phrasing.plurals import things
+
+HEADS = (
+    ("prompt tokens", ""),
+    ("replies", ""),
+    ("TTFT p50", ""),
+    ("TTFT p95", ""),
+    ("in the prefix cache", "of their tokens"),
+)
+"""Heading and unit."""
+
+
+@dataclass(frozen=True)
+class PromptLengths:
+    """The table, and at which level it was measured."""
+
+    rows: Sequence[Sequence[str]]
+    note: str
+    heads: Sequence[tuple[str, str]] = HEADS
+
+
+def prompt_lengths(capacity: Mapping[str, Any]) -> PromptLengths | None:
+    """Return the table; None where prompts have about one length."""
+    found = capacity["ttft_by_length"]
+    if not found:
+        return None
+    at = things(found["users"], "user")
+    note = f"At {at}, the lowest level: at higher ones, prompts wait for those of others, whatever their own length."
+    return PromptLengths([_row(one) for one in found["classes"]], note)
+
+
+def _row(one: Mapping[str, Any]) -> list[str]:
+    low, high = formats.count(one["tokens_from"]), formats.count(one["tokens_to"])
+    return [
+        low if low == high else f"{low} to {high}",
+        formats.count(one["replies"]),
+        formats.seconds(one["ttft_p50"]),
+        formats.seconds(one["ttft_p95"]),
+        formats.percent(one["cached_share"]),
+    ]

@@ -1,0 +1,49 @@
+"""TTFT by prompt length: a prompt is read before its first token is generated, so long prompts wait for themselves.
+
+Prompts are classed by powers of two of their length. The level with the fewest users is taken: at higher ones, prompts
+wait for those of others, whatever their own length.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from probe_ext.verdict.evidence.columns import Floats, Ints, numbers
+from probe_ext.verdict.evidence.evidence import Columns, quantile
+from probe_ext.verdict.levels.level_assignment import LevelAssignment
+from probe_ext.verdict.values.level_result import LengthClass, TtftByLength
+
+MIN_REPLIES = 5
+"""of a class; those with fewer are left out"""
+_MIN_FOR_P95 = 20
+
+
+def ttft_by_length(replies: Columns, assignment: LevelAssignment) -> TtftByLength | None:
+    """Return the classes; None where prompts have about one length, or their lengths or first tokens are not known."""
+    tokens, waited = numbers(replies, "tokens_in"), numbers(replies, "first") - numbers(replies, "sent")
+    known = (tokens > 0) & (waited >= 0)
+    judged = [index for index in range(len(assignment.levels)) if assignment.is_judged(index)]
+    for index in sorted(judged, key=lambda index: assignment.levels[index].users):
+        rows = np.flatnonzero(known & (assignment.level_of == index))
+        classes = tuple(_classes(tokens[rows], waited[rows], numbers(replies, "tokens_cached")[rows]))
+        if classes:
+            return TtftByLength(assignment.levels[index].users, classes) if len(classes) > 1 else None
+    return None
+
+
+def _classes(tokens: Floats, waited: Floats, cached: Floats) -> Iterator[LengthClass]:
+    exponents: Ints = np.log2(tokens).astype(np.int64)
+    for exponent in np.unique(exponents).tolist():
+        inside = exponents == exponent
+        if inside.sum() < MIN_REPLIES:
+            continue
+        found = cached[inside]
+        counted = ~np.isnan(found)
+        yield LengthClass(
+            tokens_from=int(tokens[inside].min()),
+            tokens_to=int(tokens[inside].max()),
+            replies=int(inside.sum()),
+            ttft_p50=float(quantile(waited[inside], 0.5) or 0.0),
+            ttft_p95=quantile(waited[inside], 0.95) if inside.sum() >= _MIN_FOR_P95 else None,
+            cached_share=float(found[counted].sum() / tokens[inside][counted].sum()) if counted.any() else None,
+        )
