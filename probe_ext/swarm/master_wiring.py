@@ -19,8 +19,8 @@ from probe_ext.swarm.link import messages
 from probe_ext.swarm.link.bound_addresses import is_loopback, is_open, listen_problem
 from probe_ext.swarm.locust_options import announces_ui, default_levels, offer_files
 from probe_ext.swarm.master.coordinator import Coordinator
-from probe_ext.swarm.master.local_workers import keep_exit_statuses
 from probe_ext.swarm.master.run_phase import Phase
+from probe_ext.swarm.preparation.local_workers import keep_exit_statuses
 from probe_ext.swarm.preparation.wait_for_workers import join_command, outlive_workers, wait_for_workers
 from probe_ext.swarm.run_end import RunEnd
 from probe_ext.swarm.run_files.locust_csv import PlainTables

@@ -11,7 +11,7 @@ from gevent import monkey
 monkey.patch_all()
 import os, sys, gevent, gevent.os
 sleep = monkey.get_original("time", "sleep")
-from probe_ext.swarm.master.local_workers import keep_exit_statuses
+from probe_ext.swarm.preparation.local_workers import keep_exit_statuses
 if sys.argv[1] == "kept":
     keep_exit_statuses()
 children = gevent.os._watched_children
