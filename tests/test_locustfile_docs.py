@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import probe_ext
 from probe_ext.client.reply import Reply
 from probe_ext.measure.timeline import Marks, Pace
 from tests.e2e.conftest import ROOT, finished, locust, start
@@ -82,3 +83,8 @@ def test_examples_run(examples: list[Path], tmp_path: Path) -> None:
     assert {outcome for _, outcome in outcomes} == {"complete"}, outcomes
     assert {name for name, _ in outcomes} >= NAMES, outcomes
     assert "of the prompt came from the prefix cache" in run.said
+
+
+def test_the_package_lists_what_locustfiles_and_notebooks_import() -> None:
+    assert set(probe_ext.__all__) == set(dir(probe_ext))
+    assert {"StreamingUser", "load_run"} <= set(dir(probe_ext))

@@ -20,6 +20,7 @@ from probe_ext.swarm.link.bound_addresses import is_loopback, is_open, listen_pr
 from probe_ext.swarm.locust_options import announces_ui, default_levels, offer_files
 from probe_ext.swarm.master.coordinator import Coordinator
 from probe_ext.swarm.master.run_phase import Phase
+from probe_ext.swarm.preparation.local_workers import keep_exit_statuses
 from probe_ext.swarm.preparation.wait_for_workers import join_command, outlive_workers, wait_for_workers
 from probe_ext.swarm.run_end import RunEnd
 from probe_ext.swarm.run_files.locust_csv import PlainTables
@@ -50,6 +51,8 @@ def wire_master(process: ProcessState) -> None:
     is_master = isinstance(environment.runner, MasterRunner)
     if given.headless and is_master:  # before the coordinator, which checks messages before this handles them
         outlive_workers(environment.runner, lambda: coordinator.run is not None)
+    if is_master:
+        keep_exit_statuses()
     coordinator = Coordinator(process)
     display = RunDisplay(environment)
     start, end = RunStart(coordinator, display), RunEnd(coordinator, display)

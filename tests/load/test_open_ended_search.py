@@ -10,6 +10,7 @@ import pytest
 from probe_ext.load.boundary_search import SearchPlan
 from probe_ext.load.open_ended_search import OpenEndedSteps, open_ended
 from probe_ext.sim.profile import load_profile
+from probe_ext.swarm.master.run_facts import search_position
 from probe_ext.swarm.master.search_finding import search_finding
 from scripts.study.people import People
 from scripts.study.truth import chat
@@ -68,3 +69,17 @@ def test_stopped_by_hand_it_is_precise_unless_the_last_replies_widened_it() -> N
         monitor: Any = SimpleNamespace(estimate=lambda _now, late=late: late)
         steps.review(100.0, monitor)
         assert steps.outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("left", "limit", "said"),
+    [
+        (200.0, 3000.0, "search, about 4 more minutes"),
+        (17_000.0, 3300.0, "search, at most 55 more minutes"),
+        (30.0, 3300.0, "search, about 1 more minute"),
+        (None, 3300.0, "search"),
+        (100.0, -2.0, "search"),
+    ],
+)
+def test_no_search_promises_more_time_than_it_has(left: float | None, limit: float, said: str) -> None:
+    assert search_position(left, limit) == said

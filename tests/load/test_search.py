@@ -169,6 +169,21 @@ def test_its_time_is_limited_and_what_it_reached_stays() -> None:
     assert re.match(r"The search ran out of time: it reached .* users, and was to come within 20 users\.", told["why"])
 
 
+@pytest.mark.parametrize(
+    ("left", "said"),
+    [
+        (20.0, " About 60 s more would do."),
+        (43_000.0, " That would take more than another 5 min: the replies vary too much."),
+    ],
+)
+def test_it_says_how_long_it_would_have_taken_unless_that_is_out_of_reach(
+    left: float, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = play(Server(100), replace(PLAN, longest=300.0))
+    monkeypatch.setattr(type(steps), "seconds_left", property(lambda _steps: left))
+    assert search_finding(steps)["why"].endswith(said)
+
+
 def test_a_wrong_first_impression_does_not_mislead_it() -> None:
     server = Server(20)
     server.bad_luck.add(16)

@@ -9,6 +9,9 @@ from probe_ext.verdict.phrasing.plurals import things
 _SIGNS = {"bad": "✗", "warn": "!", "open": "?", "good": "✓"}
 _LABELS = {"bad": "invalidates the run", "warn": "warning", "open": "undecided", "good": "passed"}
 
+_LOSSES = ("workers", "disk", "worker disk", "accounted", "server gone", "server restarted")
+"""checks whose warning is named beside the number of warnings: something went missing while the run went on"""
+
 
 @dataclass(frozen=True)
 class ShownFinding:
@@ -53,8 +56,13 @@ def trust(findings: Sequence[ShownFinding]) -> str:
         return f"No: {things(kinds.count('bad'), 'check')} invalidated the run."
     warnings, passed = kinds.count("warn"), things(kinds.count("good"), "check")
     if warnings:
-        return f"With {things(warnings, 'warning')}; {passed} passed."
+        lost = next((f" {one.title}" for name in _LOSSES for one in findings if _warns_of(one, name)), "")
+        return f"With {things(warnings, 'warning')}; {passed} passed.{lost}"
     return f"Yes: {passed} passed, none failed."
+
+
+def _warns_of(finding: ShownFinding, check: str) -> bool:
+    return finding.kind == "warn" and finding.check == check
 
 
 def _finding(finding: Mapping[str, Any]) -> ShownFinding:

@@ -90,8 +90,8 @@ class RunFacts:
             return f"{steps.position}, {steps.why_again}" if steps.why_again else steps.position
         if self.goes_on:
             return "search, until Ctrl-C"
-        left = steps.seconds_left
-        return f"search, about {things(math.ceil(left / 60), 'more minute')}" if left else "search"
+        run_for = self.live.now.t if self.live and self.live.now else 0.0
+        return search_position(steps.seconds_left, steps.plan.longest - run_for)
 
     @property
     def goes_on(self) -> bool:
@@ -108,3 +108,11 @@ class RunFacts:
         """Problems with reading the metrics of the server and its GPUs."""
         findings = self.poller.findings() if self.poller else []
         return [*findings, *gpu_findings(self.gpu_pollers)]
+
+
+def search_position(left: float | None, limit: float) -> str:
+    """Return `search, about 4 more minutes`. `left`: seconds until it is precise, `limit`: until its time is up."""
+    if not left or limit <= 0:
+        return "search"
+    minutes = things(math.ceil(min(left, limit) / 60), "more minute")
+    return f"search, {'about' if left < limit else 'at most'} {minutes}"

@@ -58,4 +58,8 @@ def _wanted(steps: SearchSteps) -> str:
 
 def _more(steps: SearchSteps) -> str:
     seconds = steps.seconds_left
-    return f" About {span(max(60.0, 60 * round(seconds / 60)))} more would do." if seconds else ""
+    if not seconds:
+        return ""
+    if seconds > steps.plan.longest:
+        return f" That would take more than another {span(steps.plan.longest)}: the replies vary too much."
+    return f" About {span(max(60.0, 60 * round(seconds / 60)))} more would do."

@@ -209,7 +209,7 @@ def _would_tell(measurement: NextMeasurement | None, asked: Collection[int] = ()
     if measurement is None:
         return ""
     if not measurement.levels:
-        return "; a search would tell more"
+        return f"; {measurement.which_search} would tell more"
     tell = "would tell" if not asked or {*asked} & {*measurement.levels} else "would tell more"
     return f": about {things(measurement.minutes, 'more minute')} at {_users(measurement.levels)} {tell}"
 

@@ -46,6 +46,8 @@ class NextMeasurement:
     """seconds for each level"""
     search: Mapping[str, float] = field(default_factory=dict)
     """options of a search that differ from this run's"""
+    which_search: str = "a search"
+    """in words, where this run was one already"""
 
     @property
     def minutes(self) -> int:
@@ -109,10 +111,12 @@ def _further_search(search: Mapping[str, Any]) -> NextMeasurement | None:
     """Continue a search that ended at one of its limits, repeat one that ended early or was widened afterwards."""
     outcome = search.get("outcome")
     if outcome == "max_users":
-        return NextMeasurement(search={"max_users": int(2 * number(search, "max_users", 1.0))})
+        higher = {"max_users": int(2 * number(search, "max_users", 1.0))}
+        return NextMeasurement(search=higher, which_search="a search that may go higher")
     if outcome == "time":
-        return NextMeasurement(search={"search_time": 2 * number(search, "longest", HOLD_S)})
-    return None if outcome in {"precise", "unreachable"} else NextMeasurement()
+        longer = {"search_time": 2 * number(search, "longest", HOLD_S)}
+        return NextMeasurement(search=longer, which_search="a longer search")
+    return None if outcome in {"precise", "unreachable"} else NextMeasurement(which_search="a longer search")
 
 
 def _levels_to_measure(estimate: CapacityEstimate, close: set[int]) -> tuple[int, ...]:

@@ -131,6 +131,20 @@ def test_no_percentile_is_shown_over_too_few_replies(page: Page) -> None:
     assert (cells["p99"].text, cells["p99"].why) == ("–", "p99 needs 100 replies with text, there are 58")
 
 
+def test_a_worker_lost_on_the_way_is_named_on_the_first_screen(whole_run: Path) -> None:
+    capacity = judged(whole_run)
+    lost = {
+        "check": "workers",
+        "state": "fail",
+        "invalidates": False,
+        "why": "Worker 2 on vm was lost at 0:13: 9 replies of it were recorded.",
+        "advice": "See its log.",
+    }
+    findings = [finding for finding in capacity["findings"] if finding["check"] != "workers"]
+    page = shown(whole_run, findings=[*findings, lost])
+    assert re.fullmatch(r"With 2 warnings; \d+ checks passed\. Worker 2 on vm was lost at 0:13: .*", page.trust)
+
+
 def test_badge_and_facts(page: Page) -> None:
     assert page.badge.text == "valid run"
     assert page.facts == [

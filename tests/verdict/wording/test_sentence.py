@@ -124,6 +124,8 @@ def test_level_above_the_proven_one() -> None:
         "about 2 more minutes at 16 would tell."
     )
     assert said(both, more=NextMeasurement()).endswith("16 has too few replies to tell; a search would tell more.")
+    longer = NextMeasurement(which_search="a longer search")
+    assert said(both, more=longer).endswith("; a longer search would tell more.")
 
 
 def test_levels_that_need_a_second_visit() -> None:
