@@ -432,9 +432,9 @@ def test_keys_of_the_manifest(real_run: Path) -> None:
     manifest = json.loads((real_run / directory.MANIFEST).read_text(encoding="utf-8"))
     assert manifest["arrivals"] is None, "of users who wait for replies"
     manifest["arrivals"] = OpenStream(ArrivalForm("gamma", 2.0), 1, 10.0, lambda: 0.0).as_json()
-    part = section("docs/run-directory.md", "run.json")
+    part = text("docs/run-json.md")
     top, *below = tables(part)
-    headings = re.findall(r"^### (.+)$", part, re.MULTILINE)
+    headings = re.findall(r"^## (.+)$", part, re.MULTILINE)
     assert set(names(top)) == set(manifest)
     assert headings, "no sub-tables"
     for heading, table in zip(headings, below, strict=True):
@@ -540,7 +540,7 @@ def test_rules_of_the_diagnosis() -> None:
 
 
 def test_gpu_quantities_by_exporter() -> None:
-    listed, exporters = tables(section("docs/metrics.md", "GPU metrics"))
+    listed, exporters = tables(text("docs/gpu-metrics.md"))
     assert [(names([row])[0], *row[1:]) for row in listed] == [
         (q.name, q.unit, q.kind, q.meaning) for q in GPU_QUANTITIES.values()
     ]

@@ -23,7 +23,7 @@ def no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def figures(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Record each test's figures for docs/faults.md."""
+    """Record each test's figures for docs/attacks.md."""
     sent: list[int] = []
     served = Sim.served
 

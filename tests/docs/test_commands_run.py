@@ -40,7 +40,7 @@ COMMANDS = {page.name: commands_in(page) for page in PAGES} | {
 WITHOUT_HOST = "probe run"
 RUN_NAME = re.compile(r"\d{8}T\d{6}Z-\w+")
 CTRL_C = 130
-RUN_LIMIT_S = 300  # an idle machine takes a tenth of it
+RUN_LIMIT_S = 600  # an idle machine takes a tenth of it
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "GATEWAY_KEY": "not-a-secret"}
 
 

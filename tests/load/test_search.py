@@ -255,6 +255,6 @@ def test_the_manifest_is_documented() -> None:
     search = told["search"]
     assert isinstance(search, dict)
     assert search["outcome"] == "precise"
-    documented = (DOCS / "run-directory.md").read_text(encoding="utf-8")
+    documented = (DOCS / "run-json.md").read_text(encoding="utf-8")
     for key in (*search, *search["steps"][0]):
         assert f"`{key}`" in documented, key

@@ -148,8 +148,9 @@ def _watch(candidates: list[Candidate], given: argparse.Namespace, every: float,
     except OSError as error:
         print(f"probe: --port {given.port}: {error.strerror}", file=sys.stderr)  # noqa: T201 - command output
         return ExitCode.USAGE
-    print(f"leaderboard: {page.url}", file=sys.stderr, flush=True)  # noqa: T201 - command output
+    # Before the line that says it has begun: a Ctrl-C right after that line could otherwise get lost.
     handlers = [gevent.signal_handler(number, stop.set) for number in (signal.SIGINT, signal.SIGTERM)]
+    print(f"leaderboard: {page.url}", file=sys.stderr, flush=True)  # noqa: T201 - command output
     probing = watch.start(every, pairs=1)
     try:
         _show_until(stop, console, lambda: scout_output.leaderboard(rows(), caption), live=not given.json)

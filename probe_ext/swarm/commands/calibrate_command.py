@@ -129,7 +129,7 @@ def main(options: argparse.Namespace) -> int:
 
 
 def calibrate(seconds: float, *, quick: bool = False) -> dict[str, Any]:
-    """Return the calibration; keys: docs/run-directory.md. Limits are None if nothing is known of them."""
+    """Return the calibration; keys: docs/run-json.md. Limits are None if nothing is known of them."""
     _progress("CPU cost of a reply, with a target that answers at once")
     replies = trial(["--null"], users=10, seconds=seconds, tokens=1)
     _progress("error and CPU cost of a token, 50 streams at 50 tokens/s")

@@ -23,7 +23,7 @@ from probe_ext.verdict.phrasing.worker_names import worker_name
 
 
 def describe(run: RunFacts) -> dict[str, Any]:
-    """Return the manifest as of now; keys: docs/run-directory.md."""
+    """Return the manifest as of now; keys: docs/run-json.md."""
     preparation = run.preparation
     participants = [_worker(run, worker) for worker in run.workers.known.values() if _took_part(run, worker)]
     return {

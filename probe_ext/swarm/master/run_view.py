@@ -68,7 +68,7 @@ def view_of(run: RunFacts) -> RunView:
 
 
 def _workers(run: RunFacts) -> list[dict[str, Any]]:
-    """One row per process; keys: docs/live-view.md."""
+    """One row per process; keys: docs/live-json.md."""
     runner = run.environment.runner
     single_process, clients = not hasattr(runner, "clients"), getattr(runner, "clients", {})
     now, live = run.now(), run.live

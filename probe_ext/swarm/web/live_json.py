@@ -1,4 +1,4 @@
-"""The live page's data as one JSON object, without secrets. Keys: docs/live-view.md."""
+"""The live page's data as one JSON object, without secrets. Keys: docs/live-json.md."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

@@ -83,7 +83,7 @@ def next_measurement(
 
 def _is_settled(estimate: CapacityEstimate) -> bool:
     """Tell whether nothing was measured, or the capacity is known to the user."""
-    if estimate.interval is None:
+    if estimate.interval is None or not estimate.levels:
         return True
     low, high = estimate.interval
     doubtful = any("needs_second_visit" in level.reasons for level in estimate.levels)

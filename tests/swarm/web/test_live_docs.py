@@ -1,4 +1,4 @@
-"""docs/live-view.md documents exactly the keys of live.json."""
+"""docs/live-json.md documents exactly the keys of live.json."""
 
 import re
 from dataclasses import fields
@@ -13,15 +13,15 @@ from probe_ext.live.live_run import COLUMNS
 from probe_ext.live.named_stats import Streaming
 from probe_ext.swarm.web.live_page_routes import FILES
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs" / "live-view.md").read_text(encoding="utf-8")
-PART = PAGE.split("## live.json")[1]
+DOCS = Path(__file__).resolve().parents[3] / "docs"
+PAGE = (DOCS / "live-json.md").read_text(encoding="utf-8")
 RULES = {history.last: "the last", history.largest: "the largest", history.smallest: "the smallest",
          history.total: "the sum"}  # fmt: skip
 
 
 def rows_of(heading: str) -> list[list[str]]:
     """Return the cells of the table below a heading."""
-    part = PART if heading == "live.json" else PART.split(f"\n### {heading}\n")[1]
+    part = PAGE if heading == "live.json" else PAGE.split(f"\n## {heading}\n")[1]
     table = re.search(r"(?:^\|.*\n)+", part, re.MULTILINE)
     assert table
     return [[cell.strip() for cell in line.strip("|\n").split(" | ")] for line in table[0].splitlines()[2:]]
@@ -70,14 +70,15 @@ def test_documents_how_points_are_merged() -> None:
 
 
 def test_documents_every_served_file() -> None:
-    last = PART.split("or `…/probe/runs/newest/`:")[1]
+    last = PAGE.split("or `…/probe/runs/newest/`:")[1]
     assert set(names_in(last)) == set(FILES)
 
 
 def test_documents_the_limits() -> None:
-    assert f"at most {history.MAX_POINTS} points" in PAGE.replace("\n", " ")
+    page = " ".join((DOCS / "live-view.md").read_text(encoding="utf-8").split())
+    assert f"at most {history.MAX_POINTS} points" in page
     assert history.RECENT_POINTS == 300
-    assert f"newest\n{reply_store.MAX_REPLIES:,} replies" in PAGE
-    assert f"at most {reply_store.MAX_REPLIES:,} of them" in PAGE
-    assert f"newest {live_levels.MAX_LEVELS}\nlevels" in PAGE
+    assert f"newest {reply_store.MAX_REPLIES:,} replies" in page
+    assert f"at most {reply_store.MAX_REPLIES:,} of them" in page
+    assert f"newest {live_levels.MAX_LEVELS} levels" in page
     assert reply_store._ROW.itemsize == 40

@@ -41,6 +41,11 @@ def test_between_a_level_that_holds_and_one_that_fails(
     assert levels(estimate(both, (held, failed), interval, held, suggestion=Suggestion(guess, *interval))) == expected
 
 
+def test_kinds_that_share_no_measured_level_leave_nothing_to_measure_next() -> None:
+    """Of a workload whose rarer kinds had no user: an interval, but no level with all kinds."""
+    assert measurement(estimate([], (None, None), (0, None), None)) is None
+
+
 def test_above_the_highest_level_if_it_holds() -> None:
     assert levels(estimate([level(8), level(16)], (16, None), (16, None), 16)) == (32, 64)
 
