@@ -41,7 +41,7 @@ def compile_extension(library: Path, *more: str) -> None:
         raise NotBuiltError(f"no C compiler ({compiler[0]})")
     include = f"-I{sysconfig.get_path('include')}"
     target = library.with_name(f".{library.name}.{os.getpid()}")  # a running process may have the old one loaded
-    command = [*compiler, *FLAGS, *shlex.split(os.environ.get("CFLAGS", "")), include, "-shared", str(SOURCE)]
+    command = [*compiler, *FLAGS, *shlex.split(os.environ.get("CFLAGS", "")), include, "-shared", str(SOURCE), "-lm"]
     try:
         completed = subprocess.run(
             [*command, "-o", str(target), *more], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL

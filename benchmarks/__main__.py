@@ -1,7 +1,7 @@
 """Run the benchmarks and write `benchmarks/RESULTS.md`: `python -m benchmarks [PART …]`; without parts, run all.
 
 The results of each part are stored in `benchmarks/results.json`, so that parts can be measured separately. All parts
-take half an hour on two otherwise idle cores.
+take an hour on two otherwise idle cores.
 """
 
 import argparse
@@ -19,6 +19,7 @@ PAGE_FILE = Path(__file__).with_name("RESULTS.md")
 PARTS: dict[str, Callable[[], Any]] = {
     "accuracy": lambda: accuracy.measure(8),
     "cost": lambda: cost.by_load(3),
+    "pairs": lambda: cost.by_pairs(6),
     "stages": cost.by_stage,
     "shape": cost.by_shape,
     "workers": cost.by_workers,

@@ -37,6 +37,44 @@ def by_load(repeats: int) -> list[dict[str, Any]]:
     return [cost(n, tls=tls, lengths=(3, 9)) for _ in range(repeats) for n, tls in cases]
 
 
+PAUSE_US = 8000
+"""of the batching C reader: as long as `probe` pauses at most"""
+
+
+def by_pairs(repeats: int) -> list[dict[str, Any]]:
+    """Measure the C reader, the batching one, `probe` with its C extension and without, in turn, ``repeats`` times.
+
+    Every other time in reverse order. The server delays each reply by up to one gap more, so that the streams' tokens
+    are not in step.
+    """
+    cases: Iterable[tuple[int, int, bool]] = [(100, 100, False), (400, 100, False), (100, 400, False)]
+    return [_turns(*case, repeats) for case in [*cases, *([(100, 100, True)] if native.certificate() else [])]]
+
+
+def _turns(streams: int, tokens: int, tls: bool, repeats: int) -> dict[str, Any]:
+    arms: dict[str, list[float]] = {"reader": [], "batching": [], "native": [], "python": []}
+    unresolved, paths = {"native": 0.0, "python": 0.0}, {}
+    lengths = (3, 9) if tokens == 100 else (10, 20)
+    with native.server("--rate", "50", "--jitter", "1", tls=tls) as server:
+
+        def measured(arm: str) -> float:
+            if arm in {"reader", "batching"}:
+                pause = PAUSE_US if arm == "batching" else 0
+                bare = native.run_reader(server, streams, lengths[1] - lengths[0], tokens, pause)
+                return float(bare["cpu_us_per_token"])
+            short, long = (
+                probe_run.run(server, probe_run.Load(streams, seconds, tokens), native=arm == "native")
+                for seconds in lengths
+            )
+            unresolved[arm], paths[arm] = max(unresolved[arm], long.unresolved), long.reading_path
+            return _us_per_token(short, long, lambda run: run.worker_cpu)
+
+        for turn in range(repeats):
+            for arm in reversed(arms) if turn % 2 else list(arms):
+                arms[arm].append(measured(arm))
+    return {"streams": streams, "tokens": tokens, "tls": tls, "us": arms, "unresolved": unresolved, "paths": paths}
+
+
 def by_shape() -> list[dict[str, Any]]:
     """Measure whether tokens cost more with more streams, longer runs or longer replies, always at 5,000 tokens/s.
 

@@ -85,9 +85,10 @@ def server(*arguments: str, tls: bool = False, truth: Path | None = None) -> Ite
     instance.totals = json.loads(rest)
 
 
-def run_reader(target: Server, streams: int, seconds: float, tokens: int) -> dict[str, Any]:
-    """Run the C reader against a server; return its totals."""
-    line = ["taskset", "-c", CLIENT_CORE, str(build("reader")), *map(str, (target.port, streams, seconds, tokens))]
+def run_reader(target: Server, streams: int, seconds: float, tokens: int, pause_us: int = 0) -> dict[str, Any]:
+    """Run the C reader against a server, which pauses so long between rounds; return its totals."""
+    numbers = map(str, (target.port, streams, seconds, tokens, pause_us))
+    line = ["taskset", "-c", CLIENT_CORE, str(build("reader")), *numbers]
     completed = subprocess.run([*line, *(["tls"] if target.tls else [])], stdout=subprocess.PIPE, check=True)
     totals: dict[str, Any] = json.loads(completed.stdout)
     totals["cpu_us_per_token"] = 1e6 * totals["cpu_seconds"] / totals["tokens"]

@@ -53,6 +53,11 @@ class Run:
         return float(sum(worker["cpu_seconds"] for worker in self.manifest["workers"]))
 
     @property
+    def reading_path(self) -> str:
+        """What read the sockets of the first worker."""
+        return str(self.manifest["workers"][0].get("reading_path"))
+
+    @property
     def unresolved(self) -> float:
         """Fraction of reads that returned several token events."""
         return self.total("reads_unresolved") / self.total("reads")
@@ -62,7 +67,7 @@ def stages(target: Server, load: Load) -> dict[str, Any]:
     """Measure the CPU per stage of one run, see `stages`."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "stages.json"
-        run(target, load, stages_path=path)
+        run(target, load, stages_path=path, native=False)  # the thread of the C extension has no stages
         result: dict[str, Any] = json.loads(path.read_text())
         return result
 
@@ -75,12 +80,14 @@ def run(
     timestamps: bool = True,
     core: str = CLIENT_CORE,
     stages_path: Path | None = None,
+    native: bool = True,
 ) -> Run:
     """Run a load on the given cores. Raises CalledProcessError if it fails."""
     with tempfile.TemporaryDirectory() as folder:
         out, log_path = Path(folder) / "run", Path(folder) / "tokens.npz"
         environment = dict(os.environ)
         environment.pop("PROBE_API_KEY", None)
+        environment["PROBE_NATIVE"] = "1" if native else "0"
         if token_log:
             environment["BENCH_TOKEN_LOG"] = str(log_path)
         if stages_path is not None:

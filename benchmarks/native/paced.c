@@ -38,6 +38,7 @@ struct deadline {
 
 static enum mode mode = PACED;
 static double rate = 50, first_ms = 50;
+static int jitter; /* whether the first token of each reply is late by up to a gap more, so that phases differ */
 static int early_role, default_tokens = 100;
 static const char *truth_path;
 static int64_t *truth;
@@ -242,7 +243,7 @@ static int begin_stream(struct conn *c) {
         watch_writable(c, 1);
         return 1;
     }
-    c->due = c->arrived + (int64_t)(first_ms * 1e6);
+    c->due = c->arrived + (int64_t)(first_ms * 1e6) + (jitter ? (int64_t)(1e9 / rate * rand() / RAND_MAX) : 0);
     push((struct deadline){c->due, c->fd, c->generation});
     return 1;
 }
@@ -441,6 +442,7 @@ static void read_arguments(int argc, char **argv) {
         const char *name = argv[i], *value = argv[i + 1];
         if (!strcmp(name, "--mode")) mode = !strcmp(value, "fast") ? FAST : !strcmp(value, "null") ? NULLED : PACED;
         if (!strcmp(name, "--rate")) rate = atof(value);
+        if (!strcmp(name, "--jitter")) jitter = atoi(value);
         if (!strcmp(name, "--first-ms")) first_ms = atof(value);
         if (!strcmp(name, "--role")) early_role = !strcmp(value, "at-once");
         if (!strcmp(name, "--truth")) truth_path = value;

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, compress, pairwise, repeat
 
+from probe_ext.client import native_patterns
 from probe_ext.client.api.api_event import BadEventError, ChoicePart, Event, ServerError, ServerTimes
 from probe_ext.client.api.finish_reasons import FinishKind, finish_kind
 from probe_ext.client.api.json_text import joined_objects, leading_object
@@ -19,7 +20,7 @@ from probe_ext.client.event_pattern import PATTERN_CACHE, EventPattern, decode_s
 from probe_ext.client.matched_runs import MatchedRun, ReadSpan, find_runs
 from probe_ext.client.wire.http_framing import Piece
 from probe_ext.client.wire.native.native_arrivals import ReadCounts
-from probe_ext.client.wire.sse import ErrorData, SseParser
+from probe_ext.client.wire.sse import BYTE_ORDER_MARK, ErrorData, SseParser
 from probe_ext.measure.timeline import TokenEvents
 
 _MIN_READS_FOR_RUNS = 4
@@ -100,6 +101,9 @@ class Choice:
         if self.has_running_count is None and (counts or any(texts)):
             self.has_running_count = counts is not None
         events, held, before = self.events, self.held_tokens, self.server_count
+        if not held and all(texts) and (counts is None or counts == list(range(before + 1, before + 1 + len(counts)))):
+            self._add_single_tokens(times, texts, counts, visible=visible)
+            return len(texts)
         running = counts if counts and self.has_running_count else repeat(None)
         shown = []
         for at, text, count in zip(times, texts, running, strict=False):
@@ -118,6 +122,19 @@ class Choice:
         (self.text if visible else self.reasoning).extend(shown)
         (self.reasoning if visible else self.text).extend(repeat("", len(shown)))
         return len(shown)
+
+    def _add_single_tokens(
+        self, times: Sequence[float], texts: Sequence[str], counts: Sequence[int] | None, *, visible: bool
+    ) -> None:
+        """Do the same where each event is one token, as nearly always."""
+        events, shown = self.events, self.text if visible else self.reasoning
+        events.at.extend(times)
+        events.tokens.extend(repeat(1, len(texts)))
+        events.visible.extend(repeat(visible, len(texts)))
+        shown.extend(texts)
+        (self.reasoning if visible else self.text).extend(repeat("", len(texts)))
+        if counts and self.has_running_count:
+            self.server_count = counts[-1]
 
     def remove_repeats(self) -> None:
         """Reduce texts that repeat all text so far, as some servers send, to what each of them adds."""
@@ -218,6 +235,7 @@ class Decoder:
         self._token_events_in_read = 0
         self._pattern = PATTERN_CACHE.latest
         self._prompt_digits = b""
+        """of `tokens_in`, if it is from an event of a known pattern"""
 
     def feed(self, pieces: Iterable[Piece]) -> None:
         """Decode pieces. Most are one event of a known pattern, which needs no JSON parser."""
@@ -235,7 +253,7 @@ class Decoder:
     @property
     def between_events(self) -> bool:
         """Whether the next piece begins an event."""
-        return self._sse.between_events
+        return self._sse.between_events or self._sse.at_start
 
     def find_runs(self, reads: Sequence[bytes]) -> Iterable[ReadSpan]:
         """Split reads into runs of the expected event and others."""
@@ -246,6 +264,7 @@ class Decoder:
 
     def take_run(self, times: Sequence[float], run: MatchedRun, reads: ReadCounts) -> None:
         """Take a run, whose events arrived at `times`."""
+        self._sse.begin()
         pattern = run.pattern
         choice = self._choice(pattern.choice)
         if run.prompt_tokens is not None:
@@ -255,6 +274,13 @@ class Decoder:
         if run.counts and not choice.has_running_count:
             self._final_count = run.counts[-1]
         self.last_at = choice.events.at[-1] if added else self.last_at
+        self._count_reads(reads)
+
+    def take_constants(self, times: Sequence[float], events: Sequence[Event], reads: ReadCounts) -> None:
+        """Take events without text, which arrived at `times`."""
+        self._sse.begin()
+        for at, event in zip(times, events, strict=True):
+            self.take_event(at, event)
         self._count_reads(reads)
 
     def _count_reads(self, reads: ReadCounts) -> None:
@@ -295,13 +321,24 @@ class Decoder:
 
     def _parse(self, at: float, data: bytes, alone: bool) -> None:
         """Parse a piece of unknown shape; if it is exactly one event, learn its pattern for those that follow."""
+        alone = alone or (self._sse.at_start and data[:1] != BYTE_ORDER_MARK[:1])
         events = self._sse.feed(data)
         for content in events:
             event = self._take_data(at, content)
             if alone and event is not None and len(events) == 1 and self._sse.between_events:
-                self._pattern = PATTERN_CACHE.find(data) or PATTERN_CACHE.learn(data, event) or self._pattern
+                self._learn(data, event)
         if self._sse.stray:
             self._take_stray()
+
+    def _learn(self, raw: bytes, event: Event) -> None:
+        pattern = PATTERN_CACHE.find(raw)
+        if pattern is None:
+            pattern = PATTERN_CACHE.learn(raw, event)
+            if pattern is None:
+                native_patterns.learn_constant(raw, event)
+            else:
+                native_patterns.register(pattern)
+        self._pattern = pattern or self._pattern
 
     def finish(self) -> None:
         """End the stream: an incomplete last event came with the latest piece, and counts if it can be parsed."""
@@ -373,7 +410,8 @@ class Decoder:
         """Take a parsed event, or the body of a reply that is not streamed."""
         self.error = self.error or event.error
         if event.usage is not None:
-            self.tokens_in = event.usage.prompt if event.usage.prompt is not None else self.tokens_in
+            if event.usage.prompt is not None:
+                self.tokens_in, self._prompt_digits = event.usage.prompt, b""
             self.tokens_cached = event.usage.cached if event.usage.cached is not None else self.tokens_cached
             if event.usage.reasoning is not None:
                 self.tokens_reasoning = event.usage.reasoning

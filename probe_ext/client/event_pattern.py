@@ -14,9 +14,8 @@ from typing import NamedTuple
 
 import orjson
 
-from probe_ext.client.api.api_event import BadEventError, Event, Usage
+from probe_ext.client.api.api_event import BadEventError, ChoicePart, Event, Usage
 from probe_ext.client.api.openai_api import parse_event
-from probe_ext.client.wire.native import native_extension
 from probe_ext.client.wire.sse import SseParser
 
 SEPARATOR = b"\0"
@@ -42,8 +41,6 @@ _MAX_PATTERN_BYTES = 16 * 2**10
 """of an event that is worth a pattern: compiling a long one takes seconds"""
 _MAX_PATTERNS = 8
 """a server usually has two: one for answers, one for reasoning"""
-_LITERAL_END = re.compile(rb"[^\n]\n\n\Z")
-_LINE_END = re.compile(rb"\r|\n\n(?!\Z)")
 _MAX_LEARN_ATTEMPTS = 64
 """per process; beyond that, a server's events are too different from one another"""
 
@@ -97,31 +94,9 @@ class PatternCache:
         self._attempts += 1
         pattern = make_pattern(raw, event)
         if pattern is not None:
-            _register(pattern)
             self.patterns.insert(0, pattern)
             del self.patterns[_MAX_PATTERNS:]
         return pattern
-
-
-_registered: dict[tuple[tuple[bytes, ...], str], int] = {}
-_by_number: dict[int, EventPattern] = {}
-
-
-def _register(pattern: EventPattern) -> None:
-    """Have the native path match this pattern, if the end of an event shows where one ends."""
-    native, key = native_extension.reader_module(), (pattern.literals, pattern.slots)
-    if native is None or not _LITERAL_END.search(pattern.literals[-1]) or any(map(_LINE_END.search, pattern.literals)):
-        return
-    number = _registered.get(key)
-    if number is None:
-        number = _registered[key] = native.add_pattern(*key)
-    if number >= 0:
-        _by_number[number] = pattern
-
-
-def registered_pattern(number: int) -> EventPattern:
-    """Return the pattern that the native path knows by this number."""
-    return _by_number[number]
 
 
 def _is_plain_token(event: Event) -> bool:
@@ -169,23 +144,45 @@ def _group(slot: _Slot) -> bytes:
     return _NUMBER if slot.trial.isdigit() else _ID
 
 
-def _pattern_with_text_at(raw: bytes, start: int, end: int, event: Event) -> EventPattern | None:
-    """Return the pattern if the text is at this position, None if not."""
-    slots = [_Slot(start, end, b"text", _TRIAL_TEXT.encode())]
+def constant_shape(raw: bytes, event: Event) -> tuple[tuple[bytes, ...], str] | None:
+    """Return literals and slots of an event without text; None if they cannot be verified."""
+    divided = _divided(raw, _variable_fields(raw), event)
+    return None if divided is None else (tuple(divided[0]), "".join(map(_kind, divided[1])))
+
+
+def _variable_fields(raw: bytes) -> list[_Slot]:
+    slots = []
     for match in _VARIABLE_FIELDS.finditer(raw):
         is_number = match[3] is None
-        span = match.span(2 if is_number else 3)
-        if span[1] <= start or span[0] >= end:
-            trial = b"%d" % _TRIAL_COUNTS.get(match[1], 5) if is_number else _TRIAL_ID
-            slots.append(_Slot(*span, match[1], trial))
-    slots.sort()
+        trial = b"%d" % _TRIAL_COUNTS.get(match[1], 5) if is_number else _TRIAL_ID
+        slots.append(_Slot(*match.span(2 if is_number else 3), match[1], trial))
+    return slots
+
+
+def _divided(raw: bytes, slots: list[_Slot], event: Event) -> tuple[list[bytes], list[_Slot]] | None:
+    """Return the literals around the slots, and these in order; None if other values there make another event."""
+    slots = sorted(slots)
     names = [slot.name for slot in slots]
     if any(names.count(name) > 1 for name in (b"text", *_TRIAL_COUNTS)):
         return None
+    usage = event.usage
+    if b"total_tokens" in names and usage and (usage.reasoning or usage.completion is None):
+        return None  # the total decides what the other counts mean
     edges = [0, *(edge for slot in slots for edge in (slot.start, slot.end)), len(raw)]
     literals = [raw[a:b] for a, b in list(pairwise(edges))[::2]]  # from the end of one slot to the start of the next
     if not _parses_as(_interleave(literals, [slot.trial for slot in slots]), _with_trial_values(event)):
         return None
+    return literals, slots
+
+
+def _pattern_with_text_at(raw: bytes, start: int, end: int, event: Event) -> EventPattern | None:
+    """Return the pattern if the text is at this position, None if not."""
+    others = [slot for slot in _variable_fields(raw) if slot.end <= start or slot.start >= end]
+    divided = _divided(raw, [_Slot(start, end, b"text", _TRIAL_TEXT.encode()), *others], event)
+    if divided is None:
+        return None
+    literals, slots = divided
+    names = [slot.name for slot in slots]
     groups = [_group(slot) for slot in slots]
     escaped = [re.escape(literal) for literal in literals]
     group_numbers = {name: names.index(name) + 1 for name in names}
@@ -214,14 +211,19 @@ def _interleave(literals: list[bytes], values: list[bytes]) -> bytes:
 
 
 def _with_trial_values(event: Event) -> Event:
-    part = event.parts[0]
-    part = part._replace(text=_TRIAL_TEXT) if part.text else part._replace(reasoning=_TRIAL_TEXT)
+    parts = [_with_trial_text(part) for part in event.parts]
     usage = event.usage
     if usage is not None:
         prompt = None if usage.prompt is None else _TRIAL_COUNTS[b"prompt_tokens"]
         completion = None if usage.completion is None else _TRIAL_COUNTS[b"completion_tokens"]
         usage = Usage(prompt, completion, usage.cached, usage.reasoning)
-    return Event([part], usage, None)
+    return Event(parts, usage, None)
+
+
+def _with_trial_text(part: ChoicePart) -> ChoicePart:
+    if part.text:
+        return part._replace(text=_TRIAL_TEXT)
+    return part._replace(reasoning=_TRIAL_TEXT) if part.reasoning else part
 
 
 def _parses_as(raw: bytes, event: Event) -> bool:

@@ -161,10 +161,10 @@ class Exchange:
             wire = self._connection.to_wire(self._request)
             self._segments_before = self._connection.received_segments
             self._marks.sent = clock.monotonic()
-            deadline, ending = self._next_deadline()
+            deadline, outcome = self._next_deadline()
             self._connection.send(wire, deadline)
         except SlowServerError:
-            return ending
+            return self._ending_at_deadline(outcome)
         except OSError as error:
             if self._cancelled:
                 return Ending(Outcome.ENDED_BY_US)
@@ -182,14 +182,14 @@ class Exchange:
             if self._has_enough():
                 return Ending(Outcome.HUNG_UP, f"hung up after {self._hang_up_after} token events")
             now = clock.monotonic()
-            deadline, ending = self._next_deadline()
+            deadline, outcome = self._next_deadline()
             if now < deadline:
                 # A token may arrive and the stream fall silent while we sleep: check again before the gap limit passes.
                 stream.wait(min(deadline - now, self._limits.gap))
             elif deadline != drained_for and stream.drain_socket():
                 drained_for = deadline  # we may be late, not the server; only once per deadline
             else:
-                return ending
+                return self._ending_at_deadline(outcome)
 
     def _parse_arrivals(self, stream: _Stream, *, at_end: bool = False) -> None:
         """Parse what has arrived. A flood is parsed in slices, between which others get their turn.
@@ -223,25 +223,35 @@ class Exchange:
             failure = ConnectionError("the connection closed in mid-reply")
         return None if failure is None else _ending_of_failure(failure)
 
-    def _next_deadline(self) -> tuple[float, Ending | None]:
-        """Return the next time to give up, and the ending it would be."""
+    def _next_deadline(self) -> tuple[float, Outcome | None]:
+        """Return the next time to give up, and the outcome it would be; None for a whole response."""
         limits, decoder = self._limits, self._reader.decoder
         sent = self._marks.sent or self._marks.due
         last = decoder.last_at
         if decoder.done:
             quiet_since = self._stream.last_at if self._stream and self._stream.last_at else sent
             return quiet_since + _CLOSING_GRACE_S, None
-        if not self._streamed:
-            ends = []  # nothing comes before the whole reply, however long it takes
-        elif last is None:
-            ends = [(sent + limits.first, Ending(Outcome.TIMEOUT_FIRST, f"no token within {limits.first:g} s"))]
-        else:
-            ends = [(last + limits.gap, Ending(Outcome.STALLED, f"no further token for {limits.gap:g} s"))]
-        ends.append((sent + limits.total, Ending(Outcome.TIMEOUT_TOTAL, f"not finished within {limits.total:g} s")))
+        deadline, outcome = sent + limits.total, Outcome.TIMEOUT_TOTAL
         if limits.patience is not None:
-            since = self._marks.due if last is None else last
-            ends.append((since + limits.patience, Ending(Outcome.HUNG_UP, f"hung up after {limits.patience:g} s")))
-        return min(ends, key=lambda end: end[0])
+            hang_up = (self._marks.due if last is None else last) + limits.patience
+            if hang_up < deadline:
+                deadline, outcome = hang_up, Outcome.HUNG_UP
+        if self._streamed:  # else nothing comes before the whole reply, however long it takes
+            silent, late = (limits.first, Outcome.TIMEOUT_FIRST) if last is None else (limits.gap, Outcome.STALLED)
+            since = sent if last is None else last
+            if since + silent <= deadline:
+                deadline, outcome = since + silent, late
+        return deadline, outcome
+
+    def _ending_at_deadline(self, outcome: Outcome | None) -> Ending | None:
+        limits = self._limits
+        messages = {
+            Outcome.TIMEOUT_FIRST: f"no token within {limits.first:g} s",
+            Outcome.STALLED: f"no further token for {limits.gap:g} s",
+            Outcome.TIMEOUT_TOTAL: f"not finished within {limits.total:g} s",
+            Outcome.HUNG_UP: f"hung up after {limits.patience or 0:g} s",
+        }
+        return None if outcome is None else Ending(outcome, messages[outcome])
 
     def _end_time(self, stream: _Stream, outcome: Outcome) -> float | None:
         """Return when a reply that ended by itself did: with its last bytes, not when we noticed."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 
 import orjson
 
@@ -11,8 +12,9 @@ from probe_ext.client.api.json_text import decoded
 from probe_ext.client.api.server_errors import BUSY_STATUSES, page_title, shown_location
 from probe_ext.client.body_form import BodyForm, body_form, error_in_body, parse_document
 from probe_ext.client.decoder import Choice, Decoder
-from probe_ext.client.event_pattern import registered_pattern
+from probe_ext.client.event_pattern import EventPattern
 from probe_ext.client.matched_runs import MatchedRun
+from probe_ext.client.native_patterns import known_events, with_counts
 from probe_ext.client.token_totals import apportion, text_bytes, total_tokens
 from probe_ext.client.wire.http_framing import BadResponseError, Piece, Response
 from probe_ext.client.wire.kernel_receive import Arrivals
@@ -223,18 +225,20 @@ class ReplyReader:
 
     def _take_events(self, events: EventRun) -> None:
         """Take events that the native path matched, which it does between events of a valid stream only."""
-        texts: list[str] = orjson.loads(events.texts)
-        run = MatchedRun(
-            registered_pattern(events.pattern),
-            texts,
-            events.counts,
-            events.prompt_tokens,
-            events.event_bytes,
-            events.wire_bytes,
-        )
         if not self._at_boundary():
             raise BadResponseError("internal error (please report): events were matched inside another one")
-        self._take_run(events.at, run, events.reads)
+        meaning, counts, prompt = known_events(events.pattern), events.counts, events.prompt_tokens
+        if isinstance(meaning, EventPattern):
+            texts: list[str] = orjson.loads(events.texts)
+            run = MatchedRun(meaning, texts, counts, prompt, events.event_bytes, events.wire_bytes)
+            self._take_run(events.at, run, events.reads)
+            return
+        self._form = BodyForm.EVENTS
+        completions = counts or repeat(None, len(events.at))
+        parsed = [with_counts(meaning, prompt, completion) for completion in completions]
+        self.decoder.take_constants(events.at, parsed, events.reads)
+        self.response.skip(events.reads.last, events.wire_bytes)
+        self.length += events.event_bytes
 
     def _at_boundary(self) -> bool:
         """Whether the stream so far is valid and ends with a complete event in a complete chunk."""

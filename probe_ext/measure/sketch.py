@@ -8,7 +8,7 @@ share one bin: differences below a microsecond are not measurable here.
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import ceil, log
 from typing import Any
 
@@ -19,6 +19,23 @@ FLOOR = 1e-6
 
 _GAMMA = (1 + ACCURACY) / (1 - ACCURACY)
 _SCALE = 1 / math.log(_GAMMA)
+
+
+BinCounts = Callable[[list[float], float], Mapping[int, int]]
+"""how many values have each ceil(log(value) × scale)"""
+
+
+def _count_bins(values: list[float], scale: float) -> Mapping[int, int]:
+    return Counter([ceil(log(value) * scale) for value in values])
+
+
+_bin_counts: BinCounts = _count_bins
+
+
+def use_bin_counts(function: BinCounts | None) -> None:
+    """Count bins by this function in this process; None: in Python. It must return the same."""
+    global _bin_counts  # noqa: PLW0603 -- of the process, like the library it comes from
+    _bin_counts = function or _count_bins
 
 
 class LatencySketch:
@@ -44,7 +61,7 @@ class LatencySketch:
             invalid = next(value for value in added if not 0 <= value < math.inf)
             raise ValueError(f"a duration must be finite and non-negative, not {invalid!r}")
         binned = added if low > FLOOR else [value for value in added if value > FLOOR]
-        self._bins.update([ceil(log(value) * _SCALE) for value in binned])
+        self._bins.update(_bin_counts(binned, _SCALE))
         self._low += len(added) - len(binned)
         self.count += len(added)
         self.total += total

@@ -11,7 +11,7 @@ import re
 MAX_EVENT_BYTES = 8 * 2**20
 MAX_EVENT_LINES = 10_000
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _MAX_STRAY_BYTES = 4096
 _FIELD = re.compile(rb"(?:data|event|id|retry|error)?:|(?:data|event|id|retry)$")
 _COMPLAINT = re.compile(rb":.*(?:error|fail|time[d ]*out|closed|abort|terminat|refused|unavailable|disconnect)", re.I)
@@ -59,6 +59,15 @@ class SseParser:
         """Whether the next piece begins an event."""
         return self._begun and not self._incomplete and not self._after_cr
 
+    @property
+    def at_start(self) -> bool:
+        """Whether nothing came so far."""
+        return not self._begun and not self._incomplete and not self._after_cr
+
+    def begin(self) -> None:
+        """Note that whole events came first, without `feed`: no byte order mark may follow."""
+        self._begun = True
+
     def flush(self) -> list[bytes]:
         """Return the data of an event that the end of the stream left incomplete."""
         rest = bytes(self._incomplete) if self._begun else self._begin(bytes(self._incomplete))
@@ -68,7 +77,7 @@ class SseParser:
 
     def _begin(self, stream: bytes) -> bytes:
         self._begun = True
-        return stream.removeprefix(_BYTE_ORDER_MARK)
+        return stream.removeprefix(BYTE_ORDER_MARK)
 
     def _normalize_line_ends(self, piece: bytes) -> bytes:
         """Turn CRLF and CR into LF, also where a CRLF is split between two pieces."""

@@ -10,8 +10,10 @@ from typing import Any, TypeVar
 
 from probe_ext.client.exchange import Exchange
 from probe_ext.client.reply import Reply
+from probe_ext.client.wire.native import native_extension
 from probe_ext.measure import clock
 from probe_ext.measure.fluidity import Deadlines
+from probe_ext.measure.sketch import use_bin_counts
 from probe_ext.measure.table_rows import GAP_MARKS, REPLY_MARKS, GapRow, ReplyRow, shifted, values_of
 from probe_ext.measure.window_sketches import WindowSketches
 from probe_ext.run import worker_files
@@ -96,6 +98,7 @@ class Recorder:
         self._longest, self._deadlines = longest, deadlines
         self.run, self._origin = run, origin
         tune_garbage_collection()
+        use_bin_counts(getattr(native_extension.reader_module(), "bin_counts", None))
         self.loop_lag_max, self._cpu = 0.0, clock.cpu()  # start-up is not part of the run
         if directory is not None:
             try:

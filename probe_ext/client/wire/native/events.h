@@ -381,11 +381,16 @@ static int take_events(struct stream *s, const struct cursor *c, const char *con
     return 1;
 }
 
-/* Return whether this chunk, which is kept as bytes, may be followed by events that are matched. */
-static int is_understood(struct stream *s, const char *content, size_t size) {
-    static const char *const fields[] = {"data:", "event:", "id:", ":"}; /* by which body_form.py knows a stream */
+/* Return whether the body is an event stream, by its first bytes, which body_form.py knows as one. */
+static int is_stream(struct stream *s, const char *content, size_t size) {
+    static const char *const fields[] = {"data:", "event:", "id:", ":"};
     for (size_t i = 0; !s->begun && i < sizeof fields / sizeof *fields; i++)
         s->begun = size >= strlen(fields[i]) && !memcmp(content, fields[i], strlen(fields[i]));
+    return s->begun;
+}
+
+/* Return whether this chunk, which is kept as bytes, may be followed by events that are matched. */
+static int is_understood(struct stream *s, const char *content, size_t size) {
     if (!s->begun) return 0;
     s->since_boundary += size;
     s->at_boundary = ends_with(content, size, "\n\n", 2) || ends_with(content, size, "\r\n\r\n", 4);
@@ -403,7 +408,7 @@ static size_t take_chunks(struct stream *s, struct cursor *c, const char *data, 
         if (framing == INCOMPLETE) break;
         size_t whole = framing == WHOLE ? head + size + 2 : length - done;
         const char *content = data + done + head;
-        if (framing == WHOLE && s->begun && s->at_boundary && take_events(s, c, content, head, size)) {
+        if (framing == WHOLE && is_stream(s, content, size) && s->at_boundary && take_events(s, c, content, head, size)) {
             skip_bytes(c, whole);
             *wake = 0;
         } else if (framing == WHOLE) {

@@ -15,6 +15,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <math.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -617,8 +618,47 @@ static PyObject *add_pattern(PyObject *module, PyObject *arguments) {
     return PyLong_FromLong(number);
 }
 
+static PyObject *forget_patterns(PyObject *module, PyObject *unused) {
+    (void)module, (void)unused;
+    atomic_store(&pattern_count, 0);
+    Py_RETURN_NONE;
+}
+
+/* bin_counts(values, scale): how many values have each ceil(log(value) * scale), as sketch.py does it. */
+static PyObject *bin_counts(PyObject *module, PyObject *arguments) {
+    enum { LOWEST = -4096, BINS = 8192 };
+    uint32_t counts[BINS] = {0};
+    (void)module;
+    PyObject *values;
+    double scale;
+    if (!PyArg_ParseTuple(arguments, "O!d", &PyList_Type, &values, &scale)) return NULL;
+    int lowest = BINS, highest = -1;
+    for (Py_ssize_t i = 0, count = PyList_Size(values); i < count; i++) {
+        double value = PyFloat_AsDouble(PyList_GetItem(values, i)), bin = value > 0 ? ceil(log(value) * scale) : -INFINITY;
+        if (value == -1.0 && PyErr_Occurred()) return NULL;
+        if (!(bin >= LOWEST && bin < LOWEST + BINS)) {
+            PyErr_SetString(PyExc_ValueError, "a value is out of range");
+            return NULL;
+        }
+        int index = (int)bin - LOWEST;
+        counts[index]++;
+        if (index < lowest) lowest = index;
+        if (index > highest) highest = index;
+    }
+    PyObject *found = PyDict_New();
+    for (int i = lowest; found && i <= highest; i++) {
+        if (!counts[i]) continue;
+        PyObject *bin = PyLong_FromLong(i + LOWEST), *number = PyLong_FromUnsignedLong(counts[i]);
+        if (!bin || !number || PyDict_SetItem(found, bin, number)) Py_CLEAR(found);
+        Py_XDECREF(bin), Py_XDECREF(number);
+    }
+    return found;
+}
+
 static PyMethodDef functions[] = {
     {"add_pattern", add_pattern, METH_VARARGS, "add_pattern(literals, kinds) -> number, or -1 if there is no room."},
+    {"forget_patterns", forget_patterns, METH_NOARGS, "Forget all patterns, for tests: no stream may be read meanwhile."},
+    {"bin_counts", bin_counts, METH_VARARGS, "bin_counts(values, scale) -> {bin: number of positive values}; ValueError."},
     {NULL, NULL, 0, NULL},
 };
 static struct PyModuleDef definition = {

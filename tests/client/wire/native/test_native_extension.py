@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from probe_ext.client.wire import kernel_receive
 from probe_ext.client.wire.address import parse_target
@@ -15,6 +17,7 @@ from probe_ext.client.wire.connection import Connection
 from probe_ext.client.wire.native import native_extension
 from probe_ext.client.wire.native.native_extension import NATIVE, NATIVE_VARIABLE, reading_path
 from probe_ext.client.wire.portable_switch import PORTABLE_VARIABLE
+from probe_ext.measure import sketch
 
 ROOT = Path(__file__).parents[4]
 IMPORT = """
@@ -103,3 +106,12 @@ def test_says_in_one_line_why_it_is_not_compiled(
     assert reason in str(caught.value)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(reading_path() != NATIVE, reason=f"NOT CHECKED: {reading_path()}")
+@given(st.lists(st.floats(1.01e-6, 1e6), max_size=50))
+def test_bins_of_sketches_are_counted_the_same(values: list[float]) -> None:
+    native = native_extension.reader_module()
+    assert native.bin_counts(values, sketch._SCALE) == dict(sketch._count_bins(values, sketch._SCALE))
+    with pytest.raises(ValueError, match="out of range"):
+        native.bin_counts([*values, -1.0], sketch._SCALE)

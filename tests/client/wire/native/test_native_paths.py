@@ -13,7 +13,7 @@ from reply_catalogue import entries
 from test_event_pattern import CORRUPTIONS, ROLE, chat
 from test_matched_runs import CHUNKED, END, IRREGULAR, REGULAR_READS, chunk
 
-from probe_ext.client import decoder
+from probe_ext.client import decoder, native_patterns
 from probe_ext.client.event_pattern import PatternCache
 from probe_ext.client.reply import Ending, Reply, ReplyReader
 from probe_ext.client.wire.kernel_receive import Arrivals
@@ -26,6 +26,14 @@ from probe_ext.measure.timeline import Marks
 native = native_extension.reader_module()
 pytestmark = pytest.mark.skipif(native is None, reason=f"NOT CHECKED: {native_extension.reading_path()})")
 TAKE_ALWAYS, TAKE_WHEN_WOKEN, TAKE_AT_END = "always", "when woken", "at the end"
+
+
+@pytest.fixture(autouse=True)
+def _no_patterns() -> None:
+    """Every test learns its own: a process has room for some of them only."""
+    native.forget_patterns()
+    for known in (native_patterns._numbers, native_patterns._known, native_patterns._constants):
+        known.clear()  # type: ignore[attr-defined]
 
 
 def native_arrivals(reads: Sequence[bytes], taken: Sequence[bool] | str) -> list[NativeArrivals]:
@@ -143,5 +151,47 @@ def test_events_of_one_read_count_as_unresolved_as_on_the_python_path() -> None:
     words = [chunk(sse(json.dumps(chat(f"word{n}", n)))) for n in range(1, 8)]
     finish = chunk(sse(json.dumps({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})))
     reads = [CHUNKED + words[0] + words[1], words[2] + words[3] + words[4][:50], words[4][50:] + words[5] + finish]
-    compare([CHUNKED, *words, END], TAKE_AT_END)  # learns the pattern
-    assert compare([*reads, words[6] + chunk(sse("[DONE]")) + END], TAKE_AT_END) == 6
+    compare([CHUNKED, chunk(ROLE), *words, END], TAKE_AT_END)  # learns the pattern
+    assert compare([*reads, words[6] + chunk(sse("[DONE]")) + END], TAKE_AT_END) == 8
+
+
+def test_a_usual_stream_is_matched_but_for_its_head_and_end() -> None:
+    """Role, finish reason and usage, too, once one of each was seen; whatever ids and counts the next one has."""
+
+    def stream(reply_id: str, words: int) -> list[bytes]:
+        def event(**fields: Any) -> bytes:
+            return chunk(sse(json.dumps({"id": reply_id, "created": 1000 + words, **fields})))
+
+        def choice(delta: dict[str, str], finish: str | None = None) -> bytes:
+            return event(choices=[{"index": 0, "delta": delta, "finish_reason": finish}])
+
+        usage = {"prompt_tokens": words, "total_tokens": 2 * words, "completion_tokens": words}
+        tokens = [choice({"content": f" w{n}"}) for n in range(words)]
+        last = [choice({}, "length"), event(choices=[], usage=usage)]
+        return [CHUNKED, choice({"role": "assistant", "content": ""}), *tokens, *last, chunk(sse("[DONE]")) + END]
+
+    compare(stream("a", 20), TAKE_AT_END)
+    assert compare(stream("another-1", 31), TAKE_AT_END) == 34
+    assert compare([b"".join(stream("another-2", 5))], TAKE_AT_END) == 8
+    for seed in range(30):
+        compare(cut(random.Random(seed), b"".join(stream("x", 9))), TAKE_WHEN_WOKEN)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"choices": [{"index": 0, "delta": {}, "finish_reason": "content_filter"}]},
+        {"choices": [{"index": 0, "delta": {"refusal": "no"}, "finish_reason": None}]},
+        {"choices": [{"index": 0, "delta": {"content": ""}, "token_ids": [1, 2], "finish_reason": None}]},
+        {"error": {"message": "out of memory", "code": 500}},
+        {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 7, "total_tokens": 10}},
+        {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}, {"index": 1, "delta": {}}]},
+        {"choices": [], "id": "x", "usage": {"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 2}}},
+        {"type": "response.completed", "response": {"id": "r", "output": []}},
+    ],
+)
+def test_events_without_text_mean_the_same_when_they_come_again(event: dict[str, Any]) -> None:
+    again = [chunk(sse(json.dumps(event)))] * 2
+    for reads in ([*again, *REGULAR_READS], [*REGULAR_READS[:3], *again, *REGULAR_READS[3:]]):
+        for _ in range(2):
+            compare([CHUNKED, *reads, chunk(sse("[DONE]")) + END], TAKE_AT_END)
