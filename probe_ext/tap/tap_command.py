@@ -91,6 +91,8 @@ def _run(given: argparse.Namespace) -> int:
 
 
 def _derive(folder: Path, path: Path) -> int:
+    if path.exists():
+        raise SettingsError(f"--to {path}: exists already; choose another name, or remove it")
     recording = read_recording(folder)
     workload = derive(list(recording.requests()))
     if workload is None:
@@ -102,7 +104,7 @@ def _derive(folder: Path, path: Path) -> int:
         raise SettingsError(f"--to {path}: {error.strerror}") from error
     screen = console(sys.stdout)
     screen.print(fit_table(fit_rows(workload)))
-    for remark in remarks(workload):
+    for remark in remarks(workload, recording.torn):
         screen.print(remark, soft_wrap=True)
     files = "" if len(written) == 1 else f", and recorded values in {written[1].parent}"
     print(f"workload: {path}{files}")  # noqa: T201 - command output

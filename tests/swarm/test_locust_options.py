@@ -152,7 +152,8 @@ def test_the_scenario_is_never_the_value_of_one_of_locusts_options(
 
 def test_a_workload_needs_no_scenario() -> None:
     assert run_command.take_scenario(["--processes", "4", "chat"], "coding") == "workload"
-    assert run_command.take_scenario(["capacity"], "coding") == "capacity"
+    assert run_command.take_scenario(["capacity"], "coding") == "workload", "which asks the same, of other users"
+    assert run_command.take_scenario(["chat"], "coding") == "chat", "whose locustfile then refuses the workload"
 
 
 @pytest.mark.parametrize(

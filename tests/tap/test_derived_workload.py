@@ -179,11 +179,16 @@ def test_the_command_writes_a_workload_and_says_how_well_it_fits(
     for n in range(200):
         lines.write(as_line(line(n, characters=200 + 17 * (n % 50), input_tokens=60 + 4 * (n % 50))))
     lines.close()
+    with (folder / REQUESTS_FILE).open("a") as file:
+        file.write('{"number": 200, "at"')  # as a full disk leaves it
     target = tmp_path / "team.yaml"
     assert cli.main(["tap", str(folder), "--to", str(target)]) == ExitCode.OK
     printed = capsys.readouterr().out
     assert "KS distance" in printed
+    assert "1 line of the recording broken off, and left out." in printed
     assert f"probe run --workload {target}" in printed
     assert read_workload(str(target)).question == "How many of the users recorded on 2026-01-31 can use this?"
+    assert cli.main(["tap", str(folder), "--to", str(target)]) == ExitCode.USAGE
+    assert f"--to {target}: exists already" in capsys.readouterr().err
     assert cli.main(["tap", "--to", str(target), "--upstream", "http://x"]) == ExitCode.USAGE
     assert cli.main(["tap", str(folder), "--to", str(tmp_path / "no" / "x.yaml")]) == ExitCode.USAGE

@@ -138,14 +138,16 @@ def _is_watched() -> bool:
 def take_scenario(rest: list[str], workload: str | None) -> str | None:
     """Take the scenario out of the arguments that are none of ours; None if none is given, and no workload.
 
-    It is the first, or else one that can only be that. SettingsError for a URL in its place, or an invalid workload.
+    It is the first, or else one that can only be that. A workload takes the place of the default scenario, which asks
+    the same. SettingsError for a URL in the scenario's place, or an invalid workload.
     """
     if rest and "://" in rest[0]:
         raise SettingsError(f"{rest[0]}: give the server as --host {rest[0]}")
     if workload:
         read_workload(workload)
     if rest and not rest[0].startswith("-"):
-        return rest.pop(0)
+        named = rest.pop(0)
+        return "workload" if workload and named == DEFAULT_SCENARIO else named
     if workload:
         return "workload"
     known = {path.stem for path in folder("locustfiles").glob("*.py")}

@@ -14,7 +14,7 @@ from probe_ext.workload.traces.raw_request import RawRequest, block_number
 from probe_ext.workload.traces.trace_lines import TraceError
 
 NOT_FOR_TEXT, WITH_MEDIA, UNCOUNTED = "not for text", "with images, audio or files", "without counts of tokens"
-WITHOUT_REPLY = "without a reply"
+WITHOUT_REPLY, BROKEN_OFF = "without a reply", "whose line is broken off"
 _TOKENS_PER_CHARACTER = 0.25  # where the server counted nothing: no prompt is then replayed
 
 
@@ -38,7 +38,7 @@ def requests(path: Path) -> tuple[list[RawRequest], float, Counter[str]]:
         recorded = sorted(recording.requests(), key=lambda one: (one.at, one.number))
     except RecordingError as error:
         raise TraceError(str(error)) from error
-    left_out: Counter[str] = Counter()
+    left_out: Counter[str] = Counter({BROKEN_OFF: recording.torn} if recording.torn else {})
     kept = []
     for one in recorded:
         if reason := _why_left_out(one):

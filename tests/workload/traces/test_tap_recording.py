@@ -62,3 +62,10 @@ def test_what_cannot_be_replayed_is_said_in_one_line(tmp_path: Path) -> None:
         read_trace(broken)
     with pytest.raises(TraceError, match="block_tokens: 16: has no effect"):
         read_trace(recording(tmp_path / "whole", request(0, 1.0)), block_tokens=16)
+
+
+def test_lines_that_are_broken_off_are_counted(tmp_path: Path) -> None:
+    folder = recording(tmp_path / "torn", request(0, 1.0), request(1, 2.0))
+    with (folder / REQUESTS_FILE).open("a") as file:
+        file.write('{"number": 2')
+    assert read_trace(folder).left_out == {"whose line is broken off": 1}
