@@ -33,9 +33,9 @@ _CHANCE, _ALLOWED = 1.63, 0.05
 """a distance of two samples of n and m values may be √(1/n + 1/m) times the first (chance, in 1 % of cases), and the
 second on top"""
 DIFFERENCES = {
-    "ttft": ("median TTFT, relative", 0.5, 0.15),
-    "throughput": ("tokens per second, relative", 0.25, 0.1),
-    "prefix": ("prefix cache's share", 0.1, 0.03),
+    "ttft": ("median TTFT, relative", 0.3, 0.1),
+    "throughput": ("tokens per second, relative", 0.1, 0.05),
+    "prefix": ("prefix cache's share", 0.06, 0.03),
 }
 """name, largest difference of a seed, largest median of all seeds"""
 _MIN_WITHIN = 0.9
