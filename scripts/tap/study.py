@@ -33,9 +33,9 @@ _CHANCE, _ALLOWED = 1.63, 0.05
 """a distance of two samples of n and m values may be √(1/n + 1/m) times the first (chance, in 1 % of cases), and the
 second on top"""
 DIFFERENCES = {
-    "ttft": ("median TTFT, relative", 0.5, 0.15),
-    "throughput": ("tokens per second, relative", 0.25, 0.1),
-    "prefix": ("prefix cache's share", 0.1, 0.03),
+    "ttft": ("median TTFT, relative", 0.3, 0.1),
+    "throughput": ("tokens per second, relative", 0.1, 0.05),
+    "prefix": ("prefix cache's share", 0.06, 0.03),
 }
 """name, largest difference of a seed, largest median of all seeds"""
 _MIN_WITHIN = 0.9
@@ -152,7 +152,8 @@ def page(rows: list[Compared]) -> str:
         "tokens that the server found in its prefix cache. Two recordings of one and the same workload differ, too:",
         f"a distance may be {_CHANCE:g} · √(1/n + 1/m), which chance exceeds once in a hundred, plus {_ALLOWED:g}",
         "for the workload. Short recordings lose the longest pauses and the last turns of conversations, cut off by",
-        "their end; the made workload therefore asks a little more often. `make study-tap` writes this page.",
+        "their end; the made workload therefore asks a little more often. Other work on the machine shows first in",
+        "pauses and TTFT. `make study-tap` writes this page.",
         "",
         "| Kolmogorov–Smirnov distance | median | largest | within its bound |",
         "|---|---:|---:|---:|",

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from multidict import CIMultiDict
 
+from probe_ext.recording.recorded_request import RecordedRequest
 from probe_ext.tap.proxy.response_cache import ResponseCache, StoredReply
+from probe_ext.tap.traffic.reply_meter import ReplyFacts
 from tests.tap_helpers import EVENTS, STREAM_HEAD, WHOLE_STREAM, answering, chat, chunk, post, tap_before
 
 DOCUMENT = (
@@ -29,9 +31,21 @@ def asked(response: bytes, requests: Sequence[bytes], folder: Path, age: float =
             answers = [await tap.exchange(request) for request in requests]
             lines = await tap.recorded(len(requests))
             assert [line.cached for line in lines] == [b"x-probe-cache: hit" in answer for answer in answers]
+            if any(line.cached for line in lines):
+                _check_same_figures(lines)
             return answers
 
     return asyncio.run(run()), len(seen)
+
+
+def _check_same_figures(lines: list[RecordedRequest]) -> None:
+    """A stored reply is recorded as it was measured, with its own times."""
+    names = ("input_tokens", "output_tokens", "events", "output_characters", "finish", "status", "response_bytes")
+    asked_first, again = lines[0], next(line for line in lines if line.cached)
+    assert [getattr(again, name) for name in names] == [getattr(asked_first, name) for name in names]
+    assert (again.ttft is None) == (asked_first.ttft is None)
+    assert again.gaps is None
+    assert again.outcome == "complete"
 
 
 @pytest.mark.parametrize(("response", "stream"), [(WHOLE_STREAM, True), (WHOLE_DOCUMENT, False)])
@@ -93,7 +107,7 @@ def test_old_replies_are_not_used(tmp_path: Path) -> None:
 
 
 def stored(size: int, at: float = 0.0) -> StoredReply:
-    return StoredReply(200, "OK", CIMultiDict(), (b"x" * size,), at)
+    return StoredReply(200, "OK", CIMultiDict(), (b"x" * size,), at, ReplyFacts("complete"))
 
 
 def test_its_size_is_bounded_and_the_least_recently_used_goes_first() -> None:

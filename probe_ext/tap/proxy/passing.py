@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_writer import StreamWriter
 
 from probe_ext.measure import clock
 from probe_ext.measure.outcome import Outcome
@@ -62,6 +63,18 @@ class PassedResponse(web.StreamResponse):
             with contextlib.suppress(ConnectionError):  # whoever writes next finds out
                 self._payload_writer.send_headers()
 
+    async def send_whole(self, request: web.BaseRequest, pieces: Sequence[bytes]) -> None:
+        """Send all at once, in the chunks that the server sent: a call for each would take most of the time."""
+        await self.prepare(request)
+        self.send_head()
+        writer = self._payload_writer
+        if isinstance(writer, StreamWriter) and writer.chunked and request.transport is not None:
+            request.transport.write(b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces))
+            await writer.drain()
+        else:
+            await self.write(b"".join(pieces))
+        await self.write_eof()
+
 
 class Passing:
     """Handles the requests of all clients."""
@@ -111,8 +124,8 @@ class Passing:
         if self._ended:
             observed, draft = self._ended.popleft()
             outcome = self._recorder.record(observed)
-            if draft is not None and outcome == Outcome.COMPLETE.value:
-                draft.store(clock.monotonic())
+            if draft is not None and observed.reply is not None and outcome == Outcome.COMPLETE.value:
+                draft.store(clock.monotonic(), observed.reply)
 
 
 class _OneRequest:
@@ -162,16 +175,13 @@ class _OneRequest:
         headers[CACHE_HEADER] = "hit"
         known = _lower(headers)
         observed.head(stored.status, known)
+        observed.stored_reply(now, sum(map(len, stored.pieces)), stored.facts)
         response = PassedResponse(status=stored.status, reason=stored.reason, headers=headers)
         response.passed_on = frozenset(known)
         try:
             with _client_errors():
-                await response.prepare(self._request)
                 async with asyncio.timeout(self._patience):
-                    for piece in stored.pieces:
-                        await response.write(piece)
-                        observed.piece(clock.monotonic(), piece)
-                await response.write_eof()
+                    await response.send_whole(self._request, stored.pieces)
         except _ClientGoneError as gone:
             return response, gone.outcome
         return response, None

@@ -12,6 +12,7 @@ import orjson
 from multidict import CIMultiDict
 
 from probe_ext.tap.traffic.keyed_hash import KeyedHash
+from probe_ext.tap.traffic.reply_meter import ReplyFacts
 from probe_ext.tap.traffic.request_facts import endpoint_of, owner_of, parse_body
 
 CACHE_HEADER = "x-probe-cache"
@@ -32,12 +33,14 @@ class StoredReply:
     """the body, in the pieces in which it came"""
     stored_at: float
     """monotonic seconds"""
+    facts: ReplyFacts
+    """as measured when it came from the server"""
 
     @property
     def size(self) -> int:
         """Return about how many bytes of memory it takes."""
         head = sum(len(name) + len(value) for name, value in self.headers.items())
-        return head + sum(map(len, self.pieces)) + _OVERHEAD_BYTES
+        return head + sum(map(len, self.pieces)) + sum(map(len, self.facts.texts)) + _OVERHEAD_BYTES
 
 
 class ResponseCache:
@@ -135,7 +138,7 @@ class CacheDraft:
             self._head = None
             self._pieces.clear()
 
-    def store(self, now: float) -> None:
+    def store(self, now: float, facts: ReplyFacts) -> None:
         """Store the reply, which is whole and a success."""
         if self._key is not None and self._head is not None:
-            self._cache.store(self._key, StoredReply(*self._head, tuple(self._pieces), now))
+            self._cache.store(self._key, StoredReply(*self._head, tuple(self._pieces), now, facts))

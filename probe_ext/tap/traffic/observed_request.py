@@ -5,7 +5,7 @@ first pieces of a reply are therefore kept until its request has been looked at.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -77,6 +77,9 @@ class ObservedRequest:
         self._headers: dict[str, str] = {}
         self._meter: ReplyMeter | None = None
         self._waiting: list[tuple[float, bytes]] = []
+        self.reply: ReplyFacts | None = None
+        """what was measured of the reply, once it is recorded"""
+        self._stored: tuple[float, ReplyFacts] | None = None
         self._ended = at
         self._broken: str | None = None
 
@@ -108,6 +111,11 @@ class ObservedRequest:
         if len(self._waiting) >= (_MAX_UNREAD_PIECES if self._facts is None else _PIECES_READ_TOGETHER):
             self._measure()
 
+    def stored_reply(self, at: float, size: int, facts: ReplyFacts) -> None:
+        """Note that a reply of `size` bytes, measured when it came from the server, was sent at once."""
+        self.response_bytes += size
+        self._stored = at, facts
+
     def _measure(self) -> None:
         if self._meter is None:
             facts = self.analyse()
@@ -122,6 +130,7 @@ class ObservedRequest:
     def finish(self, started: float) -> tuple[RecordedRequest, KeptText]:
         """Return the line of the recording, and the text that is not part of it. `started`: when it began."""
         facts, reply = self.analyse(), self._reply(self._broken)
+        self.reply = reply
         prompt, place, seen = facts.prompt, self._place, self._seen
         if prompt is not None and place is not None and reply.outcome in _CONTINUED:
             self._memory.sessions.answered(prompt, self.owner, place, reply.texts, reply.response)
@@ -168,6 +177,10 @@ class ObservedRequest:
         return line, KeptText(self.number, parse_body(self.body), reply.texts[0] if reply.texts else "")
 
     def _reply(self, broken: str | None) -> ReplyFacts:
+        if self._stored is not None:
+            at, facts = self._stored
+            first = None if facts.first is None else at
+            return ReplyFacts(broken, self._status) if broken else replace(facts, first=first, gaps=None)
         if self._status is None or self.endpoint == "other":
             return ReplyFacts(broken or _plain_outcome(self._status or 0), self._status)
         self._measure()
