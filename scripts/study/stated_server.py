@@ -6,6 +6,7 @@ engine in `virtual_run.drive`.
 
 import heapq
 import itertools
+import math
 from collections import Counter
 from collections.abc import Callable
 
@@ -15,7 +16,8 @@ from probe_ext.measure.table_rows import GapRow, ReplyRow, ServerRow
 from scripts.study.reply_notes import Notes
 from scripts.study.stated_truth import BLOCK_S, StatedCase
 
-REPLY_TOKENS = 60
+TOKENS_PER_S = 15.0
+"""of every reply: only the first token decides whether it is served"""
 PROMPT_TOKENS = 200
 SERVED_TTFT_S, STRAINED_TTFT_S = 0.3, 1.5
 
@@ -101,7 +103,7 @@ class StatedSwarm:
     def _row(self, end: float, user: int, sent: float, *, served: bool) -> ReplyRow:
         notes = Notes(next(self._numbers), f"virtual:{user}", sent, PROMPT_TOKENS)
         notes.first = sent + (SERVED_TTFT_S if served else STRAINED_TTFT_S)
-        notes.last, notes.tokens, notes.longest = end, REPLY_TOKENS, 0.1
+        notes.last, notes.tokens, notes.longest = end, math.ceil(TOKENS_PER_S * (end - notes.first)) + 1, 0.1
         return notes.row(end, "stop")
 
 
