@@ -21,6 +21,7 @@ from probe_ext.measure import clock
 from probe_ext.measure.outcome import FINISHED, Outcome
 from probe_ext.measure.safe_text import Secrets
 from probe_ext.measure.timeline import Marks
+from probe_ext.measure.unfinished import Progress
 from probe_ext.tls_trust import why_refused
 
 _CLOSING_GRACE_S = 1.0
@@ -80,12 +81,26 @@ class Exchange:
         self._stream: _Stream | None = None
         self._ending: Ending | None = Ending(Outcome.ENDED_BY_US)
         self._cancelled = False
+        self._parsed_at = due
         self._segments_before: int | None = None
 
     @property
     def headers(self) -> Mapping[str, str]:
         """The response's headers, by their names in lower case."""
         return self._reader.response.headers
+
+    def look(self) -> Progress | None:
+        """Return the reply as it was last parsed, and have it parsed again before the next look.
+
+        None if it is not streamed or not requested yet. An event counts as one token unless the server counts.
+        """
+        if not self._streamed or self._stream is None or self._marks.sent is None:
+            return None
+        self._stream.wake()
+        begun = [choice for choice in self._reader.decoder.choices.values() if choice.events.at]
+        first = min((choice.events.at[0] for choice in begun), default=None)
+        tokens = max((max(choice.server_count, len(choice.events.at)) for choice in begun), default=0)
+        return Progress(self._marks.sent, self._parsed_at, first, tokens)
 
     def cancel(self) -> None:
         """End the exchange now, as ended by us."""
@@ -196,7 +211,7 @@ class Exchange:
 
         `at_end`: without turns, since this greenlet may be killed a second time; of a flood, then only a part.
         """
-        until = self._next_deadline()[0]
+        until, self._parsed_at = self._next_deadline()[0], clock.monotonic()
         slices: Iterator[Arrivals | NativeArrivals] = stream.take_arrivals().slices()
         for number, arrivals in enumerate(slices):
             if number and not at_end:

@@ -1,6 +1,6 @@
 """What a search says on the terminal besides its progress line: the first range of the capacity, and better ones."""
 
-from probe_ext.load.boundary_search import MIN_TARGET_USERS
+from probe_ext.load.boundary_search import MIN_TARGET_USERS, EarlyRange
 from probe_ext.verdict.phrasing import plurals
 from probe_ext.verdict.phrasing.formats import span
 from probe_ext.verdict.phrasing.plurals import Who
@@ -12,6 +12,9 @@ FIRST_WORD_AFTER_S = 50.0
 """seconds of the run after which it is said what is known, even if nothing is proven yet"""
 NARROWER_SHARE = 2 / 3
 """of the width said last: a range that is not narrower than this is no news"""
+
+SLOW_REPLY_S = 10.0
+"""replies that take this long are said to be why there is no range yet"""
 
 _HOW_TO_END = "Ctrl-C ends the search with its report"
 _Range = tuple[Load, Load]
@@ -28,16 +31,23 @@ class RangeNews:
         self._said_precise = False
 
     def line(
-        self, now: float, replies: int, estimate: CapacityEstimate | None, remaining: str = "", *, precise: bool = False
+        self,
+        now: float,
+        replies: int,
+        estimate: CapacityEstimate | None,
+        remaining: str = "",
+        early: EarlyRange = EarlyRange(),  # noqa: B008 - frozen
+        *,
+        precise: bool = False,
     ) -> str | None:
         """Return the next line, None without news.
 
-        `now`: seconds of the run; `remaining`: `about 4 more minutes`; `precise`: the search goes on although it has
-        reached its precision.
+        `now`: seconds of the run; `remaining`: `about 4 more minutes`; `early`: what replies that go on suggest;
+        `precise`: the search goes on although it has reached its precision.
         """
         interval = estimate.interval if estimate else None
         if interval is None or interval[1] is None:
-            return self._unproven(now, replies, estimate)
+            return self._unproven(now, replies, estimate, early)
         found: _Range = (interval[0], interval[1])
         if precise and not self._said_precise:
             self._said, self._said_precise = found, True
@@ -49,32 +59,50 @@ class RangeNews:
         first, self._said = self._said is None, found
         doing = "narrowing" if found[1] - found[0] > MIN_TARGET_USERS else "making sure"
         rest = f"{doing}, {remaining}" if remaining else doing
-        said = f"after {span(now)}: {range_in_words(found, self._who)}; {rest}"
+        likely = _likely(found, early) if first else ""
+        said = f"after {span(now)}: {range_in_words(found, self._who)}{likely}; {rest}"
         return f"{said}. {_HOW_TO_END}" if first else said
 
-    def _unproven(self, now: float, replies: int, estimate: CapacityEstimate | None) -> str | None:
+    def _unproven(self, now: float, replies: int, estimate: CapacityEstimate | None, early: EarlyRange) -> str | None:
         """Return what was seen so far, where no number of people is proven too many: once, and once with a range."""
         if now < FIRST_WORD_AFTER_S or self._said is not None:
             return None
-        good, bad = self._seen(estimate)
+        good, bad = self._seen(estimate, early)
         kind = "range" if bad is not None else "start"
         if self._said_unproven in {kind, "range"}:
             return None
         self._said_unproven = kind
-        return f"after {span(now)}, not proven yet: {_seen_in_words(good, bad, replies, self._who)}. {_HOW_TO_END}"
+        who = self._who
+        words = _start_in_words(good, replies, early, who) if bad is None else _seen_in_words(good, bad, who)
+        return f"after {span(now)}, not proven yet: {words}. {_HOW_TO_END}"
 
-    def _seen(self, estimate: CapacityEstimate | None) -> tuple[list[Load], Load | None]:
+    def _seen(self, estimate: CapacityEstimate | None, early: EarlyRange) -> tuple[list[Load], Load | None]:
         """Return the levels at which enough replies were served so far, and the lowest at which they were not."""
         levels = estimate.levels if estimate else ()
         bad = [level.users for level in levels if level.share_fit < self._needed and level.replies >= level.users]
-        good = [level.users for level in levels if level.share_fit >= self._needed and level.replies]
-        return good, min(bad, default=None)
+        bad += [] if early.overloaded is None else [early.overloaded]
+        lowest = min(bad, default=None)
+        good = {level.users for level in levels if level.share_fit >= self._needed and level.replies}
+        good |= set(early.fine)
+        return sorted(users for users in good if lowest is None or users < lowest), lowest
 
 
-def _seen_in_words(good: list[Load], bad: Load | None, replies: int, who: Who) -> str:
-    if bad is None:
-        said = f"{plurals.people(good[-1], who)} served well" if good else plurals.things(replies, "reply", "replies")
-        return f"{said} so far, and no number of {who} has been too many; the search goes on"
+def _likely(found: _Range, early: EarlyRange) -> str:
+    """Return what replies suggest of the lower end, where nothing is proven of it."""
+    fine = max(early.fine, default=0)
+    return f", probably {fine:,} or more" if not found[0] and 1 < fine <= found[1] else ""
+
+
+def _start_in_words(good: list[Load], replies: int, early: EarlyRange, who: Who) -> str:
+    said = f"{plurals.people(good[-1], who)} served well" if good else plurals.things(replies, "reply", "replies")
+    said += f" so far, and no number of {who} has been too many; the search goes on"
+    if early.cycle < SLOW_REPLY_S or early.judged_in is None:
+        return said
+    took = f"{span(early.cycle)} each" if replies else f"more than {span(early.cycle)}"
+    return f"{said}. Replies take {took}: about {span(early.judged_in)} until this number of {who} is judged"
+
+
+def _seen_in_words(good: list[Load], bad: Load, who: Who) -> str:
     if not good:
         return f"{plurals.people(bad, who)} {_were(bad)} too many; probably fewer"
     # A level that only looks good may not be, so the range begins at the one below it.

@@ -12,9 +12,11 @@ from probe_ext.live.reply_store import ReplyStore, Span
 from probe_ext.live.server.others_now import OthersNow
 from probe_ext.measure.outcome import CLIENT_SIDE, Outcome
 from probe_ext.measure.table_rows import WARM_UP, ReplyRow
+from probe_ext.measure.unfinished import EarlyCount
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.grading.kind_profiles import Kind, KindProfiles
 from probe_ext.verdict.inference.estimate import estimate
+from probe_ext.verdict.inference.observations import SERVED
 from probe_ext.verdict.levels.all_kinds import combine, split_critical, split_error
 from probe_ext.verdict.levels.visits import criteria_of
 from probe_ext.verdict.results.think_time import (
@@ -81,18 +83,21 @@ class _Pauses:
 class VisitMonitor:
     """The visits of a plan, their replies, and the estimate from them."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- the last three by name only
         self,
         profile: SloProfile,
         min_replies: int,
-        critical: float | None = None,
+        critical: Callable[[int], float] | None = None,
         others: OthersNow | None = None,
         kinds: Sequence[Kind] = (),
         *,
         open_stream: bool = False,
         in_flight: Callable[[], float] | None = None,
+        unfinished: Callable[[], EarlyCount] | None = None,
     ) -> None:
-        """`in_flight`: returns how many requests of an open stream are waiting for, or receiving, their reply."""
+        """`critical`: of a search, standard errors that a proof takes after so many visits.
+
+        `in_flight`: returns how many requests of an open stream are waiting for, or receiving, their reply."""
         self._kinds = tuple(kinds)
         """kinds of user that are judged apart, where there are several"""
         self.replies = ReplyStore(KindProfiles(profile, self._kinds), open_stream=open_stream)
@@ -102,6 +107,7 @@ class VisitMonitor:
         self._cycles: deque[float] = deque(maxlen=RECENT_CYCLES)
         self._users: dict[str, _User] = {}
         self._others, self._open_stream, self._in_flight = others, open_stream, in_flight
+        self._unfinished = unfinished
         self._pauses = _Pauses()
         self._held: deque[ReplyRow] = deque()
         """lost connections since the server last answered; they count once it does, for the report judges them then"""
@@ -192,6 +198,17 @@ class VisitMonitor:
         visits = [self.replies.visit(self.visits[-1], now, kind) for kind in kinds]
         return [(int(visit.served.sum()), len(visit.served)) for visit in visits if len(visit.served)]
 
+    def early_counts(self, since: float) -> tuple[int, int] | None:
+        """Replies that do well so far and all that can be judged, ended (if sent since then) or not; None if unknown.
+
+        They prove nothing: of the replies sent since then, those that ended are the fast ones.
+        """
+        if self._unfinished is None:
+            return None
+        going = self._unfinished()
+        ended = self.replies.rows_of(Span(0, since))["grade"]
+        return going.fine + int((ended == SERVED).sum()), sum(going) + int((ended >= SERVED).sum())
+
     def has_other_load(self, now: float) -> bool:
         """Whether the server does too much for others to judge the present visit.
 
@@ -209,12 +226,13 @@ class VisitMonitor:
         """The estimate from these visits up to now, without those in which the server did too much for others."""
         spans = [span for span in spans if self.is_judged(span, now)]
         visits = [self.replies.visit(span, now) for span in spans]
-        pooled = estimate(visits, self._criteria, critical=self._critical)
+        critical = self._critical(len(self.visits)) if self._critical else None
+        pooled = estimate(visits, self._criteria, critical=critical)
         if not self._kinds:
             return pooled
         by_kind = [[self.replies.visit(span, now, kind) for span in spans] for kind in range(len(self._kinds))]
         present = [kind for kind, visits in enumerate(by_kind) if any(visit.people for visit in visits)]
-        critical = split_critical(self._critical, len(present))
+        critical = split_critical(critical, len(present))
         criteria = [split_error(criteria_of(self._kinds[kind].profile), len(present)) for kind in present]
         parts = {
             self._kinds[kind].name: estimate(by_kind[kind], own, critical=critical)

@@ -1,9 +1,12 @@
 """The search for capacity: double the users until the served share drops, then visit levels on both sides of it.
 
 Pure stepping: the clock, the users and the estimate are the caller's. The estimate is the one that the report makes, so
-search and report can't disagree; its critical value allows for the looks that a search takes. Both sides of the
-boundary are visited in turns, so that a slow drift of the server affects them alike; the side whose end of the interval
-is further away gets more time. The search is over as soon as the interval is as narrow as asked.
+search and report can't disagree. Each look may happen to prove something false, so its critical value is higher than
+that of a plan of levels, and in a long search it grows with the visits, while looks get further apart. While doubling,
+replies in flight tell whether to go on: they prove nothing, but where a reply takes 15 s they are all that is known
+within a minute. Then both sides of the boundary are visited in turns, so that a slow drift of the server affects them
+alike; the side whose end of the interval is further away gets more time. The search is over once the interval is as
+narrow as asked and something is proven on both sides of it.
 """
 
 import math
@@ -13,14 +16,21 @@ from typing import Literal
 from probe_ext.load.level_plan import MAX_HOLD_FACTOR
 from probe_ext.load.monitor import EstimateView, Interval, Monitor, State
 
-SEARCH_CRITICAL = 2.24
-"""standard errors for every proof in a search, where dispersion is known, scaled as Student's t; found by simulation"""
+FIRST_CRITICAL, FREE_VISITS, CRITICAL_GROWTH = 2.24, 12, 2.0
+"""standard errors for a proof, where dispersion is known, scaled as Student's t, up to so many visits. From then on,
+their square grows with the log of the visits, as a walk that is looked at for ever passes any fixed number"""
 MIN_TARGET_USERS = 2
 """users: no interval has to be narrower"""
 SECOND_LEVEL = 4
 """users, after 1: what a boundary below needs is measured again anyway"""
 REPLIED_SHARE = 0.95
 """of the users must have had a reply after others left: the queue is then gone"""
+MIN_CLIMBED_SHARE = 0.5
+"""of the users must have a reply that can be judged before the climb goes on"""
+OVERLOADED_ERRORS = 2
+"""standard errors below the limit: a level that looks overloaded"""
+MEASURED_BEFORE_CLIMB = 1
+"""visits; where reply cycles are long, climbing begins at once"""
 GLANCE_HOLDS, GLANCE_CYCLES = 1 / 3, 2.5
 """shortest visit while doubling: parts of `hold`, reply cycles"""
 VISIT_HOLDS, VISIT_CYCLES = 2 / 3, 3.0
@@ -31,9 +41,18 @@ MAX_EXTENSION = 0.5
 """of a visit, or else the shortest one, spent waiting for the few replies that would prove a level"""
 MIN_GAP_SHARE = 0.1
 """of the interval: however near to the estimate one of its ends is, its side is visited now and then"""
+PROOF_DISTANCE = 4
+"""part of the users: so far outside a narrow interval something is proven, if nothing is yet"""
 LATE_REPLIES_TOLERANCE = 1.5
 """by which replies that end after the search may widen the interval it stopped at"""
-LOOK_EVERY_S = 3.0
+LOOK_EVERY_S, LOOK_EVERY = 3.0, 0.2
+"""seconds, part of the shortest visit: looks are further apart in a long search, which could take more of them"""
+
+
+def critical_after(visits: int) -> float:
+    """Return how many standard errors a proof takes in a search after so many visits."""
+    return math.sqrt(FIRST_CRITICAL**2 + CRITICAL_GROWTH * math.log(max(1.0, visits / FREE_VISITS)))
+
 
 Outcome = Literal["precise", "widened", "max_users", "time", "unreachable", "other_load"]
 
@@ -62,6 +81,20 @@ class SearchPlan:
     def begin(self) -> "SearchSteps":
         """Start a search."""
         return SearchSteps(self)
+
+
+@dataclass(frozen=True)
+class EarlyRange:
+    """What the climb suggests of the capacity. Users, seconds."""
+
+    fine: tuple[int, ...] = ()
+    """levels at which replies did well so far"""
+    overloaded: int | None = None
+    """level at which they did not"""
+    cycle: float = 0.0
+    """from one request of a user to the next, or as long as the first ones have taken so far"""
+    judged_in: float | None = None
+    """about when the present level will have been judged; None once doubling is over"""
 
 
 @dataclass(frozen=True)
@@ -103,8 +136,19 @@ class SearchSteps:
         self._precise_since: float | None = None
         self._closing_since: float | None = None
         """when doubling ended"""
+        self.climbed: list[int] = []
+        """levels that were left for a higher one without a visit, since replies did well so far"""
+        self._cycle = 0.0
+        self._judged_in: float | None = None
+        self.overloaded: int | None = None
+        """the level at which, by what replies did so far, doubling stopped"""
 
     # --- what others read ---------------------------------------------------------------------------------------
+
+    @property
+    def visits(self) -> int:
+        """How many visits were measured, this one included."""
+        return sum(step.measured_from is not None for step in self.steps)
 
     @property
     def estimate(self) -> float | None:
@@ -125,17 +169,35 @@ class SearchSteps:
         return None if self.interval is None else self.plan.target_width(self._center(self.interval))
 
     @property
+    def is_narrow(self) -> bool:
+        """Whether the interval is as narrow as asked."""
+        return self._is_narrow()
+
+    @property
+    def missing_proof(self) -> State | None:
+        """What no level is proven to do yet, to hold or to fail, although the answer rests on it."""
+        held, failed = self.latest.bracket if self.latest else (None, None)
+        if failed is None:
+            return "failed"
+        return "held" if held is None and failed > 1 else None
+
+    @property
     def seconds_left(self) -> float | None:
         """About how long until the interval is narrow enough: its width shrinks with the root of time."""
         if self._closing_since is None or self.interval is None or self.interval[1] is None:
             return None
         width, wanted = self.interval[1] - self.interval[0], self.plan.target_width(self._center(self.interval))
+        if width <= wanted and self.missing_proof:
+            present = self.latest.level(self.level) if self.latest else None
+            return present.seconds_needed if present else None
         return max(0.0, (self._now - self._closing_since) * ((width / wanted) ** 2 - 1))
 
     def as_json(self) -> dict[str, object]:
         """The manifest's `plan`: levels in order of the first visit, then every step."""
+        measured = {step.users for step in self.steps if step.measured_from is not None}
+        unmeasured = set(self.climbed) - measured
         return {
-            "levels": list(dict.fromkeys(step.users for step in self.steps)),
+            "levels": list(dict.fromkeys(step.users for step in self.steps if step.users not in unmeasured)),
             "hold": self.plan.hold,
             "settle": self.plan.settle,
             "min_replies": self.plan.min_replies,
@@ -144,12 +206,17 @@ class SearchSteps:
                 "max_users": self.plan.max_users,
                 "longest": self.plan.longest,
                 "precision": self.plan.precision,
-                "critical": SEARCH_CRITICAL,
+                "critical": round(critical_after(self.visits), 4),
                 "estimate": None if self.estimate is None else round(self.estimate, 2),
                 "interval": None if self.interval is None else list(self.interval),
                 "steps": [step.as_json() for step in self.steps],
             },
         }
+
+    @property
+    def early_range(self) -> EarlyRange:
+        """What replies that go on suggest, before anything is proven."""
+        return EarlyRange(tuple(self.climbed), self.overloaded, self._cycle, self._judged_in)
 
     # --- stepping -----------------------------------------------------------------------------------------------
 
@@ -163,6 +230,7 @@ class SearchSteps:
             self._enter(1, now)
         if users == self.level and self._reached is None:
             self._reached = now
+        self._note_pace(now, monitor)
         if self.steps[-1].measured_from is None:
             self._wait_until_settled(now, monitor)
         elif self._visit_done(now, monitor):
@@ -189,6 +257,11 @@ class SearchSteps:
             if now - entered >= self.plan.patience + self.plan.settle:
                 self._end("unreachable", now, monitor)
             return
+        if self._closing_since is None and now - self._reached >= self.plan.settle and self._climbs(now, monitor):
+            self.climbed.append(self.level)
+            self._leave(now, monitor, more_users=True)
+            self._enter(self._doubled(), now)
+            return
         wait = max(self.plan.settle, monitor.reply_cycle())
         if len(self.steps) > 1 and self.steps[-2].users > self.level:
             stuck = now - self._reached >= self.plan.patience
@@ -198,10 +271,36 @@ class SearchSteps:
             self.steps[-1] = replace(self.steps[-1], measured_from=now)
             monitor.begin_visit(now, self.level)
 
+    def _note_pace(self, now: float, monitor: Monitor) -> None:
+        """Note how long replies take, and when the present level will have been judged by those that ended."""
+        settled = self.steps[-1].measured_from
+        reached = now if self._reached is None else self._reached
+        self._cycle = monitor.reply_cycle() or now - (self._began or 0.0)
+        glance = max(GLANCE_HOLDS * self.plan.hold, GLANCE_CYCLES * self._cycle)
+        begins = reached + max(self.plan.settle, self._cycle) if settled is None else settled
+        self._judged_in = None if self._closing_since is not None else max(0.0, begins + glance - now)
+
+    def _climbs(self, now: float, monitor: Monitor) -> bool:
+        """Whether to go on to more users without a visit; notes a level that looks overloaded."""
+        known = monitor.early_counts(self._reached or now)
+        if known is None or known[1] < MIN_CLIMBED_SHARE * self.level:
+            return False
+        fine, judged = known
+        needed = monitor.needed_share
+        possible = fine / judged + OVERLOADED_ERRORS * math.sqrt(needed * (1 - needed) / judged)
+        self.overloaded = self.level if possible < needed else None
+        slow = GLANCE_CYCLES * self._cycle > GLANCE_HOLDS * self.plan.hold
+        enough = slow or self.visits >= MEASURED_BEFORE_CLIMB
+        return enough and self.level < self.plan.max_users and fine >= needed * judged
+
+    def _doubled(self) -> int:
+        return min(max(2 * self.level, SECOND_LEVEL), self.plan.max_users)
+
     def _visit_done(self, now: float, monitor: Monitor) -> bool:
         """Whether the visit has its minimum length and no few replies more would prove the level."""
         length, shortest = now - (self.steps[-1].measured_from or now), self._shortest_visit(now, monitor)
-        if length < self._shortest_glance(monitor) or now - self._looked < LOOK_EVERY_S:
+        apart = LOOK_EVERY * shortest if self._precise_since is None else 0.0
+        if length < self._undecided(monitor) or now - self._looked < max(LOOK_EVERY_S, apart):
             return False
         if not monitor.visit_counts(now)[1]:
             return length >= self.plan.patience
@@ -225,11 +324,16 @@ class SearchSteps:
             self._precise_since = now
         return now - self._precise_since >= monitor.reply_cycle()
 
-    def _shortest_visit(self, now: float, monitor: Monitor) -> float:
+    def _undecided(self, monitor: Monitor) -> float:
+        """Seconds of a visit before which nothing is decided by it."""
         if self._closing_since is None:
             return self._shortest_glance(monitor)
-        cycles, grown = VISIT_CYCLES * monitor.reply_cycle(), VISIT_GROWTH * (now - (self._began or 0.0))
-        return min(self.plan.patience, max(VISIT_HOLDS * self.plan.hold, cycles, grown))
+        return min(self.plan.patience, max(VISIT_HOLDS * self.plan.hold, VISIT_CYCLES * monitor.reply_cycle()))
+
+    def _shortest_visit(self, now: float, monitor: Monitor) -> float:
+        """Seconds of a visit that proves nothing."""
+        grown = 0.0 if self._closing_since is None else VISIT_GROWTH * (now - (self._began or 0.0))
+        return max(self._undecided(monitor), min(self.plan.patience, grown))
 
     def _shortest_glance(self, monitor: Monitor) -> float:
         return max(GLANCE_HOLDS * self.plan.hold, GLANCE_CYCLES * monitor.reply_cycle())
@@ -252,8 +356,12 @@ class SearchSteps:
     def _next_level(self, now: float, monitor: Monitor) -> int:
         top = self.plan.max_users
         if self._closing_since is None and self.level < top and self._passes(now, monitor):
-            return min(max(2 * self.level, SECOND_LEVEL), top)
-        self._closing_since = now if self._closing_since is None else self._closing_since
+            self.overloaded = None
+            return self._doubled()
+        if self._closing_since is None:
+            self._closing_since = now
+            if 1 in self.climbed:  # what one user alone gets explains the rest
+                return 1
         return self._informative_level(now, monitor)
 
     def _passes(self, now: float, monitor: Monitor) -> bool:
@@ -271,7 +379,11 @@ class SearchSteps:
         high = bad if high is None else high
         if high is None:
             return min(self.plan.max_users, 2 * max(step.users for step in self.steps))
+        if self.missing_proof and self._is_narrow():
+            return self._provable_level(low, high)
         center = min(max(self._center((low, high)), low), high)
+        if self._looked_fine is not None:
+            center = max(center, (self._looked_fine + high) / 2)
         wanted = self.plan.target_width(center)
         apart = max(wanted, (high - low) / 2)
         least = max(0.5, MIN_GAP_SHARE * (high - low))
@@ -283,6 +395,20 @@ class SearchSteps:
         reach = max(1.0, apart / 2)
         spent = [self._measured_near(users, reach, now) / gap for users, gap in zip(pair, gaps, strict=True)]
         return pair[0] if spent[0] <= spent[1] else pair[1]
+
+    @property
+    def _looked_fine(self) -> int | None:
+        """The highest level that was climbed past, until a visit near it says more."""
+        top = max(self.climbed, default=1)
+        began = self._now if self._closing_since is None else self._closing_since
+        seen = any(1 < step.users < 2 * top and step.entered >= began for step in self.steps)
+        return None if seen or top == 1 else top
+
+    def _provable_level(self, low: int, high: int) -> int:
+        """A level a little outside the interval, where what is missing is sooner proven than at its end."""
+        if self.missing_proof == "held":
+            return max(1, low - low // PROOF_DISTANCE)
+        return min(self.plan.max_users, high + 1 + high // PROOF_DISTANCE)
 
     def _open_level(self, users: int) -> int:
         """This level, or the nearest that isn't decided yet."""
@@ -310,6 +436,9 @@ class SearchSteps:
         return between if self.estimate is None else self.estimate
 
     def _is_precise(self, tolerance: float = 1.0) -> bool:
+        return self._is_narrow(tolerance) and not self.missing_proof
+
+    def _is_narrow(self, tolerance: float = 1.0) -> bool:
         low, high = self.interval or (0, None)
         if high is None or (low == 0 and high > 0):  # whether even one user is served must be known
             return False

@@ -60,6 +60,12 @@ class Monitor(Protocol):
     def visit_counts(self, now: float) -> tuple[int, int]:
         """Served and judged replies of the present visit."""
 
+    def early_counts(self, since: float) -> tuple[int, int] | None:
+        """Replies that do well so far and all that can be judged, ended (if sent since then) or not.
+
+        None if unknown.
+        """
+
     def has_other_load(self, now: float) -> bool:
         """Whether the server does too much for others to judge the present visit, or the latest that is known."""
 

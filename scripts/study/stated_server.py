@@ -6,18 +6,23 @@ engine in `virtual_run.drive`.
 
 import heapq
 import itertools
+import math
 from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
 
 from probe_ext.measure.table_rows import GapRow, ReplyRow, ServerRow
+from probe_ext.measure.unfinished import PACE_OVER_S, EarlyCount
 from scripts.study.reply_notes import Notes
 from scripts.study.stated_truth import BLOCK_S, StatedCase
 
-REPLY_TOKENS = 60
+TOKENS_PER_S = 15.0
+"""of every reply: only the first token decides whether it is served"""
 PROMPT_TOKENS = 200
 SERVED_TTFT_S, STRAINED_TTFT_S = 0.3, 1.5
+KNOWN_S = SERVED_TTFT_S + PACE_OVER_S
+"""age at which a reply in flight can be judged"""
 
 
 class StatedSwarm:
@@ -36,6 +41,8 @@ class StatedSwarm:
         """each user's request in flight: when it was sent"""
         self._events: list[tuple[float, int, float, bool]] = []
         """end, user, sent, served"""
+        self._fate: dict[int, bool] = {}
+        """whether each user's latest request is served"""
         self._block, self._uniform = -1, 0.5
 
     @property
@@ -45,6 +52,11 @@ class StatedSwarm:
     @property
     def in_flight(self) -> int:
         return sum(sent is not None for sent in self._users.values())
+
+    def unfinished(self, now: float) -> EarlyCount:
+        """What a client knows of the replies in flight: whether the first token was late."""
+        known = [self._fate[user] for user, sent in self._users.items() if sent is not None and now - sent >= KNOWN_S]
+        return EarlyCount(known.count(True), known.count(False))
 
     def sample(self, t: float) -> list[ServerRow]:
         """It has no metrics."""
@@ -81,9 +93,8 @@ class StatedSwarm:
         self.started += 1
         self._users[user] = now
         took = self._case.reply_s * self._rng.lognormal(-0.02, 0.2)
-        heapq.heappush(
-            self._events, (now + max(took, STRAINED_TTFT_S + 0.1), user, now, self._rng.random() < self._share(now))
-        )
+        self._fate[user] = served = bool(self._rng.random() < self._share(now))
+        heapq.heappush(self._events, (now + max(took, STRAINED_TTFT_S + 0.1), user, now, served))
 
     def _share(self, now: float) -> float:
         """The share of this block: a beta draw around the stated one of the users there are now."""
@@ -101,7 +112,7 @@ class StatedSwarm:
     def _row(self, end: float, user: int, sent: float, *, served: bool) -> ReplyRow:
         notes = Notes(next(self._numbers), f"virtual:{user}", sent, PROMPT_TOKENS)
         notes.first = sent + (SERVED_TTFT_S if served else STRAINED_TTFT_S)
-        notes.last, notes.tokens, notes.longest = end, REPLY_TOKENS, 0.1
+        notes.last, notes.tokens, notes.longest = end, math.ceil(TOKENS_PER_S * (end - notes.first)) + 1, 0.1
         return notes.row(end, "stop")
 
 

@@ -5,7 +5,9 @@ import itertools
 from collections import Counter
 from collections.abc import Callable
 
+from probe_ext.measure.fluidity import Deadlines
 from probe_ext.measure.table_rows import GapRow, ReplyRow
+from probe_ext.measure.unfinished import EarlyCount, Progress, UnfinishedReplies
 from probe_ext.sim.engine.step_types import Finished
 from probe_ext.sim.profile import Profile
 from scripts.study.fast_engine import FastEngine
@@ -13,6 +15,8 @@ from scripts.study.people import Draws, People, Question
 from scripts.study.reply_notes import Notes
 from scripts.study.server_book import ServerBook
 
+CHAT = Deadlines(first=1.0, each=0.1)
+"""of the profile `chat`"""
 _FROM_MEMORY = 0.002
 """seconds until a response cache answers; it writes a whole stream at once"""
 
@@ -36,6 +40,7 @@ class Swarm:
         self._flying: dict[int, tuple[int, Notes]] = {}
         self._numbers = itertools.count(1)
         self._names = itertools.count()
+        self._unfinished = UnfinishedReplies(CHAT)
 
     @property
     def users(self) -> int:
@@ -46,6 +51,16 @@ class Swarm:
     def in_flight(self) -> int:
         """Replies that go on."""
         return len(self._flying)
+
+    def unfinished(self, now: float) -> EarlyCount:
+        """How the replies in flight do so far."""
+        replies = {number: self._progress(notes, now) for number, (_, notes) in self._flying.items()}
+        return self._unfinished.count(replies)
+
+    def _progress(self, notes: Notes, now: float) -> Progress:
+        so_far = Notes(notes.number, notes.user, notes.sent, notes.prompt)
+        self.engine.note_tokens(so_far)
+        return Progress(notes.sent, now, so_far.first, so_far.tokens)
 
     def join(self, now: float) -> None:
         """One user more, who asks at once."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from probe_ext.bundled import folder
 from probe_ext.live.visit_monitor import VisitMonitor
-from probe_ext.load.boundary_search import SEARCH_CRITICAL, SearchPlan, SearchSteps
+from probe_ext.load.boundary_search import SearchPlan, SearchSteps, critical_after
 from probe_ext.load.level_plan import LevelPlan
 from probe_ext.measure.sketch import LatencySketch
 from probe_ext.measure.table_rows import GapRow, ReplyRow, ServerRow, UserRow
@@ -98,15 +98,22 @@ def search(profile: Profile, people: People, slo: SloProfile, plan: SearchPlan, 
 
 def search_around(run: Run, slo: SloProfile, plan: SearchPlan, seed: int, swarm: MakeSwarm) -> Run:
     """The same around any server."""
-    steps, monitor = plan.begin(), VisitMonitor(slo, plan.min_replies, SEARCH_CRITICAL)
+    steps, around, second = plan.begin(), list[Any](), 0.0
+    monitor = VisitMonitor(slo, plan.min_replies, critical_after, unfinished=lambda: around[0].unfinished(second))
+
+    def make(*given: Any) -> Any:
+        around.append(swarm(*given))
+        return around[0]
 
     def target(now: float, users: int) -> int | None:
+        nonlocal second
+        second = now
         aim = steps.target(now, users, monitor)
         if steps.interval is not None and (not run.progress or run.progress[-1][1:] != steps.interval):
             run.progress.append((now, *steps.interval))
         return aim
 
-    drive(run, seed, target, monitor.add, swarm)
+    drive(run, seed, target, monitor.add, make)
     steps.review(run.seconds, monitor)
     run.plan, run.search = steps.as_json(), steps
     return run

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from probe_ext.live.range_news import FIRST_WORD_AFTER_S, RangeNews, range_in_words
+from probe_ext.load.boundary_search import EarlyRange
 
 
 def spoken(*moments: tuple[float, tuple[int, int | None] | None]) -> list[str]:
@@ -114,3 +115,29 @@ def test_agents_are_called_so() -> None:
     line = news.line(FIRST_WORD_AFTER_S, 9, estimate)
     assert line is not None
     assert "4 agents served well so far, and no number of agents has been too many" in line
+
+
+def test_what_a_climb_saw_bounds_the_first_range() -> None:
+    """Nobody measured 8 or 16: replies that went on there did well, and those at 32 did not."""
+    news, seen = RangeNews(0.9), levels((1, 1.0))
+    climb = EarlyRange(fine=(4, 8, 16), overloaded=32)
+    said = news.line(54.0, 7, seen, early=climb)
+    assert said is not None
+    assert "not proven yet: 16 people were served well, 32 were not; probably somewhere between 8 and 32" in said
+
+
+def test_a_range_without_a_lower_end_says_what_is_likely() -> None:
+    proven: Any = SimpleNamespace(interval=(0, 15), levels=())
+    said = RangeNews(0.9).line(40.0, 7, proven, "about 4 more minutes", EarlyRange(fine=(1, 4, 8), overloaded=16))
+    assert str(said).startswith("after 40 s: fewer than 16 people, probably 8 or more; narrowing, about 4 more minutes")
+    beyond = RangeNews(0.9).line(40.0, 7, proven, early=EarlyRange(fine=(1, 4, 8, 16)))
+    assert "probably" not in str(beyond), "what is proven stands above what only looked well"
+
+
+@pytest.mark.parametrize(("replies", "took"), [(0, "more than 50 s"), (1, "50 s each")])
+def test_where_replies_take_too_long_for_a_range_it_says_so_and_when(replies: int, took: str) -> None:
+    slow = EarlyRange(cycle=50.0, judged_in=125.0)
+    said = str(RangeNews(0.9).line(50.0, replies, None, early=slow))
+    assert f"Replies take {took}: about 2 min 5 s until this number of people is judged" in said
+    fast = RangeNews(0.9).line(50.0, 7, None, early=EarlyRange(cycle=2.0, judged_in=9.0))
+    assert "Replies take" not in str(fast)

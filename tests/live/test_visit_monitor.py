@@ -5,7 +5,7 @@ from worlds import CHAT, evidence, reply, slow_start, staircase
 
 from probe_ext.live import visit_monitor
 from probe_ext.live.visit_monitor import VisitMonitor
-from probe_ext.load.boundary_search import SEARCH_CRITICAL
+from probe_ext.load.boundary_search import critical_after
 from probe_ext.measure.table_rows import ReplyRow
 from probe_ext.verdict.judge import judge
 from scripts.study.adapter import run_visits
@@ -82,7 +82,7 @@ def test_users_replied_since_a_moment_are_counted_once() -> None:
 
 
 def test_a_search_needs_stronger_proofs() -> None:
-    assert SEARCH_CRITICAL > 1.96
+    assert 1.96 < critical_after(1) <= critical_after(12) < critical_after(30)
 
 
 def test_a_team_pauses_where_enough_of_its_users_do() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from probe_ext.load.boundary_search import Interval, SearchPlan, SearchSteps, State
+from probe_ext.load.boundary_search import Interval, SearchPlan, SearchSteps, State, critical_after
 from probe_ext.swarm.master.search_finding import search_finding
 
 PLAN = SearchPlan(hold=30.0, settle=5.0, min_replies=3, max_users=512, longest=3600.0)
@@ -40,9 +40,13 @@ class Server:
 
     def __init__(self, capacity: int, cycle: float = 2.0, drains_in: float = 0.0) -> None:
         self.capacity, self.cycle, self.drains_in = capacity, cycle, drains_in
-        self.now = 0.0
+        self.now, self.level = 0.0, 1
         self.measured: dict[int, float] = {}
         self.ended: list[bool] = []
+        self.early: dict[int, tuple[int, int]] | None = None
+        """by level, replies that do well so far and all that can be judged"""
+        self.proves = True
+        """whether anything is ever proven, however narrow the interval"""
         self.bad_luck: set[int] = set()
         """levels whose first visit looks bad"""
         self._visit: tuple[float, int] | None = None
@@ -67,6 +71,9 @@ class Server:
         self.ended.append(more_users)
         self._visit = None
 
+    def early_counts(self, since: float) -> tuple[int, int] | None:
+        return None if self.early is None else self.early.get(self.level, (0, 0))
+
     def has_other_load(self, now: float) -> bool:
         return False
 
@@ -89,6 +96,11 @@ class Server:
             else Level("unproven", ENOUGH_S - seconds, 1.0 if n <= self.capacity else 0.5)
             for n, seconds in measured.items()
         }  # fmt: skip
+        if not self.proves:
+            narrow = len(measured) > 4
+            unproven = {n: Level("unproven", 20.0, 1.0 if n <= self.capacity else 0.5) for n in measured}
+            at = (self.capacity, self.capacity + 1) if narrow else (0, None)
+            return Estimate(self.capacity + 0.5 if narrow else None, at, (None, 2 * self.capacity), unproven)
         high = None if failed is None else failed - 1
         point = self.capacity + 0.5 if self.capacity < max(measured) else None
         return Estimate(point, (held, high), (held or None, failed), levels)
@@ -99,6 +111,7 @@ def play(server: Server, plan: SearchPlan = PLAN, until: float = 3600.0, *, obey
     steps = plan.begin()
     target, changed, users = 0, 0.0, 0
     while server.now < until:
+        server.level = steps.level
         new = steps.target(server.now, users, server)
         if new is None:
             return steps
@@ -258,3 +271,79 @@ def test_the_manifest_is_documented() -> None:
     documented = (DOCS / "run-json.md").read_text(encoding="utf-8")
     for key in (*search, *search["steps"][0]):
         assert f"`{key}`" in documented, key
+
+
+# --- looks, and what they may decide ---------------------------------------------------------------------------------
+
+
+def test_the_more_visits_the_more_a_proof_takes() -> None:
+    """At a share of exactly the limit, looks at growing data pass any fixed number of standard errors at last."""
+    critical = [critical_after(visits) for visits in range(1, 40)]
+    assert critical == sorted(critical)
+    assert critical[0] > 1.96
+    search = play(Server(11)).as_json()["search"]
+    assert isinstance(search, dict)
+    assert search["critical"] == pytest.approx(critical_after(len(search["steps"])), abs=1e-4)
+
+
+def test_an_interval_is_not_precise_while_nothing_is_proven() -> None:
+    server = Server(11)
+    server.proves = False
+    steps = play(server, replace(PLAN, longest=900.0))
+    assert steps.interval == (11, 12)
+    assert steps.outcome == "time"
+    told = search_finding(steps)
+    assert told["state"] == "unproven"
+    assert told["why"].startswith(
+        "The search ran out of time: 11 to 12 users is narrow enough, but no number of users is"
+    )
+    assert steps.steps[-1].users < 11, "a lower level is sooner proven"
+
+
+# --- climbing --------------------------------------------------------------------------------------------------------
+
+
+def climbing(capacity: int, cycle: float) -> Server:
+    server = Server(capacity, cycle=cycle)
+    server.early = {n: (n if n <= capacity else n // 2, n) for n in (1, 4, 8, 16, 32, 64, 128, 256, 512)}
+    return server
+
+
+def test_levels_at_which_replies_do_well_so_far_are_not_waited_for() -> None:
+    steps = play(climbing(20, cycle=15.0), until=60.0)
+    assert visited(steps)[:5] == [1, 4, 8, 16, 32]
+    assert [step.measured_from for step in steps.steps[:4]] == [None] * 4
+    assert steps.early_range.fine == (1, 4, 8, 16)
+    assert steps.early_range.overloaded == 32
+    assert steps.as_json()["levels"] == [32], "nobody meant to measure the others"
+
+
+def test_what_a_climb_saw_proves_nothing() -> None:
+    server = climbing(20, cycle=15.0)
+    steps = play(server)
+    assert steps.outcome == "precise"
+    assert 1 in server.measured, "one user alone is measured later"
+    assert {step.users for step in steps.steps if step.state != "unproven"} <= set(server.measured)
+
+
+def test_where_replies_are_fast_one_user_is_measured_before_the_climb() -> None:
+    steps = play(climbing(20, cycle=1.0), until=120.0)
+    assert [(step.users, step.measured_from is None) for step in steps.steps[:4]] == [
+        (1, False), (4, True), (8, True), (16, True),
+    ]  # fmt: skip
+
+
+def test_too_few_replies_that_can_be_judged_decide_nothing() -> None:
+    server = climbing(20, cycle=15.0)
+    server.early = {1: (0, 0), 4: (1, 1), 8: (1, 1)}
+    steps = play(server, until=200.0)
+    assert all(step.measured_from is not None for step in steps.steps[:-1])
+
+
+def test_it_says_when_a_level_of_slow_replies_is_judged() -> None:
+    server = Server(8, cycle=40.0)
+    steps = play(server, until=50.0)
+    early = steps.early_range
+    assert early.cycle == 40.0
+    assert early.judged_in is not None
+    assert 60 <= early.judged_in <= 140

@@ -38,13 +38,13 @@ def test_the_report_counts_every_reply_that_the_search_counted(hold: float) -> N
     counts = [[(level.users, level.visits, level.replies) for level in of.levels] for of in
               (known.latest, estimate_run(run.evidence))]  # fmt: skip
     assert counts[0] == counts[1]
-    assert min(step.until - step.measured_from for step in known.steps) < 5 or hold == 30
+    assert min(step.until - step.measured_from for step in known.steps if step.measured_from) < 10 or hold == 30
 
 
 @pytest.mark.untraced
 def test_a_visit_cut_short_by_the_end_of_time_is_judged_like_any_other() -> None:
     shortest = 10.0
-    for longest in range(20, 32):
+    for longest in range(40, 48):
         run = search(DEMO, People(), chat(), replace(PLAN, longest=float(longest)), seed=7)
         levels = judge(run.evidence, chat()).levels
         shortest = min(shortest, *(level.t_end - level.t_start for level in levels))

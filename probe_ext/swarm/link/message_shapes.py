@@ -152,7 +152,7 @@ _BATCH = keys(
         "gaps": items(row(GapRow, {})),
         "windows": items(lambda value: _counts(value) or _sketches(value)),
     },
-    {"reading_path": optional(text(500))},
+    {"reading_path": optional(text(500)), "fine_so_far": count(), "late_so_far": count()},
 )
 _VARIABLES = items(text(200), 100)
 _FILES = items(keys({"path": text(5000), "field": optional(text(1000)), "sha256": text(64)}, {"trace": flag}), 100)
@@ -205,7 +205,8 @@ FROM_MASTER: dict[str, Check] = {
             "directory": text(5000),
             "longest": number(0),
             "deadlines": optional(keys({"first": number(0), "each": number(1e-9), "from_sent": flag, "visible": flag})),
-        }
+        },
+        {"follow": flag},
     ),
     messages.ARRIVALS: keys(
         {

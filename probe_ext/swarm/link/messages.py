@@ -5,7 +5,7 @@
 | `probe_hello` | worker → master | nothing: it is ready for messages |
 | `probe_ping` | master → worker | `t`: master's seconds, `version`, `key` (whether it has one), `variables`, `files` |
 | `probe_pong` | worker → master | `t`, `mono` (its own), `clock`, `host`, `version`, `key`, `missing`, `compared` |
-| `probe_begin` | master → worker | `run`, `origin` (the run's zero on its clock), `directory`, `longest`, `deadlines` |
+| `probe_begin` | master → worker | `run`, `origin` (the run's zero), `directory`, `longest`, `deadlines`, `follow` |
 | `probe_arrivals` | master → worker | `run`, `form`, `cv`, `seed`, `give_up`, `give_up_of`, `kinds`, `segments` |
 | `probe_batch` | worker → master | a recorder's batch; repeated until acknowledged |
 | `probe_ack` | master → worker | `number` of the batch; `kept`: whether the run has it, or it came too late |

@@ -16,9 +16,10 @@ from probe_ext.live.live_levels import rules_of
 from probe_ext.live.live_run import LiveRun
 from probe_ext.live.server.others_now import OthersNow
 from probe_ext.live.visit_monitor import VisitMonitor
-from probe_ext.load.boundary_search import SEARCH_CRITICAL, SearchSteps
+from probe_ext.load.boundary_search import SearchSteps, critical_after
 from probe_ext.measure import clock
 from probe_ext.measure.table_rows import GpuRow, ReplyRow, ServerRow, UserRow
+from probe_ext.measure.unfinished import EarlyCount
 from probe_ext.run import directory as places
 from probe_ext.run import manifest
 from probe_ext.settings.options import Options
@@ -119,7 +120,7 @@ class ActiveRun(RunFacts):
 
     def _make_monitor(self) -> VisitMonitor:
         profiles = profiles_of(self.preparation)
-        critical = SEARCH_CRITICAL if self.options.search else None
+        critical = critical_after if self.options.search else None
         return VisitMonitor(
             profiles.default,
             self.options.min_replies,
@@ -128,6 +129,7 @@ class ActiveRun(RunFacts):
             profiles.kinds,
             open_stream=self.stream is not None,
             in_flight=self._reported_in_flight,
+            unfinished=self._reported_unfinished,
         )
 
     def _offset_at(self, worker_id: str, t: float) -> float:
@@ -202,6 +204,11 @@ class ActiveRun(RunFacts):
     def _reported_in_flight(self) -> float:
         reports = self.collector.reported.values()
         return float(sum((r.get("started") or 0) - (r.get("finished") or 0) for r in reports))
+
+    def _reported_unfinished(self) -> EarlyCount:
+        reports = self.collector.reported.values()
+        fine, late = (sum(r.get(key, 0) for r in reports) for key in ("fine_so_far", "late_so_far"))
+        return EarlyCount(fine, late)
 
     def _watch_others(self) -> None:
         """Say on the terminal when others use the server."""

@@ -106,7 +106,8 @@ class Coordinator:
             worker = self.workers.join(self.process.worker)
             worker.same_clock, worker.host, worker.version = True, platform.node(), __version__
             worker.begun_at = SAME_CLOCK
-            self.process.reset_recorder().begin(run.id, run.origin, None, run.options.timeout_total, run.deadlines)
+            recorder, longest = self.process.reset_recorder(), run.options.timeout_total
+            recorder.begin(run.id, run.origin, None, longest, run.deadlines, follow=run.options.search)
             gevent.spawn(self._keep_local, run)
         else:
             for worker_id in self._runner.clients:
@@ -149,6 +150,7 @@ class Coordinator:
             "directory": str(directory),
             "longest": run.options.timeout_total,
             "deadlines": asdict(run.deadlines) if run.deadlines else None,
+            "follow": run.options.search,
         }
         self._runner.send_message(messages.BEGIN, data, worker_id)
 

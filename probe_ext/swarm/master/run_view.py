@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from probe_ext.live.live_run import LiveRun
+from probe_ext.load.boundary_search import EarlyRange, SearchSteps
 from probe_ext.load.level_plan import LevelPlan
 from probe_ext.load.series_plan import SeriesPlan
 from probe_ext.measure import clock
@@ -35,6 +36,8 @@ class RunView:
     """whether the server's metrics are read"""
     position: str
     """current step of the plan; empty without one"""
+    early_range: EarlyRange | None
+    """of a search: what replies that go on suggest"""
     end_reason: str | None
     ended: bool
     problems: list[str]
@@ -59,6 +62,7 @@ def view_of(run: RunFacts) -> RunView:
         goes_on=run.goes_on,
         metrics=bool(preparation.metrics_urls) and not run.options.no_metrics,
         position=run.live.now.position if run.live and run.live.now else "",
+        early_range=run.steps.early_range if isinstance(run.steps, SearchSteps) else None,
         end_reason=run.end_reason,
         ended=run.ended is not None,
         problems=run.problems(),

@@ -35,10 +35,10 @@ def _by_itself(steps: SearchSteps, reached: str, top: int) -> tuple[FindingState
             why = f"The search could not bring up {things(steps.level, 'user')}; it reached {reached}."
             return "fail", why, "See Locust's log."
         case "time":
-            why = f"The search ran out of time: it reached {reached}{_wanted(steps)}.{_more(steps)}"
+            why = f"The search ran out of time: {_progress(steps, 'it reached', reached)}.{_more(steps)}"
             return "unproven", why, "Give it more time with --search-time, or ask for less with --precision."
         case _:
-            why = f"The search was stopped early: it had reached {reached}{_wanted(steps)}.{_more(steps)}"
+            why = f"The search was stopped early: {_progress(steps, 'it had reached', reached)}.{_more(steps)}"
             return "unproven", why, "Let it end by itself."
 
 
@@ -49,6 +49,13 @@ def _interval(steps: SearchSteps) -> str:
     if high is None:
         return f"at least {things(low, 'user')}"
     return things(low, "user") if low == high else f"{low:,} to {high:,} users"
+
+
+def _progress(steps: SearchSteps, verb: str, reached: str) -> str:
+    if not steps.is_narrow:
+        return f"{verb} {reached}{_wanted(steps)}"
+    missing = {"held": "served", "failed": "too many"}.get(steps.missing_proof or "")
+    return f"{reached} is narrow enough, but no number of users is proven {missing}" if missing else f"{verb} {reached}"
 
 
 def _wanted(steps: SearchSteps) -> str:

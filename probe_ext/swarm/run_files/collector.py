@@ -24,6 +24,9 @@ OffsetAt = Callable[[str, float], float]
 
 _REPORTED = ("started", "finished", "cpu_seconds", "loop_lag_max", "stamped", "reading_path", "disk_error")
 
+_EARLY = ("fine_so_far", "late_so_far")
+"""replies in flight that keep to the profile's bounds, and those that don't"""
+
 
 def _same_clock(worker: str, t: float) -> float:
     return 0.0
@@ -68,6 +71,7 @@ class Collector:
         if number > seen.highest:
             reported = self.reported.setdefault(worker, {"rows": 0})
             reported.update({key: batch.get(key) for key in _REPORTED})
+            reported.update({key: batch.get(key, 0) for key in _EARLY})
         seen.add(number)
         rows = [self._on_master_axis(worker, ReplyRow(*values)) for values in batch["rows"]]
         self.reported[worker]["rows"] += len(rows)

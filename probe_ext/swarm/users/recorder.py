@@ -15,6 +15,7 @@ from probe_ext.measure import clock
 from probe_ext.measure.fluidity import Deadlines
 from probe_ext.measure.sketch import use_bin_counts
 from probe_ext.measure.table_rows import GAP_MARKS, REPLY_MARKS, GapRow, ReplyRow, shifted, values_of
+from probe_ext.measure.unfinished import EarlyCount, UnfinishedReplies
 from probe_ext.measure.window_sketches import WindowSketches
 from probe_ext.run import worker_files
 from probe_ext.run.tables import TableWriter
@@ -24,6 +25,7 @@ R = TypeVar("R", ReplyRow, GapRow)
 _GC_THRESHOLDS = 20_000, 20, 10
 _MAX_PENDING_BYTES = 16 * 1024 * 1024  # of the backup, kept in memory while the disk is full
 _FORGET_SLACK_S = 60.0  # beyond the longest reply
+_MAX_FOLLOWED = 1000  # replies whose progress is looked at once a second, which wakes the greenlet of each
 
 Batch = dict[str, Any]
 """plain types: sent to the master, or handed to the collector of the same process"""
@@ -76,7 +78,8 @@ class Recorder:
         self._gaps: list[GapRow] = []
         self._book = WindowSketches()
         self._number = 0
-        self._flushed: tuple[int, int] = (-1, -1)
+        self._flushed: tuple[int, ...] = ()
+        self._unfinished: UnfinishedReplies | None = None
         self._backup_error: str | None = None
         self._backup_file: Path | None = None
         self._backup_incomplete = False
@@ -89,13 +92,17 @@ class Recorder:
         directory: Path | None,
         longest: float = math.inf,
         deadlines: Deadlines | None = None,
+        *,
+        follow: bool = False,
     ) -> None:
         """Start recording a run, whose zero is `origin` in our monotonic seconds.
 
         `directory`: for a backup of the rows. `longest`: seconds that a reply may take; older windows no longer change
-        and are forgotten. `deadlines`: when the run's profile wants each token.
+        and are forgotten. `deadlines`: when the run's profile wants each token; `follow`: report how
+        replies do before they end.
         """
         self._longest, self._deadlines = longest, deadlines
+        self._unfinished = UnfinishedReplies(deadlines) if deadlines and follow else None
         self.run, self._origin = run, origin
         tune_garbage_collection()
         use_bin_counts(getattr(native_extension.reader_module(), "bin_counts", None))
@@ -177,7 +184,8 @@ class Recorder:
 
     def flush(self) -> None:
         """Pack what is new into a batch, and append it to the backup."""
-        counts = (self.started, self.finished)
+        early = self._count_unfinished()
+        counts = (self.started, self.finished, *early)
         if self.run is None or (counts == self._flushed and not self._rows):
             return
         self._book.drop_before(clock.monotonic() - self._origin - self._longest - _FORGET_SLACK_S)
@@ -189,6 +197,8 @@ class Recorder:
             "number": self._number,
             "started": self.started,
             "finished": self.finished,
+            "fine_so_far": early.fine,
+            "late_so_far": early.late,
             "cpu_seconds": clock.cpu() - self._cpu,
             "loop_lag_max": self.loop_lag_max,
             "stamped": self.stamped,
@@ -199,6 +209,12 @@ class Recorder:
             "windows": self._book.take_changes(),
         }
         self._rows, self._gaps, self._flushed = [], [], counts
+
+    def _count_unfinished(self) -> EarlyCount:
+        if self._unfinished is None or len(self.in_flight) > _MAX_FOLLOWED:
+            return EarlyCount(0, 0)
+        progress = {id(exchange): exchange.look() for exchange in self.in_flight}
+        return self._unfinished.count({key: reply for key, reply in progress.items() if reply is not None})
 
     def _back_up(self) -> None:
         if self._tables is None:

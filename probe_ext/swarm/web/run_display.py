@@ -11,6 +11,7 @@ from locust.env import Environment
 
 from probe_ext.live.live_run import LiveRun, Now
 from probe_ext.live.range_news import RangeNews
+from probe_ext.load.boundary_search import EarlyRange
 from probe_ext.measure import clock
 from probe_ext.measure.safe_text import safe_text
 from probe_ext.run import directory
@@ -72,8 +73,9 @@ class RunDisplay:
         if run.search and live.now:
             _, _, remaining = run.position.partition(", ")
             self._range_news = self._range_news or RangeNews(live.levels.needed_share, live.rules.who)
-            precise, known = run.goes_on, live.levels.estimate
-            if line := self._range_news.line(live.now.t, live.now.replies, known, remaining, precise=precise):
+            now, known = live.now, live.levels.estimate
+            suggested = run.early_range or EarlyRange()
+            if line := self._range_news.line(now.t, now.replies, known, remaining, suggested, precise=run.goes_on):
                 print_line(line)
 
     def _run(self) -> RunView | None:

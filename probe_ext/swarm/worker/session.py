@@ -112,7 +112,8 @@ class WorkerSession:
         longest = msg.data.get("longest", math.inf)
         due = msg.data.get("deadlines")
         deadlines = Deadlines(**due) if due else None
-        self._process.recorder.begin(run, msg.data["origin"], Path(out) if out else None, longest, deadlines)
+        directory, follow = Path(out) if out else None, msg.data.get("follow", False)
+        self._process.recorder.begin(run, msg.data["origin"], directory, longest, deadlines, follow=follow)
         if self._announces:
             print_line(f"run {run} started")
 

@@ -11,10 +11,12 @@ from swarm_fakes import Disk, Talk, World, a_reply, ask
 
 from probe_ext.client.reply import Reply
 from probe_ext.live.visit_monitor import VisitMonitor
+from probe_ext.measure import clock
 from probe_ext.measure.fluidity import Deadlines
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.table_rows import ReplyRow, columns
 from probe_ext.measure.timeline import Marks
+from probe_ext.measure.unfinished import Progress
 from probe_ext.run import tables
 from probe_ext.settings.slo import SloProfile
 from probe_ext.swarm.run_files.collector import Collector
@@ -125,6 +127,22 @@ def test_started_reply_is_reported_before_its_end() -> None:
     recorder.start(talk)
     recorder.flush()
     assert (recorder.unacknowledged[1]["started"], recorder.unacknowledged[1]["finished"]) == (1, 0)
+
+
+def test_replies_in_flight_are_reported_as_fine_or_late_so_far() -> None:
+    recorder, now = Recorder("w"), clock.monotonic()
+    recorder.begin("r1", now - 100.0, None, deadlines=Deadlines(first=1.0, each=0.1), follow=True)
+    for sent, first, tokens in ((5.0, 4.7, 60), (5.0, 4.7, 12), (9.0, None, 0), (0.2, None, 0)):
+        talk: Any = Talk()
+        progress = Progress(now - sent, now, None if first is None else now - first, tokens)
+        talk.look = lambda seen=progress: seen
+        recorder.start(talk)
+    not_streamed: Any = Talk()
+    not_streamed.look = lambda: None
+    recorder.start(not_streamed)
+    recorder.flush()
+    batch = recorder.unacknowledged[1]
+    assert (batch["fine_so_far"], batch["late_so_far"]) == (1, 2), "the fourth is too young, the fifth tells nothing"
 
 
 def test_backup_has_the_same_rows(tmp_path: Path) -> None:
