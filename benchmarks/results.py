@@ -101,7 +101,7 @@ def _cost(results: list[dict[str, Any]]) -> str:
 
 def _pairs(results: list[dict[str, Any]]) -> str:
     header = ("streams", "tokens a reply", "wire", "read by", "CPU per token", "to the C reader", "quartiles",
-              "to the batching reader", "to reading by Python", f"target {TARGET_RATIO_NATIVE}",
+              "to the batching reader", "to reading by Python", f"target {TARGET_RATIO_NATIVE}, to the C reader",
               "unresolved reads")  # fmt: skip
     rows = []
     for row in results:
