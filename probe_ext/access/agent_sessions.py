@@ -115,11 +115,6 @@ class AgentSession:
         self._helped = bool(found)
         return found
 
-    @property
-    def context_tokens(self) -> float:
-        """Tokens of the context so far, by the server's counts where it gave any."""
-        return self._chat.tokens
-
     # --- how that is made ------------------------------------------------------------------------------------------
 
     @property

@@ -136,10 +136,6 @@ class Sender:
         """Send one question."""
         return self.send([question], 1, fresh=fresh)[0]
 
-    def idle_connections(self) -> tuple[Connection, ...]:
-        """Return the connections that are kept."""
-        return tuple(self._idle)
-
     def take_idle(self) -> tuple[Connection, ...]:
         """Return the kept connections, which are the caller's from now on."""
         taken, self._idle = tuple(self._idle), []

@@ -62,7 +62,7 @@ def compare(set_ups: Sequence[SetUp], waived: Collection[str] = (), looks: int =
     results = tuple(_result(set_up) for set_up in set_ups)
     winner = _winner(set_ups, rows)
     return Comparison(
-        sentence=comparison_sentence([set_up.name for set_up in set_ups], rows, refused, winner),
+        sentence=comparison_sentence([set_up.name for set_up in set_ups], rows, refused),
         winner=winner,
         set_ups=results,
         meant=(*meant(set_ups), *(Aspects(one.aspect, one.name, one.values) for one in allowed)),

@@ -9,9 +9,7 @@ SIMPLE_RATIO = 1.95
 """from here on `2.4 times as many` reads better than `140 % more`"""
 
 
-def comparison_sentence(
-    names: Sequence[str], rows: Sequence[Row], refused: Sequence[Aspects], winner: str | None
-) -> str:
+def comparison_sentence(names: Sequence[str], rows: Sequence[Row], refused: Sequence[Aspects]) -> str:
     """Return whether a set-up serves more people, or why that can't be said; then how the other questions went."""
     capacity = [row for row in rows if row.quantity == "capacity"]
     if refused:

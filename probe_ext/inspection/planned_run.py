@@ -32,11 +32,6 @@ class PlannedRun:
     """duration of the run, roughly"""
 
     @property
-    def context_tokens(self) -> int:
-        """Tokens of the longest request with its reply."""
-        return self.input_tokens + self.max_tokens
-
-    @property
     def bytes_on_disk(self) -> int:
         """Size of the run directory, at most, roughly."""
         replies = self.users * self.seconds * _ASSUMED_REPLIES_PER_SECOND

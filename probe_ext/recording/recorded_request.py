@@ -25,7 +25,6 @@ TAP_OUTCOMES = {
 }
 """besides the outcomes of replies"""
 OUTCOMES = frozenset({*(outcome.value for outcome in Outcome), *TAP_OUTCOMES})
-_TOOL_FINISHES = frozenset({"tool_calls", "tool_use", "function_call"})
 
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -118,11 +117,6 @@ class RecordedRequest:
     """the part of `duration` in which the client was not ready to send its request or take its reply"""
     request_bytes: Count = 0
     response_bytes: Count = 0
-
-    @property
-    def called_tool(self) -> bool:
-        """Whether the reply called a tool."""
-        return self.finish in _TOOL_FINISHES
 
     @property
     def end(self) -> float:

@@ -35,8 +35,7 @@ from probe_ext.run import directory, manifest
 from probe_ext.run.manifest import ManifestError
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import OPTIONS, Option
-from probe_ext.settings.slo import REASONINGS, Reasoning, SloProfile
-from probe_ext.verdict.evidence.evidence import Evidence
+from probe_ext.settings.slo import REASONINGS, Reasoning
 from probe_ext.verdict.evidence.manifest_view import mapping, number
 from probe_ext.verdict.judge import NOTHING_GIVEN
 from probe_ext.verdict.results.team_size import Given
@@ -177,25 +176,12 @@ def build(
     capacity = judgement.to_view()
     gated = gate(capacity, required)
     judged_by = (profile, run_judged.one_profile)
-    tests = _tests(asked.completed(run_judged.options), capacity, evidence, judged_by, required)
+    tests = gate_tests(asked.completed(run_judged.options), capacity, evidence, judged_by, required)
     files = {path.name for path in run.iterdir() if path.is_file()}
     view = page.page(capacity, evidence, profile, run_judged.given, files)
     _write(run, judgement, (gated, tests), view, run_judged.given)
     manifest.replace_text(run / directory.PAUSES, pauses.csv_text(evidence, profile))
     return Built(judgement, gated, tests, run / directory.CAPACITY_HTML, run_judged.given)
-
-
-def _tests(
-    asked: AskedGates,
-    capacity: Mapping[str, Any],
-    evidence: Evidence,
-    judged_by: tuple[SloProfile, bool],
-    users: int | None,
-) -> tuple[GateTest, ...]:
-    try:
-        return gate_tests(asked, capacity, evidence, judged_by, users)
-    except ValueError as error:  # a run.json that was edited
-        raise SettingsError(f"--fail-over {error}") from error
 
 
 def _own_gate(options: Mapping[str, Any]) -> int | None:

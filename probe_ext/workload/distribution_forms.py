@@ -68,10 +68,6 @@ class Distribution(ABC):
         """Return the quantile as a whole number of at least 1."""
         return max(1, round(self.quantile(share)))
 
-    def sample_count(self, rng: Random) -> int:
-        """Draw a whole number of at least 1."""
-        return self.count(rng.random())
-
     @cached_property
     def average_count(self) -> float:
         """Expected value of the whole numbers."""

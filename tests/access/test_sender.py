@@ -54,7 +54,7 @@ def test_connections_are_kept_unless_fresh_ones_are_wanted(sim: RunningSim) -> N
     assert (first.connect is not None, second.connect) == (True, None)
     assert not any(reply.reused for reply in kept.send(questions(3), 1, fresh=True))
     kept.close()
-    assert kept.idle_connections() == ()
+    assert kept.take_idle() == ()
 
 
 def test_hangs_up_after_the_first_token(sim: RunningSim) -> None:

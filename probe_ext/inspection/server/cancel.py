@@ -58,7 +58,7 @@ def cancel(subject: Subject) -> CheckResult:
         short = f"The longest reply takes only {formats.seconds(rest)}: too short to see whether it is cancelled."
         return CheckResult("cancel", Status.UNKNOWN, short)
     if subject.quantity("running") is None:
-        return _by_queue(subject, tokens, rest)
+        return _by_queue(subject, tokens)
     if _settled_load(subject):
         return CheckResult(
             "cancel", Status.UNKNOWN, "Others are using the server, so it is unclear whose request stops."
@@ -143,7 +143,7 @@ def judged(watched: Watched | None) -> CheckResult:
     return CheckResult("cancel", Status.PROBLEM, evidence, _WHERE, figures)
 
 
-def _by_queue(subject: Subject, tokens: int, rest: float) -> CheckResult:
+def _by_queue(subject: Subject, tokens: int) -> CheckResult:
     """Without metrics: where requests are answered one after another, the next one shows when the slot is free."""
     alone = _short_wait(subject)
     during = _wait_beside(subject, tokens)

@@ -10,18 +10,10 @@ from markupsafe import Markup
 from probe_ext.page.environment import environment, style
 from probe_ext.report.comparison.share_chart import ShareChart, share_chart
 from probe_ext.report.comparison.shown_rows import QUANTITIES, ShownRow, notes, set_up_facts, shown
+from probe_ext.report.sections.page import Badge
 
 TEMPLATES = Path(__file__).parent / "templates"
 Aspect = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Badge:
-    """In one word, what came out."""
-
-    kind: str
-    sign: str
-    text: str
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from probe_ext.report.inputs.compared_runs import load_run
 from probe_ext.report.outputs.gate import Gate
 from probe_ext.run.manifest import ManifestError
 from probe_ext.settings.errors import SettingsError
-from probe_ext.settings.gate_limits import gate_limits
+from probe_ext.settings.gate_limits import GateLimit, gate_limits
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.evidence.evidence import Evidence
 
@@ -61,8 +61,7 @@ def gate_tests(
 ) -> tuple[GateTest, ...]:
     """Apply the gates. `judged_by`: the profile, and whether it replaces those of kinds of user.
 
-    SettingsError if the baseline can't be read, or the run held rates instead of numbers of users; ValueError for wrong
-    limits.
+    SettingsError if the baseline can't be read, limits are wrong, or the run held rates instead of numbers of users.
     """
     for flag, given in (("--fail-over", asked.fail_over), ("--baseline", asked.baseline)):
         if given and capacity["load"] == "rate":
@@ -73,7 +72,7 @@ def gate_tests(
     profile, one_profile = judged_by
     if asked.fail_over:
         tests += limit_tests(
-            assigned_replies(evidence, profile, one_profile=one_profile), gate_limits(asked.fail_over), users
+            assigned_replies(evidence, profile, one_profile=one_profile), _limits(asked.fail_over), users
         )
     if asked.baseline:
         baseline = _baseline(asked.baseline, judged_by)
@@ -85,6 +84,13 @@ def gate_tests(
         why = "unproven, the run is invalid"
         return tuple(GateTest(test.name, "unproven", f"gate: {test.name}: {why}", test.seconds) for test in tests)
     return tuple(tests)
+
+
+def _limits(text: str) -> tuple[GateLimit, ...]:
+    try:
+        return gate_limits(text)
+    except ValueError as error:  # of a run.json that was edited
+        raise SettingsError(f"--fail-over {error}") from error
 
 
 def _baseline(path: str, judged_by: tuple[SloProfile, bool]) -> Run:

@@ -36,7 +36,7 @@ Capacity = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Badge:
-    """The verdict."""
+    """What came out, in a word."""
 
     kind: str
     """`valid`, `unproven` or `invalid`"""

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from probe_ext.measure.table_rows import DOCUMENT, ONE_EVENT
 from probe_ext.measure.timeline import MIN_BURST_TOKENS
 from probe_ext.verdict.evidence.columns import Bools, Floats, numbers, texts
 from probe_ext.verdict.evidence.evidence import Columns
@@ -96,8 +95,3 @@ def typing_range(columns: Columns, rate: Floats) -> tuple[Floats, Floats]:
         high = np.where(held > 0, np.where(held < span, rate * span / (span - held), np.inf), rate)
     high = np.where(uncounted(columns), np.inf, high)
     return low, np.where(np.isnan(rate), np.nan, high)
-
-
-def not_streamed(columns: Columns) -> Bools:
-    """Tell which replies came in one piece although a stream was requested."""
-    return np.array([how in {ONE_EVENT, DOCUMENT} for how in texts(columns, "delivery")], dtype=np.bool_)

@@ -49,11 +49,6 @@ class Trace:
             turns.setdefault(request.session, []).append(place)
         return tuple(tuple(places) for places in turns.values())
 
-    @cached_property
-    def has_sessions(self) -> bool:
-        """Whether any session has several turns."""
-        return len(self.sessions) < len(self.requests)
-
     def between(self, start: float, end: float | None) -> "Trace":
         """Return the requests of a part of the trace; times count from the start of the part."""
         kept = [one for one in self.requests if one.at >= start and (end is None or one.at < end)]
