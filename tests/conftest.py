@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.remembering import Remembering
 from tests.tracing import Tracing
 
 # A slow machine must not fail a test, so there is no deadline. The examples of "ci" are the same in every run, so a
@@ -38,8 +39,9 @@ def empty_cache_directory() -> Iterator[None]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Trace only what coverage needs."""
+    """Trace only what coverage needs, and estimate the same only once."""
     config.pluginmanager.register(Tracing())
+    config.pluginmanager.register(Remembering())
 
 
 BuildOnce = Callable[[str, Callable[[Path], None]], Path]

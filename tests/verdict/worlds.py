@@ -1,6 +1,6 @@
 """Small synthetic runs: rows as in a run directory, turned into evidence."""
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ def reply(user: int | str = 0, sent: float = 0.0, **changes: Any) -> ReplyRow:
     tpot = changes.pop("tpot", 0.05)
     tokens = changes.pop("tokens_out", 20)
     last = first + tpot * (tokens - 1) if first is not None and tpot is not None and tokens else first
-    row = ReplyRow(
+    good = dict(  # noqa: C408 - these are keywords
         reply_id=f"w1:{user}-{sent:.6f}", worker="w1", user=f"w1:{user}", scenario="capacity", kind="chat",
         streamed=True,
         due=sent, late=0.0, sent=sent, headers=first, first=first, first_visible=first, last=last,
@@ -38,7 +38,7 @@ def reply(user: int | str = 0, sent: float = 0.0, **changes: Any) -> ReplyRow:
         reads=20, reads_unresolved=0, delivery="stream", segments=21, tokens_held=0, text_bytes=4 * (tokens or 0),
         tokens_meant=100,
     )  # fmt: skip
-    return replace(row, **changes)
+    return ReplyRow(**(good | changes))
 
 
 def slow_start(user: int, sent: float, wait: float) -> ReplyRow:
@@ -93,6 +93,9 @@ def manifest(**changes: Any) -> dict[str, Any]:
     return {**good, **changes}
 
 
+TOKEN_WINDOWS = tuple(Window("tokens", second, 1.0, 100, None) for second in range(200))
+
+
 def evidence(replies: list[ReplyRow], users: list[UserRow], **changes: Any) -> Evidence:
     """Return a run with these replies and users, in which everything else is in order."""
     stated = changes.pop("manifest", None) or manifest(workers=[worker(started=len(replies))])
@@ -104,7 +107,7 @@ def evidence(replies: list[ReplyRow], users: list[UserRow], **changes: Any) -> E
         "gaps": columns([], GapRow),
         "users": columns(users, UserRow),
         "server": columns(server, ServerRow),
-        "windows": [Window("lag", 0.0, 5.0, None, lag), *(Window("tokens", s, 1.0, 100, None) for s in range(200))],
+        "windows": [Window("lag", 0.0, 5.0, None, lag), *TOKEN_WINDOWS],
         "manifest": stated,
         "locust": LocustCounts(len(replies), 0),
         "damage": (),
