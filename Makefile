@@ -38,11 +38,11 @@ types: $(READY) ## check types with mypy (strict)
 layers: $(READY) ## check the import contracts described in ARCHITECTURE.md
 	$(BIN)/lint-imports
 
-# Most tests wait for processes and servers, so there are more workers than cores. Files are distributed by
+# Some tests wait for processes and servers, so there are more workers than cores. Files are distributed by
 # tests/conftest.py.
-PYTEST := $(BIN)/python -m pytest -n 6 --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
-unit: $(READY) ## run the test suite with coverage, six tests at a time
+unit: $(READY) ## run the test suite with coverage, four tests at a time
 	$(PYTEST) --cov --cov-report=term:skip-covered
 
 test: lint types layers unit ## run every check that a change must pass

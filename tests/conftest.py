@@ -69,8 +69,8 @@ def build_once(tmp_path_factory: pytest.TempPathFactory) -> BuildOnce:
     return build
 
 
-# Nodes that start with these run first, in this order.
-SLOW_FIRST = (
+# Nodes that start with these mostly wait for processes; those that take longest come first.
+WAITING = (
     "tests/e2e/test_swarm",
     "tests/e2e/test_demo",
     "tests/e2e/",
@@ -91,20 +91,30 @@ INDEPENDENT = (
 )
 
 
+def scope(nodeid: str) -> str:
+    """Return what one worker runs as a whole: a file, or a test of an independent one."""
+    return nodeid if nodeid.startswith(INDEPENDENT) else nodeid.partition("::")[0]
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start the tests that take longest first: last, they would run alone."""
+    """Spread the tests that wait evenly among those that compute, so that the cores are busy from start to end."""
 
-    def rank(item: pytest.Item) -> int:
-        return next((n for n, name in enumerate(SLOW_FIRST) if item.nodeid.startswith(name)), len(SLOW_FIRST))
+    def rank(name: str) -> int:
+        return next((n for n, beginning in enumerate(WAITING) if name.startswith(beginning)), len(WAITING))
 
-    items.sort(key=rank)
+    scopes = dict.fromkeys(scope(item.nodeid) for item in items)
+    waiting = sorted((name for name in scopes if rank(name) < len(WAITING)), key=rank)
+    computing = [name for name in scopes if rank(name) == len(WAITING)]
+    place = {name: n / len(waiting) for n, name in enumerate(waiting)}
+    place |= {name: (n + 0.5) / len(computing) for n, name in enumerate(computing)}
+    items.sort(key=lambda item: place[scope(item.nodeid)])
 
 
 class FileScheduling(LoadScopeScheduling):
     """Keep the tests of a file in one worker, except those of INDEPENDENT files."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return nodeid if nodeid.startswith(INDEPENDENT) else nodeid.partition("::")[0]
+        return scope(nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)

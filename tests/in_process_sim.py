@@ -34,13 +34,13 @@ def running_sim(personality: str = "vllm", *, profile: str = "demo", **options: 
     given = ServerOptions(profile=profile_, personality=parse_personality(personality), **options)
     thread = threading.Thread(target=lambda: asyncio.run(_serve(sim, given)), daemon=True)
     thread.start()
-    assert sim.ready.wait(30)
+    assert sim.ready.wait(120)
     try:
         yield sim
     finally:
         assert sim.loop is not None
         sim.loop.call_soon_threadsafe(sim.over.set)
-        thread.join(30)
+        thread.join(120)
 
 
 async def _serve(sim: RunningSim, options: ServerOptions) -> None:

@@ -20,7 +20,7 @@ from probe_ext.tap.proxy.response_cache import ResponseCache
 from probe_ext.tap.proxy.upstream import Upstream
 from probe_ext.tap.traffic_recorder import Recorder
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 

@@ -27,7 +27,7 @@ def run_without_reader(*arguments: str) -> tuple[int, str]:
             stdout=writing,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
             env=BUFFERED,
         )
@@ -56,7 +56,7 @@ def test_an_error_message_without_a_reader_is_not_an_internal_error() -> None:
     os.close(reading)
     try:
         output = {"stdout": writing, "stderr": writing}
-        done = subprocess.run([PROBE, "report", "/nowhere"], **output, timeout=60, check=False, env=BUFFERED)
+        done = subprocess.run([PROBE, "report", "/nowhere"], **output, timeout=300, check=False, env=BUFFERED)
     finally:
         os.close(writing)
     assert done.returncode == -signal.SIGPIPE
@@ -65,7 +65,7 @@ def test_an_error_message_without_a_reader_is_not_an_internal_error() -> None:
 def test_reports_a_full_disk_behind_standard_output() -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [PROBE, "list"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False, env=BUFFERED
+            [PROBE, "list"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=300, check=False, env=BUFFERED
         )
     assert (done.returncode, done.stderr) == (3, "probe: standard output: No space left on device\n")
 
@@ -88,7 +88,7 @@ def test_an_exception_in_a_command_is_an_internal_error(error: str) -> None:
     def run(**variables: str) -> tuple[int, str]:
         command = [sys.executable, "-c", FAILING_COMMAND.format(error=error)]
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=60, check=False, env={**BUFFERED, **variables}
+            command, capture_output=True, text=True, timeout=300, check=False, env={**BUFFERED, **variables}
         )
         return done.returncode, done.stderr
 

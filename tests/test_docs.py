@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -71,6 +72,7 @@ from probe_ext.workload.distribution_forms import Exponential, Lognormal, Normal
 from probe_ext.workload.read_distribution import FORMS
 from probe_ext.workload.user_kind import PromptSource, SystemPrompt, UserKind
 from probe_ext.workload.workload_file import Workload, parse_workload, read_workload, workload_names
+from tests.e2e import loaded
 from tests.report import prometheus_fake
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -386,7 +388,7 @@ def real_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("XDG_CACHE_HOME", str(out.parent))
             calibration_store.save(dict.fromkeys(calibrate_command.KEYS))
-            ended = subprocess.run(run, capture_output=True, text=True, check=False, timeout=120)
+            ended = loaded.ask(list(map(str, run)), os.environ)
         assert ended.returncode == 0, ended.stderr
     finally:
         server.terminate()

@@ -34,6 +34,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return paths
 
 
+@pytest.mark.long
 def test_examples_are_strictly_typed(examples: list[Path], tmp_path: Path) -> None:
     """Against Locust's own types too, as a user's editor sees them; one planted mistake is found."""
     for number, block in enumerate(_BLOCK.findall((ROOT / "docs" / "workloads.md").read_text(encoding="utf-8"))):

@@ -390,7 +390,7 @@ def test_an_internal_error_is_a_client_error_and_is_raised(monkeypatch: pytest.M
 
 
 def wait_for(what: Callable[[], object]) -> None:
-    with gevent.Timeout(20):
+    with gevent.Timeout(120):
         while not what():
             gevent.sleep(0.005)
 
@@ -405,7 +405,7 @@ def interrupted(
     running = gevent.spawn(pending.run)
     wait_for(lambda: server.peers and len(server.peers[0].token_parts) == tokens)
     stop(pending, running)
-    running.join(20)
+    running.join(120)
     assert running.dead
     return pending.finish(), connection
 
@@ -431,7 +431,7 @@ def test_a_cancelled_reply_includes_bytes_in_the_kernel() -> None:
 
     def two_waves(peer: Peer) -> None:
         two_tokens()(peer)
-        go.wait(20)
+        go.wait(120)
         peer.token()
         peer.hold()
 
@@ -444,7 +444,7 @@ def test_a_cancelled_reply_includes_bytes_in_the_kernel() -> None:
         while len(server.peers[0].token_parts) < 3:  # blocks the event loop
             server.peers[0].over.wait(0.01)
         running.kill(block=False)
-        running.join(20)
+        running.join(120)
         reply = pending.finish()
     assert (reply.outcome, reply.text) == (Outcome.ENDED_BY_US, "ttt")
 
@@ -456,7 +456,7 @@ def test_a_reply_cancelled_before_its_first_byte() -> None:
         running = gevent.spawn(pending.run)
         wait_for(lambda: server.peers and server.peers[0].requests)
         pending.cancel()
-        running.join(20)
+        running.join(120)
         reply = pending.finish()
     assert (reply.outcome, reply.status, reply.ttft) == (Outcome.ENDED_BY_US, None, None)
     assert reply.marks.sent is not None
@@ -468,7 +468,7 @@ def test_cancels_while_connecting(dead_port: int) -> None:
     running = gevent.spawn(pending.run)
     gevent.sleep(0.1)
     pending.cancel()
-    running.join(20)
+    running.join(120)
     assert running.dead
     reply = pending.finish()
     assert (reply.outcome, reply.marks.sent) == (Outcome.ENDED_BY_US, None)
@@ -508,6 +508,7 @@ def test_a_server_that_does_not_read_the_request_hits_the_same_limits(limits: Li
         reply = run_exchange(new_exchange(Connection(target, None), target, limits, prompt="x" * 30_000_000))
         assert reply.outcome is outcome
         assert reply.marks.sent is not None
+        wait_for(lambda: server.peers)  # on a busy machine, the server accepts a connection after we gave it up
         assert len(server.peers) == 1
 
 
@@ -519,7 +520,7 @@ def test_cancels_while_sending() -> None:
         wait_for(lambda: server.peers)
         gevent.sleep(0.1)
         pending.cancel()
-        running.join(20)
+        running.join(120)
         assert running.dead
         assert pending.finish().outcome is Outcome.ENDED_BY_US
 

@@ -213,7 +213,7 @@ def reply_with_blocked_hub(
                     peer.over.wait(0.002)
                 peer.over.wait(BLOCKED_S)
             seen = len(peer.token_parts)
-        reply: Reply = running.get(timeout=20)
+        reply: Reply = running.get(timeout=120)
         return reply, peer
 
 
@@ -272,7 +272,7 @@ def test_a_blocked_event_loop_is_not_a_stalled_server() -> None:
             gevent.sleep(0.005)
         gevent.sleep(0.05)
         server.peers[0].over.wait(1.4)  # blocks the loop while token, end and deadline pass
-        reply: Reply = running.get(timeout=20)
+        reply: Reply = running.get(timeout=120)
     assert (reply.outcome, reply.text) == (Outcome.COMPLETE, "ab")
 
 
@@ -314,7 +314,7 @@ def test_keeps_concurrent_streams_apart() -> None:
     with ScriptedServer(paced(0.01, 0.005, 10, 2)) as server:
         target = target_of(server)
         running = [gevent.spawn(run_exchange, new_exchange(Connection(target, None), target, SHORT)) for _ in range(20)]
-        gevent.joinall(running, timeout=20)
+        gevent.joinall(running, timeout=120)
         replies: list[Reply] = [one.value for one in running]
     assert [reply.tokens_out for reply in replies] == [20] * 20
     assert {reply.outcome for reply in replies} == {Outcome.COMPLETE}

@@ -40,7 +40,7 @@ def test_works_in_a_monkey_patched_process(name: str) -> None:
             env={"PYTHONPATH": f"{HERE}:{HERE.parents[1]}", "PATH": ""},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
         assert done.returncode == 0, done.stderr

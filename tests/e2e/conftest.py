@@ -21,7 +21,7 @@ from tests.e2e import loaded
 ROOT = Path(__file__).resolve().parents[2]
 CAPACITY = ROOT / "locustfiles" / "capacity.py"
 BIN = Path(sys.executable).parent
-PATIENCE = 120
+PATIENCE = 300
 """seconds after which a running process is a failure"""
 
 
@@ -111,7 +111,7 @@ Process = subprocess.Popen[str] | loaded.Started
 def start(command: list[str], **environment: str) -> Process:
     """Start a command in a process group of its own; a load test from a process that has already loaded Locust."""
     name = Path(command[0]).name
-    if name == "locust" or (name, *command[1:2]) == ("probe", "run"):
+    if name == "locust" or (name, *command[1:2]) in {("probe", "run"), ("probe", "worker")}:
         return loaded.start(command, {**os.environ, **environment})
     return start_anew(command, **environment)
 

@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TextIO
 
-PATIENCE = 120
+PATIENCE = 300
 """seconds after which a command of `ask` is killed"""
 
 

@@ -1,6 +1,7 @@
 """Errors are one line that names the problem, with the right exit code, and lose no measured data."""
 
 import csv
+import io
 import json
 import os
 import re
@@ -11,7 +12,7 @@ import subprocess
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from probe_ext.cli import COMMANDS
+from probe_ext.cli import COMMANDS, main
 from probe_ext.settings.secrets import API_KEY_VARIABLE
 from tests.conftest import BuildOnce
 from tests.e2e import loaded
@@ -39,6 +40,16 @@ def keyless() -> dict[str, str]:
 def probe(*arguments: object) -> "subprocess.CompletedProcess[str]":
     command = [str(BIN / "probe"), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False, env=keyless())
+
+
+def probe_report(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    """Run `probe report` in this process, which has loaded pandas."""
+    with redirect_stdout(io.StringIO()) as output, redirect_stderr(io.StringIO()) as errors:
+        try:
+            code = main(["report", *map(str, arguments)])
+        except SystemExit as left:
+            code = left.code
+    return subprocess.CompletedProcess(["probe", "report"], int(code or 0), output.getvalue(), errors.getvalue())
 
 
 def probe_run(*arguments: object) -> "subprocess.CompletedProcess[str]":
@@ -103,7 +114,7 @@ def good(sim: str, build_once: BuildOnce) -> Path:
     """A short run with its report; tests must not change it."""
 
     def make(place: Path) -> None:
-        result = probe("run", "capacity", "--host", sim, "--out", place / "run", *SHORT)
+        result = probe_run("capacity", "--host", sim, "--out", place / "run", *SHORT)
         assert result.returncode == 0, result.stderr
         assert "probe: 1 level (2 users), 0 s settle + 2 s hold: at least 2 s, longer" in result.stderr
         assert len(Run(place / "run", 0, "").rows()) >= 4
@@ -119,7 +130,7 @@ def run(good: Path, tmp_path: Path) -> Path:
 
 def test_the_refusal_check_can_fail(good: Path) -> None:
     with pytest.raises(AssertionError):
-        check_refused(probe("report", good))
+        check_refused(probe_report(good))
 
 
 @pytest.mark.parametrize("more", [(), ("--model", "m")], ids=["model asked for", "model given"])
@@ -193,7 +204,7 @@ def test_misspelt_profile_key_is_refused_before_any_load(sim: str, tmp_path: Pat
     check_refused(probe_run("capacity", "--host", sim, "--slo", profile, "--out", out), profile, "typing.min_tokns")
     assert not out.exists()
     check_refused(probe_run("capacity", "--host", sim, "--slo", "chatt"), "--slo chatt", "did you mean chat?")
-    check_refused(probe("report", run, "--slo", profile), profile, "typing.min_tokns")
+    check_refused(probe_report(run, "--slo", profile), profile, "typing.min_tokns")
 
 
 @pytest.mark.parametrize("levels", ["0,-3,x", "1,2,x", "2,2", ",", "1e3"])
@@ -228,7 +239,8 @@ def test_levels_with_users_rate_or_time(sim: str, driven: tuple[str, str]) -> No
 )
 def test_unknown_arguments(sim: str, arguments: tuple[str, ...], named: tuple[str, ...]) -> None:
     words = [sim if word == "SIM" else word for word in arguments]
-    check_refused(probe_run(*words[1:]) if words[:1] == ["run"] else probe(*words), *named)
+    programs = {"run": probe_run, "report": probe_report}
+    check_refused(programs[words[0]](*words[1:]) if words and words[0] in programs else probe(*words), *named)
 
 
 @pytest.mark.parametrize(
@@ -316,7 +328,7 @@ def test_truncated_table_is_judged_but_invalid(run: Path) -> None:
     assert whole >= 4
     table = run / "requests.csv"
     table.write_bytes(table.read_bytes()[:-40])
-    result = probe("report", run)
+    result = probe_report(run)
     assert (result.returncode, result.stderr) == (3, "")
     judged = json.loads((run / "capacity.json").read_text())
     assert judged["verdict"] == "invalid"
@@ -333,7 +345,7 @@ def judged_replies(run: Path) -> int:
 
 def test_truncated_manifest_is_one_line(run: Path) -> None:
     (run / "run.json").write_bytes((run / "run.json").read_bytes()[:200])
-    check_refused(probe("report", run), run / "run.json")
+    check_refused(probe_report(run), run / "run.json")
 
 
 def test_killed_run_is_reported_from_its_files(sim: str, tmp_path: Path) -> None:
@@ -343,7 +355,7 @@ def test_killed_run_is_reported_from_its_files(sim: str, tmp_path: Path) -> None
     process.kill()
     finished(process, out)
     kept = len(Run(out, 0, "").rows())
-    result = probe("report", out)
+    result = probe_report(out)
     assert (result.returncode, result.stderr) == (0, "")
     judged = json.loads((out / "capacity.json").read_text())
     assert judged["verdict"] == "unproven"
@@ -371,7 +383,7 @@ def test_server_restart_loses_no_rows(tmp_path: Path) -> None:
     messages = {row["message"] for row in run.rows() if row["outcome"] == "connect_failed"}
     assert messages
     assert all("refused" in message for message in messages)
-    probe("report", out)
+    probe_report(out)
     findings = json.loads((out / "capacity.json").read_text())["findings"]
     assert "fail" in {finding["state"] for finding in findings if finding["check"].startswith("server_")}
 
@@ -438,21 +450,19 @@ def test_a_disk_that_fills_up_loses_nothing(sim: str, small_disk: Path, tmp_path
     out, log = small_disk / "run", tmp_path / "log"
     arguments = ["capacity", "--host", sim, "-u", "4", "-r", "4", "--out", out]
     arguments += ["--max-tokens", "30", "--warm-up", "off"]
-    with log.open("w") as said:
-        command = [str(part) for part in (BIN / "probe", "run", *arguments)]
-        process = subprocess.Popen(command, stdout=said, stderr=said, cwd=tmp_path)
-        try:
-            wait_for(lambda: replies(out) >= 4, "replies before the disk is full")
-            filler = fill(small_disk)
-            before = (out / "requests.csv").read_text()
-            wait_for(lambda: "requests.csv: No space left" in log.read_text(), "the disk's refusal")
-            if freed:
-                filler.unlink()
-            process.terminate()
-            process.wait(PATIENCE)
-        finally:
-            end(process)  # type: ignore[arg-type]
-    text = log.read_text()
+    log.touch()
+    process = loaded.start(["probe", "run", *map(str, arguments)], os.environ, str(log))
+    try:
+        wait_for(lambda: replies(out) >= 4, "replies before the disk is full")
+        filler = fill(small_disk)
+        before = (out / "requests.csv").read_text()
+        wait_for(lambda: "requests.csv: No space left" in log.read_text(), "the disk's refusal")
+        if freed:
+            filler.unlink()
+        process.terminate()
+        text = process.communicate(PATIENCE)[0] + log.read_text()
+    finally:
+        end(process)
     assert "Traceback" not in text
     run = Run(out, process.returncode, text)
     assert (out / "requests.csv").read_text().startswith(before)

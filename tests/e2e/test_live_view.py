@@ -78,7 +78,7 @@ class Browser:
         await self.tab.call("Page.navigate", url=self.url + path)
 
     async def until(self, expression: str) -> Any:
-        limit = time.monotonic() + 90  # noqa: TID251 - a test's own patience
+        limit = time.monotonic() + 300  # noqa: TID251 - a test's own patience
         while time.monotonic() < limit:  # noqa: TID251
             with contextlib.suppress(AssertionError):  # asked while another page was loading
                 if found := await self.tab.ask(expression):

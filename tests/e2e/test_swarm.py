@@ -37,7 +37,7 @@ def test_master_with_separate_workers(sim: str, tmp_path: Path) -> None:
     master = start(locust(sim, out, *USERS, "--master", "--master-bind-port", port, "--expect-workers", "2"))
     locusts = [BIN / "locust", "-f", CAPACITY, "--worker", "--master-port", port, "--loglevel", "WARNING"]
     ours = [BIN / "probe", "worker", "--master-host", "127.0.0.1", "--master-port", port]
-    workers = [start_anew([str(part) for part in join]) for join in (locusts, ours)]
+    workers = [start(list(map(str, locusts))), start_anew(list(map(str, ours)))]
     try:
         run = stopped(master, out, lambda rows: len({row["worker"] for row in rows}) == 2 and len(rows) >= 6)
         check_accounts(run, nodes=2)
@@ -58,6 +58,17 @@ def test_ttft_and_gap_rows_stay_out_of_aggregated(sim: str, tmp_path: Path) -> N
     assert 0 < lines["longest gap ≥ 10 ms"] <= lines["LLM"]
 
 
+def waits_and_silences(rows: list[dict[str, str]]) -> tuple[list[float], list[float]]:
+    waits = [float(row["first"]) - float(row["sent"]) for row in rows if row["first"]]
+    return waits, [float(row["longest_gap"]) for row in rows if row["longest_gap"]]
+
+
+def both_sides(rows: list[dict[str, str]]) -> bool:
+    """Whether there are times below and above 10 ms; on a busy machine, few are below."""
+    ended = [row for row in rows if row["outcome"] == "complete"]
+    return all(min(times) < 0.009 and max(times) > 0.011 for times in waits_and_silences(ended) if times)
+
+
 def test_times_below_ten_milliseconds_stay_out_of_locusts_rows(tmp_path: Path) -> None:
     """Locust keeps whole milliseconds. The server is fast, except for some replies that stall for 40 ms."""
     command = [BIN / "probe", "sim", "--port", "0", "--speed", "20"]
@@ -68,14 +79,13 @@ def test_times_below_ten_milliseconds_stay_out_of_locusts_rows(tmp_path: Path) -
         host = server.stdout.readline().rpartition(" ")[2].strip()
         out = tmp_path / "run"
         brief = ("-u", "3", "-r", "3", "--max-tokens", "12", "--input-tokens", "60")
-        run = stopped(start(locust(host, out, *brief)), out, lambda rows: len(rows) >= 60)
+        run = stopped(start(locust(host, out, *brief)), out, lambda rows: len(rows) >= 60 and both_sides(rows))
     finally:
         end(server)
     check_accounts(run, nodes=1)
     lines = {row["Type"]: int(row["Request Count"]) for row in run.rows("locust_stats.csv")}
     rows = [row for row in run.rows() if row["outcome"] != "ended_by_us"]
-    waits = [float(row["first"]) - float(row["sent"]) for row in rows if row["first"]]
-    silences = [float(row["longest_gap"]) for row in rows if row["longest_gap"]]
+    waits, silences = waits_and_silences(rows)
     for kind, seconds in (("TTFT", waits), ("longest gap", silences)):
         surely, perhaps = (sum(1 for s in seconds if s >= 0.010 + by) for by in (2e-6, -2e-6))  # rows: microseconds
         assert 0 < surely <= lines[f"{kind} ≥ 10 ms"] <= perhaps < len(seconds)

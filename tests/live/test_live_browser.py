@@ -71,7 +71,7 @@ async def go(tab: chrome.Tab, url: str, width: int = 1280, *, dark: bool = False
 
 async def until(tab: chrome.Tab, expression: str) -> Any:
     """Poll until it is true."""
-    end = time.monotonic() + 60  # noqa: TID251 - a test's own patience
+    end = time.monotonic() + 300  # noqa: TID251 - a test's own patience
     while time.monotonic() < end:  # noqa: TID251
         if found := await tab.ask(expression):
             return found

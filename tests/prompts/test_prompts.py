@@ -35,7 +35,7 @@ def test_every_process_makes_the_same_prompts():
         "from probe_ext.prompts.length_model import estimated_model;"
         "print(PromptMaker(7, 200, estimated_model(), shared_prefix_tokens=50).prompt(3, 5).text, end='')"
     )
-    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
     assert other.stdout == PromptMaker(7, 200, estimated_model(), shared_prefix_tokens=50).prompt(3, 5).text
 
 

@@ -49,7 +49,7 @@ class Tab:
         self._number += 1
         await self._socket.send_json({"id": self._number, "method": method, "params": params})
         while True:
-            message = json.loads((await self._socket.receive(timeout=30)).data)
+            message = json.loads((await self._socket.receive(timeout=120)).data)
             if message.get("id") == self._number:
                 assert "error" not in message, message
                 return dict(message["result"])

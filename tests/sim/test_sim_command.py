@@ -45,11 +45,11 @@ def test_it_prints_its_url_and_stops_cleanly_on_a_signal(number: signal.Signals,
         assert line.startswith("listening on http://127.0.0.1:")
         address = line.split()[-1]
         body = json.dumps({"prompt": "hi", "max_tokens": 2000, "ignore_eos": True, "stream": True}).encode()
-        open_stream = urllib.request.urlopen(f"{address}/v1/completions", body, timeout=120)
+        open_stream = urllib.request.urlopen(f"{address}/v1/completions", body, timeout=300)
         assert open_stream.readline().startswith(b"data: ")
         process.send_signal(number)
         assert b"EngineCore encountered an issue" in open_stream.read()
-        rest, stderr = process.communicate(timeout=120)
+        rest, stderr = process.communicate(timeout=300)
     finally:
         process.kill()
     warning = "simulator behind schedule: "  # expected on a busy machine

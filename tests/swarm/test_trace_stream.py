@@ -19,7 +19,7 @@ from probe_ext.swarm.users.recorder import Recorder
 from probe_ext.workload.traces.replay_times import Pass
 from probe_ext.workload.traces.trace import Trace, TraceRequest
 
-LONG = 30.0  # generous: events are waited for, never slept for
+LONG = 120.0  # generous: events are waited for, never slept for
 Sent = tuple[float, int, int]
 """due in the run, place in the trace, number of the pass"""
 

@@ -62,10 +62,10 @@ def test_ctrl_c_writes_the_report_and_the_recording_can_be_shown_again(
         request = urllib.request.Request(
             f"{url}/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=60) as reply:
+        with urllib.request.urlopen(request, timeout=300) as reply:
             assert reply.status == 200
         process.send_signal(signal.SIGINT)
-        printed, _ = process.communicate(timeout=60)
+        printed, _ = process.communicate(timeout=300)
     assert process.returncode == ExitCode.INTERRUPTED
     assert "1 request for text: 1 distinct prompt, 0 % streamed." in printed
     assert "1 request for text" in (tmp_path / "rec" / "tap.html").read_text()

@@ -236,7 +236,7 @@ def test_a_hanging_server_does_not_delay_others():
             period=0.05,
         )
         poller.start()
-        until = clock.monotonic() + 60
+        until = clock.monotonic() + 300
         while len(rows) < 5 and clock.monotonic() < until:
             over.wait(0.01)
         poller.stop()

@@ -129,7 +129,7 @@ def test_name_resolution_can_be_given_up(monkeypatch: pytest.MonkeyPatch) -> Non
     running = gevent.spawn(pending.run)
     gevent.sleep(0.05)
     pending.cancel()
-    running.join(5)
+    running.join(120)
     assert running.dead
     assert pending.finish().outcome is Outcome.ENDED_BY_US
     with pytest.raises(ConnectError) as error:

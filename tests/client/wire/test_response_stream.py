@@ -181,7 +181,7 @@ def test_a_reply_ends_with_its_last_bytes_however_late_it_is_read() -> None:
             gevent.sleep(0.001)
         with reactor().lock:
             server.peers[0].over.wait(0.4)  # nothing is read until everything has arrived
-        reply: Reply = running.get(timeout=20)
+        reply: Reply = running.get(timeout=120)
         sent = server.peers[0].sent[-1]
     assert reply.outcome is Outcome.COMPLETE
     if not reply.lags:

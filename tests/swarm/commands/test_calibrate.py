@@ -24,7 +24,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def ask(url: str, tokens: int) -> bytes:
     """Return the bytes of one streamed reply."""
     body = b'{"model":"paced","stream":true,"max_tokens":%d}' % tokens
-    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=120) as sock:
+    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=300) as sock:
         sock.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
         said = b""
         while not said.endswith(b"0\r\n\r\n"):
