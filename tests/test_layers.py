@@ -163,6 +163,7 @@ def test_folders_are_small_and_every_module_has_a_name_of_its_own() -> None:
     assert not [n for n in Counter(path.name for path in MODULES).items() if n[1] > 1]
 
 
+@pytest.mark.untraced
 def test_functions_are_short() -> None:
     functions = (
         (path.name, node.name, (node.end_lineno or 0) - node.lineno + 1)

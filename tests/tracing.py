@@ -7,15 +7,16 @@ while they are imported, fixtures, and tests; not pytest's own work, other packa
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-TRACED_CPU_S = 2.0
+TRACED_CPU_S = 0.7
 """of a parametrised test; further cases of a costly one take much the same way through the code"""
 PACKAGE = "probe_ext"
 
@@ -29,6 +30,21 @@ def tracing(tracer: Any) -> Iterator[None]:
         yield
     finally:
         sys.settrace(before)
+
+
+def untraced(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Run a helper of tests without the tracer, where it is costly and what it calls is traced in other tests."""
+
+    @wraps(function)
+    def run(*arguments: Any, **named: Any) -> Any:
+        before = sys.gettrace()
+        sys.settrace(None)
+        try:
+            return function(*arguments, **named)
+        finally:
+            sys.settrace(before)
+
+    return run
 
 
 class TracedImports:

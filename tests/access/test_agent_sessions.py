@@ -117,6 +117,7 @@ def test_without_compaction_a_session_ends_where_the_context_is_full_and_with_it
     assert len(list(play(maker(context=4096, agent=no_room, turns=50).user(0).begin()))) < 5
 
 
+@pytest.mark.untraced
 def test_tool_times_and_results_are_those_of_the_seed() -> None:
     agent = {"tool_time": TOOL_TIME, "result_tokens": {"uniform": [100, 900]}}
     user = maker(agent=agent, turns=40).user(7)
@@ -153,6 +154,7 @@ def test_sub_agents_work_side_by_side_and_take_the_place_of_a_tool() -> None:
     assert all(shared(one[0].tokens, other[0].tokens) >= 1000 for one, other in pairwise(sessions)), "system prompt"
 
 
+@pytest.mark.untraced
 def test_an_agent_that_joins_is_in_the_middle_of_a_session() -> None:
     agent = {"tool_time": 2, "result_tokens": 500, "compact": {"at": 6000, "to": 2000, "summary_tokens": 300}}
     kind = maker(agent=agent, turns=20)

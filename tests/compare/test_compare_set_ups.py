@@ -17,11 +17,13 @@ from probe_ext.verdict.levels.visits import criteria_of
 from scripts.study.people import People
 from scripts.study.truth import chat
 from scripts.study.virtual_run import hold_levels
+from tests.tracing import untraced
 
 LEVELS = (4, 8, 10, 12, 16)
 
 
 @cache
+@untraced
 def run(seed: int, places: int = 8, reply: int = 80) -> Run:
     """A whole run on virtual time, of a server with so many places."""
     profile = replace(load_profile("demo"), max_num_seqs=places)
@@ -143,6 +145,7 @@ def test_a_server_that_changed_during_its_run_is_not_told() -> None:
     assert "a server changed during its run" in unlike.sentence
 
 
+@pytest.mark.untraced
 def test_of_many_runs_one_that_seems_to_change_does_not_spoil_the_others() -> None:
     drifting = replace(run(1), capacity={**run(1).capacity, "drift": (8,)})
     larger = SetUp("b", [run(3, places=16), run(5, places=16)])

@@ -243,6 +243,7 @@ def test_sizes_are_bounded(write: Write, monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(PromptFile(write("p.txt", "x\n" * 3))) == 3
 
 
+@pytest.mark.untraced
 def test_an_endless_line_item_or_row_takes_bounded_memory(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (source, json_items, csv_rows):
         monkeypatch.setattr(module, "MAX_PROMPT_BYTES", 2**18)
@@ -261,6 +262,7 @@ def test_an_endless_line_item_or_row_takes_bounded_memory(write: Write, monkeypa
         tracemalloc.stop()
 
 
+@pytest.mark.untraced
 def test_many_prompts_take_some_bytes_each(write: Write) -> None:
     lines = 20_000
     path = write("p.jsonl", b'{"prompt": "%s"}\n' % (b"word " * 40) * lines)

@@ -24,6 +24,7 @@ from probe_ext.swarm.link.workers import Workers
 from probe_ext.swarm.master.run_view import view_of
 from probe_ext.swarm.web.run_display import RunDisplay
 from probe_ext.verdict.grading.kind_profiles import KindProfiles
+from tests.tracing import untraced
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -49,6 +50,7 @@ class Person(UserMixin):
 class Ui:
     """The web UI with a test client."""
 
+    @untraced
     def __init__(self, base: str = "", login: bool = False) -> None:
         self.environment = Environment(user_classes=[Someone], host="http://x")
         options = {"web_base_path": base, "headless": False, "only_summary": False, "num_users": 1, "spawn_rate": 1}
@@ -76,6 +78,7 @@ class Ui:
         return run
 
 
+@untraced
 def a_run(environment: Environment, directory: Path, seconds: int, model: str = "demo") -> Any:
     """The parts of a run that are displayed."""
     options, profile = read_options({}), CHAT.model_dump(mode="json")

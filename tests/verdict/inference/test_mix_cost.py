@@ -60,6 +60,7 @@ def found(mixes: Sequence[tuple[int, int]], cost: float, *, shape: str = "odds",
     return mix_cost(mixed(mixes, cost, shape=shape, seed=seed), 1, 0, 0.9)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("shape", ["odds", *(pytest.param(name, marks=pytest.mark.long) for name in SHAPES[1:])])
 def test_the_interval_contains_the_cost(shape: str) -> None:
     answers = [found(VARIED, 4.0, shape=shape, seed=seed) for seed in range(SEEDS)]
@@ -69,6 +70,7 @@ def test_the_interval_contains_the_cost(shape: str) -> None:
     assert np.median([one.users for one in known]) == pytest.approx(4.0, rel=0.25)
 
 
+@pytest.mark.untraced
 def test_a_narrow_interval_is_no_coarser_than_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
     """Visits of 20 minutes, and a cost between those that are tried first."""
     monkeypatch.setattr(f"{__name__}.CYCLES", 400)

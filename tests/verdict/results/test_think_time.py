@@ -39,6 +39,7 @@ def judged(rows: list[ReplyRow], *steps: tuple[int, float], given: Given | None 
     return verdict
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("pause", [3.0, 30.0])
 @pytest.mark.parametrize("resting", [False, True])
 def test_the_mean_pause_is_not_that_of_the_short_ones(pause: float, resting: bool) -> None:
