@@ -14,7 +14,7 @@ import yaml
 from scripts.image_tags import image_tags
 from scripts.release_notes import release_notes
 from scripts.try_workflow import load
-from tests.conftest import INDEPENDENT, SLOW_FIRST
+from tests.conftest import INDEPENDENT, WAITING
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -113,7 +113,7 @@ def test_a_release_names_images_by_digest_and_has_constraints() -> None:
 
 
 def test_scheduled_test_files_exist() -> None:
-    assert [prefix for prefix in (*SLOW_FIRST, *INDEPENDENT) if not list(ROOT.glob(f"{prefix}*"))] == []
+    assert [prefix for prefix in (*WAITING, *INDEPENDENT) if not list(ROOT.glob(f"{prefix}*"))] == []
 
 
 def test_release_notes_are_the_part_of_one_version() -> None:

@@ -20,7 +20,7 @@ NOT_RUN = {
     "mkdir -p reports/runs": "prepares a command for Docker",
     "*pip install *": "needs a package index; `make release-check` installs the packages",
     "OTEL_* probe run *": "needs locust[otel] and a collector",
-    "*--prometheus *": "needs a Prometheus; tests/e2e/test_prometheus.py runs both commands where there is one",
+    "*--prometheus *": "needs a Prometheus; tests/e2e/servers/test_prometheus.py runs both commands where there is one",
     "systemctl *": "needs root and a vLLM service",
     "nginx *": "needs root and an nginx",
     "python -m scripts.swarm.soak *": "takes 17 minutes; `make soak` runs it",

@@ -87,7 +87,7 @@ def test_a_team_is_not_computed_from_a_team() -> None:
     said = extra_sentences(capacity, given)
     assert MEASURED_TEAM in said
     assert capacity["think_time"]["sentence"] in said
-    assert "for each person who pauses " in capacity["cost"]["sentence"]
+    assert "with 20 people who pause " in capacity["cost"]["sentence"]
     assert not any("no number of users is proven" in sentence for sentence in said)
 
 
