@@ -44,10 +44,10 @@ EARLIER_COLUMNS = (
     "now: minutes to that width, median (p90)", "now sooner",
 )  # fmt: skip
 AGAINST_EARLIER = """The search of commit `{commit}` on the same servers, users and virtual time, seeds {seeds[0]} to
-{seeds[1]}, with the interval of its own report. Each of its runs is compared with the present search of the same
-seed: how long that takes until its interval is as narrow for the first time. Where the present search would have
-ended before, it was run with a `--precision` that asks for that width. Not compared are runs that ended without an
-upper limit, and intervals of less than 2 users, which the present search never asks for."""
+{seeds[1]}, with the interval of its own report. Each of its runs is compared with the search of commit `ee7fbc1fc1`, the
+last for which this was done, with the same seed: how long that takes until its interval is as narrow for the first
+time. Where that search would have ended before, it was run with a `--precision` that asks for that width. Not compared
+are runs that ended without an upper limit, and intervals of less than 2 users, which it never asks for."""
 SWEEP_COLUMNS = ("case", "truth", "runs", "covers", "width", "bias", "error", "false failed", "false held", "unproven")
 NOTES: Mapping[str, str] = {
     "stated search": (
