@@ -62,12 +62,6 @@ KNOWN_SHORTFALLS = {
         "10 % less lowered the false answers from 8 % to about 6 % on other seeds. A stricter limit for all proofs was "
         "not taken, because it leaves more levels unproven everywhere."
     ),
-    ("stated search", "gentle"): (
-        "Earlier pages had 24 searches of this case, too few to see it. In eight of the ten that miss, the interval "
-        "ends at 20, one user below the truth; in the other two it lies lower. A search returns to the levels around "
-        "the limit until the interval is narrow, and where one user more costs a point of served replies, the limit "
-        "of its proofs does not make up for so many looks. Nothing was tried yet."
-    ),
 }
 """Claims that the study refutes, with what is known of why and what was tried."""
 
