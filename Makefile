@@ -45,7 +45,8 @@ PYTEST := $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 unit: $(READY) ## run the test suite with coverage, four tests at a time
 	$(PYTEST) --cov --cov-report=term:skip-covered
 
-test: lint types layers unit ## run every check that a change must pass
+test: lint layers ## run every check that a change must pass
+	@$(MAKE) --no-print-directory -j2 types unit
 
 test-page: $(READY) ## test all pages and the web UI in Chromium, and their accessibility with axe-core (needs npm)
 	@command -v npm >/dev/null && npm ci --silent --ignore-scripts --no-audit --no-fund --prefix tests/report/axe \
