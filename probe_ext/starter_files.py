@@ -13,8 +13,9 @@ examples:
 
 import argparse
 import os
-import shutil
+import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from probe_ext.bundled import bundled
 from probe_ext.exit_codes import ExitCode
 
 _COPIED = ("locustfiles", "configs", "docs", "docker", "docker-compose.yml")
+_LINK = re.compile(r"(?<!!)\[(?P<text>[^][]*)\]\((?P<path>[^()#\s]+)(?:#[^()\s]*)?\)")
 _RENAMED = {Path("docker/wheel.Dockerfile"): Path("Dockerfile")}
 _LEFT_OUT = {"__pycache__", "build.lock", "requirements.lock"}  # the locks build the wheel and the documentation
 
@@ -62,12 +64,13 @@ def main(options: argparse.Namespace) -> int:
 def copy_files(place: Path, *, force: bool) -> Copied:
     """Copy all files that are missing, and with `force` those that differ. OSError names the file that failed."""
     copied = Copied()
-    for target, source in sorted(starter_files().items()):
-        path = place / target
+    files = starter_files()
+    for target, source in sorted(files.items()):
+        path, content = place / target, _content(target, source, files)
         if not os.path.lexists(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             copied.new.append(target)
-        elif path.is_file() and path.read_bytes() == source.read_bytes():
+        elif path.is_file() and path.read_bytes() == content:
             copied.same.append(target)
             continue
         elif not force:
@@ -76,9 +79,23 @@ def copy_files(place: Path, *, force: bool) -> Copied:
         else:
             path.unlink()  # a link's target may lie elsewhere
             copied.replaced.append(target)
-        shutil.copyfile(source, path)
+        path.write_bytes(content)
         path.chmod(0o755 if path.suffix == ".sh" else 0o644)
     return copied
+
+
+def _content(target: Path, source: Path, files: Mapping[Path, Path]) -> bytes:
+    """Return what is written: of a page, without links to what only the repository has, whose text stays."""
+    content = source.read_bytes()
+    if target.suffix != ".md":
+        return content
+    copied = {path for file in files for path in (file, *file.parents)}
+
+    def link(found: re.Match[str]) -> str:
+        path = Path(os.path.normpath(target.parent / found["path"]))
+        return found[0] if "://" in found["path"] or path in copied else found["text"]
+
+    return _LINK.sub(link, content.decode()).encode()
 
 
 def starter_files() -> dict[Path, Path]:

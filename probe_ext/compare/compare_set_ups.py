@@ -28,8 +28,10 @@ from probe_ext.compare.replies import OVERALL, joined
 from probe_ext.compare.set_up import Run, SetUp
 from probe_ext.compare.set_up_aspects import WAIVABLE, meant, must_be_equal, not_checked
 from probe_ext.compare.values import Aspects, Comparison, Level, Outcome, Reason, Row, SetUpResult
+from probe_ext.verdict.evidence.manifest_view import who_uses
 from probe_ext.verdict.inference.estimate import estimate
 from probe_ext.verdict.levels.visits import criteria_of
+from probe_ext.verdict.phrasing.plurals import Who
 from probe_ext.verdict.values.json_types import Bracket, Interval
 
 ERROR = 0.025
@@ -62,7 +64,7 @@ def compare(set_ups: Sequence[SetUp], waived: Collection[str] = (), looks: int =
     results = tuple(_result(set_up) for set_up in set_ups)
     winner = _winner(set_ups, rows)
     return Comparison(
-        sentence=comparison_sentence([set_up.name for set_up in set_ups], rows, refused),
+        sentence=comparison_sentence([set_up.name for set_up in set_ups], rows, refused, _who(set_ups)),
         winner=winner,
         set_ups=results,
         meant=(*meant(set_ups), *(Aspects(one.aspect, one.name, one.values) for one in allowed)),
@@ -74,6 +76,11 @@ def compare(set_ups: Sequence[SetUp], waived: Collection[str] = (), looks: int =
         minutes_for_ten_percent=minutes,
         rows=tuple(rows),
     )
+
+
+def _who(set_ups: Sequence[SetUp]) -> Who:
+    called = {who_uses((run.manifest or {}).get("workload")) for set_up in set_ups for run in set_up.runs}
+    return "agents" if called == {"agents"} else "people"
 
 
 def answer(set_up: SetUp) -> Answered:

@@ -3,47 +3,40 @@
 from collections.abc import Sequence
 
 from probe_ext.compare.values import Aspects, Row
-from probe_ext.verdict.phrasing.plurals import things
+from probe_ext.verdict.phrasing.plurals import Who, things
 
 SIMPLE_RATIO = 1.95
 """from here on `2.4 times as many` reads better than `140 % more`"""
 
 
-def comparison_sentence(names: Sequence[str], rows: Sequence[Row], refused: Sequence[Aspects]) -> str:
+def comparison_sentence(
+    names: Sequence[str], rows: Sequence[Row], refused: Sequence[Aspects], who: Who = "people"
+) -> str:
     """Return whether a set-up serves more people, or why that can't be said; then how the other questions went."""
     capacity = [row for row in rows if row.quantity == "capacity"]
     if refused:
-        why = "; ".join(
-            dict.fromkeys(
-                f"{one.name} differ"
-                if one.name.endswith("s")
-                else f"{one.name} differs"
-                if not one.why.startswith("a run")
-                else one.why
-                for one in refused
-            )
-        )
+        why = "; ".join(dict.fromkeys(_difference(one) for one in refused))
         return f"No winner is named: {why}."
     if not capacity:
-        return "It can't be told which serves more people: not every run has a capacity."
-    told = " ".join(_capacity(row, names[0]) for row in capacity)
+        return f"It can't be told which serves more {who}: not every run has a capacity."
+    told = " ".join(_capacity(row, names[0], who) for row in capacity)
     others = [row for row in rows if row.quantity != "capacity"]
     return " ".join(filter(None, [told, _others(others)]))
 
 
-def _refusal(one: Aspects) -> str:
-    if one.aspect in {"validity", "altered_replies", "runs"}:
-        return one.why.rstrip(".")
-    return f"{one.name} {'differ' if one.name.endswith('s') else 'differs'}"
+def _difference(one: Aspects) -> str:
+    if one.name.endswith("s"):
+        return f"{one.name} differ"
+    return one.why if one.why.startswith("a run") else f"{one.name} differs"
 
 
-def _capacity(row: Row, first: str) -> str:
+def _capacity(row: Row, first: str, who: Who) -> str:
     interval = interval_text(row)
     if row.outcome in {"better", "worse"}:
         more = "more" if row.outcome == "better" else "fewer"
         by = "" if row.change is None else f": {change_text(row.change)} ({interval})"
-        return f"{row.set_up} serves {more} people at once than {first}{by}."
-    return f"It can't be told whether {row.set_up} serves more people at once than {first}{_but(row, interval)}."
+        return f"{row.set_up} serves {more} {who} at once than {first}{by}."
+    return f"It can't be told whether {row.set_up} serves more {who} at once than {first}{_but(row, interval)}."
 
 
 def _but(row: Row, interval: str) -> str:

@@ -61,6 +61,14 @@ def test_a_server_with_twice_the_places_serves_more() -> None:
     assert outcome(found, "silence", 4) == "cannot_tell"
 
 
+def test_agents_are_called_agents() -> None:
+    workload = {"kinds": [{"agent": {"tool_time": "4 s"}}]}
+    both = [with_manifest(one, workload=workload) for one in (run(1), run(2, places=16))]
+    said = compared(*both).sentence
+    assert "more agents at once" in said
+    assert "people" not in said
+
+
 def test_the_reverse_is_worse_and_names_the_other() -> None:
     found = compared(run(3, places=16), run(1))
     assert found.winner == "s0"

@@ -14,6 +14,9 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (ROOT / "docker" / "wheel.Dockerfile").read_text(encoding="utf-8")
 
 
+LINK = re.compile(r"\[([^][]*)\]\([^()]*\)")
+
+
 def init(*arguments: object) -> int:
     return main(["init", *map(str, arguments)])
 
@@ -25,10 +28,23 @@ def test_all_scenarios_profiles_workloads_and_pages_are_copied(tmp_path: Path) -
         originals = {path.relative_to(ROOT) for path in (ROOT / folder).rglob(pattern)}
         assert originals
         for path in originals:
-            assert (place / path).read_bytes() == (ROOT / path).read_bytes()
+            copy, original = (LINK.sub(r"\1", (where / path).read_text(encoding="utf-8")) for where in (place, ROOT))
+            assert copy == original
     assert (place / "docker-compose.yml").read_bytes() == (ROOT / "docker-compose.yml").read_bytes()
     assert (place / "Dockerfile").read_text() == DOCKERFILE
     assert (place / "docker" / "entry.sh").stat().st_mode & 0o111
+
+
+def test_links_of_the_copied_pages_lead_somewhere(tmp_path: Path) -> None:
+    assert init(tmp_path) == 0
+    targets = [
+        page.parent / link
+        for page in (tmp_path / "docs").glob("*.md")
+        for link in re.findall(r"\]\(([^()#\s]+)", page.read_text(encoding="utf-8"))
+        if "://" not in link
+    ]
+    assert any("configs" in target.parts for target in targets)
+    assert [target for target in targets if not target.exists()] == []
 
 
 def test_a_file_that_differs_is_kept_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,10 +90,10 @@ def test_a_folder_that_cannot_be_written_is_named_in_one_line(
     assert init(file / "below") == 2
     assert capsys.readouterr().err == f"probe init: {file / 'below'}: not a directory\n"
 
-    def full(_: Path, target: Path) -> None:
+    def full(target: Path, _: bytes) -> None:
         raise OSError(28, "No space left on device", str(target))
 
-    monkeypatch.setattr(starter_files.shutil, "copyfile", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     assert starter_files.main(argparse.Namespace(directory=tmp_path / "new", force=False)) == 2
     error = capsys.readouterr().err
     assert error.endswith("no space left on device\n")
