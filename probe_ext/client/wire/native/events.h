@@ -389,11 +389,18 @@ static int is_stream(struct stream *s, const char *content, size_t size) {
     return s->begun;
 }
 
+/* Return whether an event ends with this content and nothing of another follows, not even an empty line. Line ends of
+ * other forms, which sse.py knows, only delay the next match. */
+static int ends_event(const char *content, size_t size) {
+    size_t tail = ends_with(content, size, "\r\n\r\n", 4) ? 4 : ends_with(content, size, "\n\n", 2) ? 2 : 0;
+    return tail && size > tail && !memchr("\r\n", content[size - tail - 1], 2);
+}
+
 /* Return whether this chunk, which is kept as bytes, may be followed by events that are matched. */
 static int is_understood(struct stream *s, const char *content, size_t size) {
     if (!s->begun) return 0;
     s->since_boundary += size;
-    s->at_boundary = ends_with(content, size, "\n\n", 2) || ends_with(content, size, "\r\n\r\n", 4);
+    s->at_boundary = ends_event(content, size);
     if (s->since_boundary > MAX_CHUNK) return 0;
     if (s->at_boundary) s->since_boundary = 0;
     return 1;

@@ -147,6 +147,19 @@ def test_corrupted_streams_lead_to_the_same_reply_under_any_cuts(seed: int) -> N
     compare(cut(rng, bytes(stream)), [rng.random() < rng.choice([0.0, 0.1]) for _ in range(20)])
 
 
+LINE_ENDS = ["\n", "\n\n", "\n\n\n", "\n\n\n\n", "\r\n", "\r\n\r\n", "\r\n\n", "\r\n\n\n", "\n\r\n\r\n", "\r\r", "\n\r"]
+
+
+@pytest.mark.parametrize("before", LINE_ENDS, ids=repr)
+@pytest.mark.parametrize("after", ["", *LINE_ENDS], ids=repr)
+def test_line_ends_after_an_unknown_event_lead_to_the_same_reply(before: str, after: str) -> None:
+    strange = [chunk(part.encode()) for part in ("data: unreadable" + before, after) if part]
+    reads = [CHUNKED, chunk(ROLE), *REGULAR_READS[:5], *strange, *REGULAR_READS[5:], END]
+    compare(reads, TAKE_AT_END)
+    assert compare(reads, TAKE_AT_END) >= 5
+    compare([reads[0], b"".join(reads[1:])], TAKE_AT_END)
+
+
 def test_events_of_one_read_count_as_unresolved_as_on_the_python_path() -> None:
     words = [chunk(sse(json.dumps(chat(f"word{n}", n)))) for n in range(1, 8)]
     finish = chunk(sse(json.dumps({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})))
