@@ -39,6 +39,8 @@ MAX_LEVELS = 100
 """of load controlled by hand, the newest"""
 UPDATE_EVERY_S = 2.0
 MAX_CPU_SHARE = 0.05
+UPDATE_SPACING = 0.002
+"""of the run so far: an update reads all replies, so that a run of hours would cost ever more"""
 """of a core: after a slow update the next one is put off"""
 _MAX_SAMPLES = 20_000
 EARLY_REPLIES = 10
@@ -204,7 +206,8 @@ class Levels:
             seen[span.users] += 1
             levels.append(self._level(span, seen[span.users], now, server))
         self.all = levels
-        self._next_update = now + max(UPDATE_EVERY_S, (clock.monotonic() - started) / MAX_CPU_SHARE)
+        took = clock.monotonic() - started
+        self._next_update = now + max(UPDATE_EVERY_S, UPDATE_SPACING * now, took / MAX_CPU_SHARE)
 
     def _found_spans(self) -> list[Span]:
         """Find levels as the report does; a band of the stretch that goes on may yet become a level."""

@@ -239,3 +239,22 @@ def test_server_peaks_belong_to_their_level() -> None:
     assert (second_level.kv_usage_max, second_level.preemptions) == (0.9, 0)
     assert live.now is not None
     assert live.now.preemptions == 3  # while users came and went
+
+
+def test_a_run_of_hours_is_estimated_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    estimated: list[float] = []
+    original = VisitMonitor.estimate_of
+
+    def counting(monitor: VisitMonitor, spans: Any, now: float) -> Any:
+        estimated.append(now)
+        return original(monitor, spans, now)
+
+    monkeypatch.setattr(VisitMonitor, "estimate_of", counting)
+    monkeypatch.setattr(live_levels, "MAX_CPU_SHARE", 1e9)  # or a busy machine would put updates off, too
+    live = a_live_run(Rules(CHAT, planned=True))
+    live._monitor.begin_visit(0.0, 4)
+    for second in (*range(100), *range(20_000, 20_100)):
+        live.tick(float(second))
+    early = sum(now < 100 for now in estimated)
+    assert early == 50
+    assert 1 <= len(estimated) - early <= 4
