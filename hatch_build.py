@@ -3,6 +3,7 @@
 Run by `pip install` through hatchling, and by itself: `python hatch_build.py` compiles into the source tree.
 """
 
+import contextlib
 import os
 import platform
 import shlex
@@ -36,15 +37,24 @@ def compile_extension(library: Path, *more: str) -> None:
         raise NotBuiltError("PROBE_NATIVE=0")
     if not sys.platform.startswith("linux") or platform.python_implementation() != "CPython":
         raise NotBuiltError("it is for CPython on Linux")
-    compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
+    try:
+        compiler, flags = (shlex.split(os.environ.get(name, "")) for name in ("CC", "CFLAGS"))
+    except ValueError as error:
+        raise NotBuiltError(f"CC or CFLAGS: {error}") from error
+    compiler = compiler or ["cc"]
     if shutil.which(compiler[0]) is None:
         raise NotBuiltError(f"no C compiler ({compiler[0]})")
     include = f"-I{sysconfig.get_path('include')}"
     target = library.with_name(f".{library.name}.{os.getpid()}")  # a running process may have the old one loaded
-    command = [*compiler, *FLAGS, *shlex.split(os.environ.get("CFLAGS", "")), include, "-shared", str(SOURCE), "-lm"]
+    command = [*compiler, *FLAGS, *flags, include, "-shared", str(SOURCE), "-lm"]
     try:
         completed = subprocess.run(
-            [*command, "-o", str(target), *more], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+            [*command, "-o", str(target), *more],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            stdin=subprocess.DEVNULL,
         )
         if completed.returncode or not target.exists():
             lines = [line for line in completed.stderr.splitlines() if "error" in line] or ["it fails"]
@@ -66,7 +76,8 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[misc, valid-type, unu
         editable = version == "editable"
         try:
             if editable:
-                LIBRARY.unlink(missing_ok=True)  # no older one, if this fails
+                with contextlib.suppress(OSError):  # a tree that is only read keeps its own
+                    LIBRARY.unlink(missing_ok=True)  # no older one, if this fails
                 compile_extension(LIBRARY)
             else:
                 self._place = tempfile.TemporaryDirectory(prefix="probe-native-")

@@ -325,7 +325,7 @@ class Decoder:
         events = self._sse.feed(data)
         for content in events:
             event = self._take_data(at, content)
-            if alone and event is not None and len(events) == 1 and self._sse.between_events:
+            if alone and event is not None and len(events) == 1 and self._sse.between_events and not self._sse.stray:
                 self._learn(data, event)
         if self._sse.stray:
             self._take_stray()

@@ -92,6 +92,13 @@ def test_a_pattern_fits_the_next_reply_with_another_id_time_and_prompt(monkeypat
     assert ", 3, None, 1, " in decoder[1]
 
 
+def test_an_event_beside_lines_that_are_no_field_is_no_pattern() -> None:
+    patterns, stray = PatternCache(), b"not a field\n\n"
+    events = [sse(json.dumps(chat(f"word{n}", n))) for n in range(4)]
+    decoded([events[0], *(stray + event for event in events[1:])], patterns)
+    assert not any(pattern.expression.fullmatch(stray + events[1]) for pattern in patterns.patterns)
+
+
 CORRUPTIONS = [
     b'"',
     b"\\",

@@ -239,6 +239,8 @@ struct stream {
     int registered, paused, defer, ended, error, woken;
     int begun, at_boundary, pattern; /* at_boundary: the next chunk begins an event; begun: one came before */
     size_t since_boundary;
+    size_t rest; /* of a chunk whose beginning was handed over already: bytes to come */
+    char latest; /* byte of that chunk */
     uint32_t reads;
     double last_at, ended_at;
     struct received got;
@@ -406,10 +408,25 @@ static int is_understood(struct stream *s, const char *content, size_t size) {
     return 1;
 }
 
+/* Keep bytes of a chunk whose beginning was handed over; return how many there are. */
+static size_t keep_rest(struct stream *s, struct cursor *c, const char *data, size_t length) {
+    size_t size = length < s->rest ? length : s->rest;
+    char before = size > 1 ? data[size - 2] : s->latest;
+    keep_region(s, c, data, size);
+    s->latest = data[size - 1];
+    s->rest -= size;
+    if (!s->rest && (before != '\r' || s->latest != '\n')) s->state = OPAQUE;
+    return size;
+}
+
 /* Take whole chunks from a region; return how many of its bytes are used up. */
 static size_t take_chunks(struct stream *s, struct cursor *c, const char *data, size_t length, int *wake) {
     size_t done = 0, head = 0, size = 0;
     *wake = 0;
+    if (s->rest && length) {
+        done = keep_rest(s, c, data, length);
+        *wake = done == length && !may_wait(data, length);
+    }
     while (done < length && s->state == CHUNKS && !s->ended) {
         enum framing framing = find_chunk(data + done, length - done, &head, &size);
         if (framing == INCOMPLETE) break;
@@ -554,13 +571,22 @@ static int take_read(struct stream *s, const char *data, size_t length, double a
     return wake || s->ended || is_above(s, WAKE_READS, WAKE_EVENTS, WAKE_BYTES);
 }
 
-/* Hand over what is pending, too. What follows begins somewhere inside a chunk or head, so it is not matched. */
+/* Hand over what is pending, too. Of a chunk, the rest is kept as bytes when it comes; so is the next chunk, whose end
+ * shows whether events may be matched again. Elsewhere it isn't known any more where what follows begins. */
 static void settle(struct stream *s) {
-    if (!s->pending.length) return;
+    size_t length = s->pending.length, head = 0, size = 0;
+    if (!length) return;
     struct cursor cursor = {(struct piece *)(void *)s->pending_pieces.data, 0};
-    keep_region(s, &cursor, s->pending.data, s->pending.length);
+    const char *data = s->pending.data;
+    int partial = s->state == CHUNKS && find_chunk(data, length, &head, &size) == INCOMPLETE && head && length > head &&
+                  is_stream(s, data + head, length - head < size ? length - head : size) &&
+                  (s->since_boundary += size) <= MAX_CHUNK;
+    s->state = partial ? CHUNKS : OPAQUE;
+    s->at_boundary = 0;
+    s->rest = partial ? head + size + 2 - length : 0;
+    s->latest = data[length - 1];
+    keep_region(s, &cursor, data, length);
     s->pending.length = s->pending_pieces.length = 0;
-    s->state = OPAQUE;
 }
 
 #endif

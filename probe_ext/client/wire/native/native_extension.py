@@ -13,7 +13,7 @@ from probe_ext.client.wire.portable_switch import PORTABLE_VARIABLE, is_portable
 
 NATIVE_VARIABLE = "PROBE_NATIVE"
 NATIVE, PYTHON = "native", "python"
-_INTERFACE = 1
+_INTERFACE = 2
 """as in reader.c: a library compiled from another version of it is not used"""
 
 

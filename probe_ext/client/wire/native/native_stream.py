@@ -105,6 +105,8 @@ class NativeStream:
         self._reactor = native_reactor()
         self._stream = self._reactor.reader.open(sock.fileno(), sent, may_defer)
         self._key: int = self._stream.key
+        self._socket = sock
+        """held, so that its number cannot be another connection's while it is watched"""
         self._reactor.waiting[self._key] = self._wakeup
 
     @property

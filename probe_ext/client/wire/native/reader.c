@@ -21,7 +21,7 @@
 
 #include "events.h"
 
-#define INTERFACE 1 /* changes with the functions below; native_extension.py expects the same number */
+#define INTERFACE 2 /* changes with the functions below; native_extension.py expects the same number */
 #define READ_SIZE 32768
 #define MAX_LAG_NS 60000000000LL
 #define CLOCK_TOLERANCE_NS 20000
@@ -66,7 +66,7 @@ static double arrival(struct stream *s, const struct msghdr *message, int64_t re
 
 /* Read once. Return whether there was something; set whether the greenlet must be woken. */
 static int read_socket(struct stream *s, char *scratch, const struct round *round, int *wake) {
-    char control[CMSG_SPACE(sizeof(struct timespec))];
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(struct timespec))];
     struct iovec part = {scratch, READ_SIZE};
     struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
     ssize_t n = recvmsg(s->fd, &message, MSG_DONTWAIT);
@@ -119,13 +119,13 @@ static int watch(struct reader *r, struct stream *s) {
 
 static void unwatch(struct reader *r, struct stream *s) {
     if (!s->registered) return;
-    epoll_ctl(r->poller, EPOLL_CTL_DEL, s->fd, NULL); /* fails if it is closed already, which does no harm */
+    epoll_ctl(r->poller, EPOLL_CTL_DEL, s->fd, NULL); /* NativeStream holds the socket, so that this is still its number */
     s->registered = 0;
     atomic_fetch_sub(&r->registered, 1);
 }
 
 static int read_once(struct reader *r, struct stream *s, char *scratch, const struct round *round, int *wake) {
-    if (s->ended || !read_socket(s, scratch, round, wake)) return 0;
+    if (s->ended || s->fd < 0 || !read_socket(s, scratch, round, wake)) return 0;
     if (s->ended) {
         unwatch(r, s);
     } else if (is_above(s, MAX_READS - 1, MAX_EVENTS - 1, MAX_BYTES - 1)) {
@@ -204,10 +204,10 @@ static void stop_thread(struct reader *r) {
     r->stopping = 1;
     pthread_mutex_unlock(&r->lock);
     if (write(r->stop_fd, &(uint64_t){1}, 8) != 8) return; /* cannot happen; the thread then lives as long as the process */
+    r->running = 0; /* before another thread of Python can come here, too */
     Py_BEGIN_ALLOW_THREADS
     pthread_join(r->thread, NULL);
     Py_END_ALLOW_THREADS
-    r->running = 0;
 }
 
 /* ---- Python: Stream -------------------------------------------------------------------------------------------- */
@@ -261,6 +261,7 @@ static PyObject *stream_stop(Stream *self, PyObject *unused) {
     if (r) {
         self->s->paused = 0;
         unwatch(r, self->s);
+        self->s->fd = -1; /* it may be another connection's soon */
         pthread_mutex_unlock(&r->lock);
     }
     Py_RETURN_NONE;
@@ -390,11 +391,11 @@ static PyObject *stream_take(Stream *self, PyObject *unused) {
         got = s->got;
         memset(&s->got, 0, sizeof s->got);
         any = s->reads > 0, last_at = s->last_at;
-        ended = s->ended, error = s->error, ended_at = s->ended_at;
         if (s->paused) {
             s->paused = 0;
-            if (!watch(r, s)) fail(s, errno); /* seen at the next call */
+            if (!watch(r, s)) fail(s, errno);
         }
+        ended = s->ended, error = s->error, ended_at = s->ended_at;
         pthread_mutex_unlock(&r->lock);
     }
     PyObject *spans = spans_object(&got), *lags = lags_object(&got, 0), *overdue = lags_object(&got, 1), *made = NULL;

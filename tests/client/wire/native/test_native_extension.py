@@ -90,6 +90,7 @@ def hatch_build() -> object:
     [
         ({"CC": "no-such-compiler"}, "no C compiler (no-such-compiler)"),
         ({"CC": "false"}, "false: it fails"),
+        ({"CC": "cc '"}, "CC or CFLAGS: No closing quotation"),
         ({"CFLAGS": "--no-such-option"}, "error"),
         ({NATIVE_VARIABLE: "0"}, "PROBE_NATIVE=0"),
     ],

@@ -160,6 +160,12 @@ def test_line_ends_after_an_unknown_event_lead_to_the_same_reply(before: str, af
     compare([reads[0], b"".join(reads[1:])], TAKE_AT_END)
 
 
+def test_matching_goes_on_after_half_a_chunk_was_handed_over() -> None:
+    reads = [CHUNKED, chunk(ROLE), *REGULAR_READS[:5], REGULAR_READS[5][:40], REGULAR_READS[5][40:], *REGULAR_READS[6:]]
+    compare([*reads, END], TAKE_AT_END)
+    assert compare([*reads, END], [number == 7 for number in range(len(reads) + 1)]) >= len(REGULAR_READS) - 3
+
+
 def test_events_of_one_read_count_as_unresolved_as_on_the_python_path() -> None:
     words = [chunk(sse(json.dumps(chat(f"word{n}", n)))) for n in range(1, 8)]
     finish = chunk(sse(json.dumps({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})))

@@ -208,6 +208,21 @@ def test_stopping_twice_and_after_closing_does_no_harm(pair: Pair) -> None:
     assert not arrived.drain_socket() or arrived.take_arrivals().parts == []
 
 
+def test_a_stopped_stream_reads_nothing_of_the_connection_that_has_its_number_now(pair: Pair) -> None:
+    first, _ = get_original("socket", "socketpair")()
+    arrived = NativeStream(first, 0.0, may_defer=False)
+    number = first.detach()
+    arrived.stop()
+    later, sender = pair
+    os.dup2(later.fileno(), number)  # instead of closing it and hoping that the next socket gets its number
+    try:
+        sender.send(b"of another connection")
+        assert not arrived.drain_socket()
+        assert os.read(number, 100) == b"of another connection"
+    finally:
+        os.close(number)
+
+
 def test_a_dropped_stream_frees_its_place(pair: Pair) -> None:
     reader = native.Reader(thread=False)
     keys = set()
