@@ -147,3 +147,30 @@ def test_the_page_of_an_empty_recording() -> None:
 
 def test_a_broken_off_line_is_said() -> None:
     assert "broken off" in render(recording_view(HEAD, totals_of(line()), in_flight=None, torn=1))
+
+
+def figures_of(*lines: RecordedRequest) -> dict[str, str]:
+    return dict(recording_view(HEAD, totals_of(*lines), in_flight=None).figures)
+
+
+def test_idle_time_before_the_first_request_and_after_the_last_lowers_no_rate() -> None:
+    late = [line(n, at=600.0 + n, duration=1.0) for n in range(10)]
+    others = [line(20, endpoint="other", at=at, duration=0.0, outcome="served") for at in (0.0, 5000.0)]
+    rate = "requests per second, from first arrival to last end"
+    assert figures_of(*late, *others)[rate] == "1"
+    assert figures_of(late[0])[rate] == "–"
+
+
+def test_the_share_of_failures_is_of_requests_for_text() -> None:
+    lines = [line(n, outcome="http_error" if n == 0 else "complete") for n in range(10)]
+    others = [line(20 + n, endpoint="other", outcome="http_error", prompt=None) for n in range(10)]
+    assert figures_of(*lines, *others)["failed, of requests for text"] == "10 %"
+
+
+def test_a_request_whose_body_cannot_be_read_is_not_one_without_a_limit() -> None:
+    lines = [line(n, input_tokens=15, parameters={"max_tokens": 256}) for n in range(10)]
+    unread = line(10, prompt=None, identical=None, model=None, outcome="http_error", status=400)
+    assert "set no limit" not in concluded(totals_of(*lines, unread), 1000)["context"].why
+    free = line(11, input_tokens=15, output_tokens=5)
+    why = concluded(totals_of(*lines, unread, free), 1000)["context"].why
+    assert "1 of 11 requests with a readable body set no limit" in why

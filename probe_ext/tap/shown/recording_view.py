@@ -99,7 +99,7 @@ def _figures(totals: Totals, in_flight: int | None) -> list[tuple[str, str]]:
     asked, text = totals.prompts_asked, totals.text
     figures = [
         ("requests for text", count(asked)),
-        ("requests per second", DASH if not totals.until else f"{asked / totals.until:.3g}"),
+        ("requests per second, from first arrival to last end", _rate(totals)),
         ("distinct prompts", count(totals.prompts.distinct) if asked else DASH),
         ("streamed", _share(totals.streamed, asked)),
         ("most in flight", count(totals.peak_in_flight)),
@@ -107,13 +107,18 @@ def _figures(totals: Totals, in_flight: int | None) -> list[tuple[str, str]]:
         ("prompt tokens that repeat a beginning", _share(text.prefix, text.counted)),
         ("… found in the server's cache", _share(text.cached, text.cache_known)),
         ("with tools", _share(totals.tools, asked)),
-        ("failed", _share(totals.failed, totals.requests)),
+        ("failed, of requests for text", _share(totals.failed, asked)),
     ]
     if totals.cached:
         figures.append(("answered from the tap's cache", _share(totals.cached, asked)))
     if in_flight is not None:
         figures.insert(4, ("in flight now", count(in_flight)))
     return figures
+
+
+def _rate(totals: Totals) -> str:
+    seconds_long = totals.last_end - totals.first_at
+    return f"{totals.prompts_asked / seconds_long:.3g}" if totals.prompts_asked > 1 and seconds_long > 0 else DASH
 
 
 def _share(part: float, whole: float) -> str:

@@ -43,7 +43,8 @@ def _context(totals: Totals, limit: int | None) -> Implication | None:
     most = round(needed.maximum)
     bound = ""
     if totals.unbounded:
-        asked = f"{count(totals.unbounded)} of {things(totals.prompts_asked, 'request')}"
+        which = "" if totals.readable == totals.prompts_asked else " with a readable body"
+        asked = f"{count(totals.unbounded)} of {things(totals.readable, 'request')}{which}"
         bound = f" {asked} set no limit for the reply: there, what was generated counts."
     need = f"The longest request needs {count(most)} tokens, prompt and reply limit together."
     if limit is None:

@@ -3,6 +3,8 @@
 They are made from the lines of a recording alone, so a recording can be looked at again.
 """
 
+import math
+
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.sketch import LatencySketch
 from probe_ext.recording.recorded_request import SERVED, RecordedRequest
@@ -75,7 +77,6 @@ class Totals:
 
     def __init__(self) -> None:
         self.requests = 0
-        self.failed = 0
         self.peak_in_flight = 0
         self.until = 0.0
         """end of the latest request, in seconds since the recording began"""
@@ -83,12 +84,17 @@ class Totals:
         self.activity = Activity()
         self.prompts_asked = 0
         """requests for text; all below is about these"""
+        self.failed = 0
+        self.first_at, self.last_end = math.inf, 0.0
+        """first arrival and last end, in seconds since the recording began"""
+        self.readable = 0
+        """requests whose body could be read"""
         self.endpoints, self.models = Tally(), Tally()
         self.streamed = self.cached = self.tools = self.media = 0
         self.prompts, self.identical = Repeats(), Repeats()
         self.input, self.output, self.characters, self.needed = Lengths(), Lengths(), Lengths(), Lengths()
         self.unbounded = 0
-        """requests that state no limit of output tokens"""
+        """readable requests that state no limit of output tokens"""
         self.events_only = 0
         """streams whose tokens the server did not count"""
         self.text = PromptText()
@@ -107,7 +113,6 @@ class Totals:
         self.until = max(self.until, line.end)
         self.outcomes.add(line.outcome)
         failed = line.outcome not in SUCCESSES
-        self.failed += failed
         self.peak_in_flight = max(self.peak_in_flight, line.in_flight or 0)
         self.activity.add(line.at, line.duration, line.in_flight or 0, failed=failed)
         if line.endpoint != "other":
@@ -115,6 +120,8 @@ class Totals:
 
     def _add_text_request(self, line: RecordedRequest, *, failed: bool) -> None:
         self.prompts_asked += 1
+        self.failed += failed
+        self.first_at, self.last_end = min(self.first_at, line.at), max(self.last_end, line.end)
         self.endpoints.add(line.endpoint)
         self.models.add(line.model or "(none)")
         self.streamed += line.stream
@@ -135,6 +142,9 @@ class Totals:
         self.input.add(line.input_tokens)
         self.output.add(line.output_tokens)
         self.characters.add(line.characters)
+        if line.prompt is None:  # an unreadable body: what it asked for is unknown
+            return
+        self.readable += 1
         limits = [line.parameters[name] for name in OUTPUT_LIMITS if name in line.parameters]
         self.unbounded += not limits
         if line.input_tokens is not None:
