@@ -47,7 +47,7 @@ def test_two_prompts_in_the_whole_traffic() -> None:
 
 @pytest.mark.parametrize(("limit", "pays"), [(600, False), (541, False), (543, True), (None, False)])
 def test_context_length(limit: int | None, pays: bool) -> None:
-    lines = [line(n, input_tokens=15, parameters={"max_tokens": 256}) for n in range(10)]
+    lines = [line(n, input_tokens=15, parameters={"max_tokens": 256}) for n in range(100)]
     found = concluded(totals_of(*lines), limit)["context"]
     assert found.pays is (pays or limit == 600)
     assert "271 tokens" in found.why
@@ -174,3 +174,19 @@ def test_a_request_whose_body_cannot_be_read_is_not_one_without_a_limit() -> Non
     free = line(11, input_tokens=15, output_tokens=5)
     why = concluded(totals_of(*lines, unread, free), 1000)["context"].why
     assert "1 of 11 requests with a readable body set no limit" in why
+
+
+@pytest.mark.parametrize(
+    ("known", "unknown", "pays"), [(100, 0, True), (99, 0, False), (180, 20, True), (180, 21, False)]
+)
+def test_a_shorter_context_is_advised_only_where_nearly_all_lengths_are_known(
+    known: int, unknown: int, pays: bool
+) -> None:
+    lines = [line(n, input_tokens=15, parameters={"max_tokens": 256}) for n in range(known)]
+    lines += [line(known + n, parameters={"max_tokens": 256}, outcome="http_error") for n in range(unknown)]
+    found = concluded(totals_of(*lines), 8192)["context"]
+    assert (found.pays, "--max-model-len" in found.advice) == (pays, pays)
+    if unknown:
+        assert f"longest of the {known} requests of known length" in found.why
+    if not pays:
+        assert f"known are {known} of {known + unknown}" in found.why
