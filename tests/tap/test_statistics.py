@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from probe_ext.recording.recorded_request import SCHEMA, RecordedRequest, RecordingHead
+from probe_ext.report.wording import percentiles
 from probe_ext.tap.shown.recording_page import render
 from probe_ext.tap.shown.recording_view import recording_view
 from probe_ext.tap.statistics import repeats, tally
@@ -12,7 +13,7 @@ from probe_ext.tap.statistics.activity import MAX_SPANS, Activity
 from probe_ext.tap.statistics.implications import Implication, implications
 from probe_ext.tap.statistics.repeats import Repeats
 from probe_ext.tap.statistics.tally import OTHERS, Tally
-from probe_ext.tap.statistics.totals import Totals
+from probe_ext.tap.statistics.totals import MAX_EXACT, MIN_COUNTS, Lengths, Totals
 
 
 def line(number: int = 0, **values: Any) -> RecordedRequest:
@@ -190,3 +191,34 @@ def test_a_shorter_context_is_advised_only_where_nearly_all_lengths_are_known(
         assert f"longest of the {known} requests of known length" in found.why
     if not pays:
         assert f"known are {known} of {known + unknown}" in found.why
+
+
+def lengths_of(*values: float) -> Lengths:
+    lengths = Lengths()
+    for value in values:
+        lengths.add(value)
+    return lengths
+
+
+def test_percentiles_need_as_many_values_as_in_the_report_of_a_run() -> None:
+    assert {name: percentiles.MIN_COUNTS[name] for name in MIN_COUNTS} == MIN_COUNTS
+    for name, least in MIN_COUNTS.items():
+        assert lengths_of(*range(least - 1)).percentile(name) is None
+        assert lengths_of(*range(least)).percentile(name) is not None
+    view = recording_view(HEAD, totals_of(*(line(n, input_tokens=25 + n) for n in range(4))), in_flight=None)
+    row = view.lengths[0]
+    assert (row.p50, row.p95, row.p99, row.largest) == ("26", "–", "–", "28")
+    (chart,) = (each for each in view.charts if each.name.startswith("Prompt"))
+    assert chart.description == "Half have at most 26. The longest has 28."
+
+
+def test_percentiles_are_values_that_occurred_and_the_mean_is_not_beyond_the_largest() -> None:
+    values = [1000.0 + n for n in range(100)]
+    lengths = lengths_of(*reversed(values))
+    assert [lengths.percentile(name) for name in MIN_COUNTS] == [1049.0, 1094.0, 1098.0]
+    many = lengths_of(*(1000.0 + n for n in range(2 * MAX_EXACT)))
+    assert many.percentile("p95") == pytest.approx(2899.0, rel=0.0051)
+    alike = lengths_of(*[0.1] * 3)
+    assert alike.sketch.total / 3 > 0.1
+    assert alike.mean == 0.1
+    assert Lengths().mean is None

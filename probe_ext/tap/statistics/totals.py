@@ -15,20 +15,39 @@ from probe_ext.tap.statistics.tally import Tally
 
 SUCCESSES = frozenset({Outcome.COMPLETE.value, Outcome.NO_ANSWER.value, SERVED})
 OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+MIN_COUNTS = {"p50": 2, "p95": 20, "p99": 100}
+"""values that a percentile needs, as in the report of a run: one beyond it, or it is just the largest"""
+MAX_EXACT = 1000
+"""values up to which percentiles are exact"""
 MAX_SESSIONS = 50_000
 MAX_TURNS = 100
 
 
 class Lengths:
-    """Tokens or characters: a sketch, exact in count, sum and extremes."""
+    """Tokens, characters or seconds: a sketch, exact in count, sum and extremes, and up to MAX_EXACT values as well."""
 
     def __init__(self) -> None:
         self.sketch = LatencySketch()
+        self._exact: list[float] = []
 
     def add(self, value: float | None) -> None:
-        """Add a length, if it is known."""
+        """Add a value, if it is known."""
         if value is not None:
             self.sketch.add((value,))
+            if self.sketch.count <= MAX_EXACT:
+                self._exact.append(value)
+
+    def percentile(self, name: str) -> float | None:
+        """Return a percentile of MIN_COUNTS, to within the sketch's accuracy; None of too few values."""
+        number, share = self.sketch.count, int(name[1:]) / 100
+        if number < MIN_COUNTS[name]:
+            return None
+        return sorted(self._exact)[int(share * (number - 1))] if number <= MAX_EXACT else self.sketch.quantile(share)
+
+    @property
+    def mean(self) -> float | None:
+        """The mean, which rounding errors of the sum never take beyond the largest value; None without values."""
+        return min(self.sketch.total / self.sketch.count, self.sketch.maximum) if self.sketch.count else None
 
 
 class PromptText:
