@@ -1,6 +1,7 @@
 """Run the tap until Ctrl-C: listen, show, and write the page again and again."""
 
 import asyncio
+import shlex
 import signal
 import socket
 import ssl
@@ -123,10 +124,19 @@ async def _show_until(stop: asyncio.Event, screen: Console, draw: Callable[[], R
                 live.update(draw(), refresh=True)
 
 
+def _where_and_next(recorder: Recorder) -> list[str]:
+    """Return where recording and page are, and what to do with them, if there is anything to make a workload of."""
+    lines = [f"recording: {recorder.folder}", f"page: {recorder.folder / PAGE_FILE}"]
+    if recorder.totals.prompts_asked > recorder.totals.failed:
+        lines.append(f"next: probe tap {shlex.quote(str(recorder.folder))} --to workload.yaml")
+    return lines
+
+
 def _report(recorder: Recorder) -> int:
     view = _view(recorder, ended=True)
     recorder.write_page(view)
     console(sys.stdout).print(table(view))
+    print("\n".join(_where_and_next(recorder)), flush=True)  # noqa: T201 - command output
     if recorder.problem is not None:
         print(f"probe: {recorder.folder}: {recorder.problem}", file=sys.stderr)  # noqa: T201 - command output
         return ExitCode.INVALID

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from probe_ext.recording.recorded_request import SCHEMA, RecordedRequest, RecordingHead
+from probe_ext.report.wording import percentiles
 from probe_ext.tap.shown.recording_page import render
 from probe_ext.tap.shown.recording_view import recording_view
 from probe_ext.tap.statistics import repeats, tally
@@ -12,7 +13,7 @@ from probe_ext.tap.statistics.activity import MAX_SPANS, Activity
 from probe_ext.tap.statistics.implications import Implication, implications
 from probe_ext.tap.statistics.repeats import Repeats
 from probe_ext.tap.statistics.tally import OTHERS, Tally
-from probe_ext.tap.statistics.totals import Totals
+from probe_ext.tap.statistics.totals import MAX_EXACT, MIN_COUNTS, Lengths, Totals
 
 
 def line(number: int = 0, **values: Any) -> RecordedRequest:
@@ -47,7 +48,7 @@ def test_two_prompts_in_the_whole_traffic() -> None:
 
 @pytest.mark.parametrize(("limit", "pays"), [(600, False), (541, False), (543, True), (None, False)])
 def test_context_length(limit: int | None, pays: bool) -> None:
-    lines = [line(n, input_tokens=15, parameters={"max_tokens": 256}) for n in range(10)]
+    lines = [line(n, input_tokens=15, parameters={"max_tokens": 256}) for n in range(100)]
     found = concluded(totals_of(*lines), limit)["context"]
     assert found.pays is (pays or limit == 600)
     assert "271 tokens" in found.why
@@ -147,3 +148,77 @@ def test_the_page_of_an_empty_recording() -> None:
 
 def test_a_broken_off_line_is_said() -> None:
     assert "broken off" in render(recording_view(HEAD, totals_of(line()), in_flight=None, torn=1))
+
+
+def figures_of(*lines: RecordedRequest) -> dict[str, str]:
+    return dict(recording_view(HEAD, totals_of(*lines), in_flight=None).figures)
+
+
+def test_idle_time_before_the_first_request_and_after_the_last_lowers_no_rate() -> None:
+    late = [line(n, at=600.0 + n, duration=1.0) for n in range(10)]
+    others = [line(20, endpoint="other", at=at, duration=0.0, outcome="served") for at in (0.0, 5000.0)]
+    rate = "requests per second, from first arrival to last end"
+    assert figures_of(*late, *others)[rate] == "1"
+    assert figures_of(late[0])[rate] == "–"
+
+
+def test_the_share_of_failures_is_of_requests_for_text() -> None:
+    lines = [line(n, outcome="http_error" if n == 0 else "complete") for n in range(10)]
+    others = [line(20 + n, endpoint="other", outcome="http_error", prompt=None) for n in range(10)]
+    assert figures_of(*lines, *others)["failed, of requests for text"] == "10 %"
+
+
+def test_a_request_whose_body_cannot_be_read_is_not_one_without_a_limit() -> None:
+    lines = [line(n, input_tokens=15, parameters={"max_tokens": 256}) for n in range(10)]
+    unread = line(10, prompt=None, identical=None, model=None, outcome="http_error", status=400)
+    assert "set no limit" not in concluded(totals_of(*lines, unread), 1000)["context"].why
+    free = line(11, input_tokens=15, output_tokens=5)
+    why = concluded(totals_of(*lines, unread, free), 1000)["context"].why
+    assert "1 of 11 requests with a readable body set no limit" in why
+
+
+@pytest.mark.parametrize(
+    ("known", "unknown", "pays"), [(100, 0, True), (99, 0, False), (180, 20, True), (180, 21, False)]
+)
+def test_a_shorter_context_is_advised_only_where_nearly_all_lengths_are_known(
+    known: int, unknown: int, pays: bool
+) -> None:
+    lines = [line(n, input_tokens=15, parameters={"max_tokens": 256}) for n in range(known)]
+    lines += [line(known + n, parameters={"max_tokens": 256}, outcome="http_error") for n in range(unknown)]
+    found = concluded(totals_of(*lines), 8192)["context"]
+    assert (found.pays, "--max-model-len" in found.advice) == (pays, pays)
+    if unknown:
+        assert f"longest of the {known} requests of known length" in found.why
+    if not pays:
+        assert f"known are {known} of {known + unknown}" in found.why
+
+
+def lengths_of(*values: float) -> Lengths:
+    lengths = Lengths()
+    for value in values:
+        lengths.add(value)
+    return lengths
+
+
+def test_percentiles_need_as_many_values_as_in_the_report_of_a_run() -> None:
+    assert {name: percentiles.MIN_COUNTS[name] for name in MIN_COUNTS} == MIN_COUNTS
+    for name, least in MIN_COUNTS.items():
+        assert lengths_of(*range(least - 1)).percentile(name) is None
+        assert lengths_of(*range(least)).percentile(name) is not None
+    view = recording_view(HEAD, totals_of(*(line(n, input_tokens=25 + n) for n in range(4))), in_flight=None)
+    row = view.lengths[0]
+    assert (row.p50, row.p95, row.p99, row.largest) == ("26", "–", "–", "28")
+    (chart,) = (each for each in view.charts if each.name.startswith("Prompt"))
+    assert chart.description == "Half have at most 26. The longest has 28."
+
+
+def test_percentiles_are_values_that_occurred_and_the_mean_is_not_beyond_the_largest() -> None:
+    values = [1000.0 + n for n in range(100)]
+    lengths = lengths_of(*reversed(values))
+    assert [lengths.percentile(name) for name in MIN_COUNTS] == [1049.0, 1094.0, 1098.0]
+    many = lengths_of(*(1000.0 + n for n in range(2 * MAX_EXACT)))
+    assert many.percentile("p95") == pytest.approx(2899.0, rel=0.0051)
+    alike = lengths_of(*[0.1] * 3)
+    assert alike.sketch.total / 3 > 0.1
+    assert alike.mean == 0.1
+    assert Lengths().mean is None

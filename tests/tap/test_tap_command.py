@@ -68,6 +68,9 @@ def test_ctrl_c_writes_the_report_and_the_recording_can_be_shown_again(
         printed, _ = process.communicate(timeout=300)
     assert process.returncode == ExitCode.INTERRUPTED
     assert "1 request for text: 1 distinct prompt, 0 % streamed." in printed
+    folder = tmp_path / "rec"
+    last = [f"recording: {folder}", f"page: {folder / 'tap.html'}", f"next: probe tap {folder} --to workload.yaml"]
+    assert printed.splitlines()[-3:] == last
     assert "1 request for text" in (tmp_path / "rec" / "tap.html").read_text()
     assert json.loads((tmp_path / "rec" / "tap.json").read_text())["requests"] == 1
     assert cli.main(["tap", str(tmp_path / "rec")]) == ExitCode.OK

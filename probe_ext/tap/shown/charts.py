@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from probe_ext.measure.sketch import LatencySketch
 from probe_ext.tap.statistics.activity import Activity
+from probe_ext.tap.statistics.totals import Lengths
 from probe_ext.verdict.phrasing.formats import count, percent, span
 
 WIDTH, HEIGHT = 1000, 100
@@ -58,9 +58,9 @@ def timeline(activity: Activity) -> Chart:
     return Chart("Requests in flight", description, bars, "0 s", span(len(spans) * width))
 
 
-def histogram(name: str, sketch: LatencySketch) -> Chart:
+def histogram(name: str, lengths: Lengths) -> Chart:
     """Return the distribution of lengths, in bins that each are √2 times as wide as the one before."""
-    bins: dict[int, int] = {}
+    sketch, bins = lengths.sketch, dict[int, int]()
     for value, number in sketch.bins():
         key = math.floor(math.log2(max(value, 1.0)) * _BINS_PER_DOUBLING)
         bins[key] = bins.get(key, 0) + number
@@ -71,8 +71,10 @@ def histogram(name: str, sketch: LatencySketch) -> Chart:
              f"{count(edges[key - low])} to {count(edges[key - low + 1])}: {percent(number / sketch.count)}")
         for key, number in sorted(bins.items())
     ]  # fmt: skip
-    half, nearly_all = count(sketch.quantile(0.5)), count(sketch.quantile(0.95))
-    description = f"Half have at most {half}, 95 % at most {nearly_all}, the longest has {count(sketch.maximum)}."
+    shares = (("Half have", "p50"), ("95 % have", "p95"))
+    known = [(share, figure) for share, key in shares if (figure := lengths.percentile(key)) is not None]
+    description = "".join(f"{share} at most {count(figure)}. " for share, figure in known)
+    description += f"The longest has {count(sketch.maximum)}."
     return Chart(name, description, bars, count(edges[0]), count(edges[-1]))
 
 

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from probe_ext.measure.safe_text import printable, safe_text
-from probe_ext.measure.sketch import LatencySketch
 from probe_ext.recording.recorded_request import TAP_OUTCOMES, RecordingHead
 from probe_ext.tap.shown.charts import Chart, histogram, timeline
 from probe_ext.tap.statistics.implications import Implication, implications
-from probe_ext.tap.statistics.totals import Totals
+from probe_ext.tap.statistics.totals import Lengths, Totals
 from probe_ext.verdict.phrasing.formats import DASH, count, percent, seconds, span
 from probe_ext.verdict.phrasing.plurals import things
 
@@ -99,7 +98,7 @@ def _figures(totals: Totals, in_flight: int | None) -> list[tuple[str, str]]:
     asked, text = totals.prompts_asked, totals.text
     figures = [
         ("requests for text", count(asked)),
-        ("requests per second", DASH if not totals.until else f"{asked / totals.until:.3g}"),
+        ("requests per second, from first arrival to last end", _rate(totals)),
         ("distinct prompts", count(totals.prompts.distinct) if asked else DASH),
         ("streamed", _share(totals.streamed, asked)),
         ("most in flight", count(totals.peak_in_flight)),
@@ -107,13 +106,18 @@ def _figures(totals: Totals, in_flight: int | None) -> list[tuple[str, str]]:
         ("prompt tokens that repeat a beginning", _share(text.prefix, text.counted)),
         ("… found in the server's cache", _share(text.cached, text.cache_known)),
         ("with tools", _share(totals.tools, asked)),
-        ("failed", _share(totals.failed, totals.requests)),
+        ("failed, of requests for text", _share(totals.failed, asked)),
     ]
     if totals.cached:
         figures.append(("answered from the tap's cache", _share(totals.cached, asked)))
     if in_flight is not None:
         figures.insert(4, ("in flight now", count(in_flight)))
     return figures
+
+
+def _rate(totals: Totals) -> str:
+    seconds_long = totals.last_end - totals.first_at
+    return f"{totals.prompts_asked / seconds_long:.3g}" if totals.prompts_asked > 1 and seconds_long > 0 else DASH
 
 
 def _share(part: float, whole: float) -> str:
@@ -127,7 +131,7 @@ def _lengths(totals: Totals) -> list[Distribution]:
         ("prompt with reply limit, tokens", totals.needed),
         ("prompt, characters", totals.characters),
     )
-    return [_distribution(name, lengths.sketch, times=False) for name, lengths in rows]
+    return [_distribution(name, lengths, times=False) for name, lengths in rows]
 
 
 def _times(totals: Totals) -> list[Distribution]:
@@ -139,15 +143,14 @@ def _times(totals: Totals) -> list[Distribution]:
         ("pause before a tool's result", totals.tool_pause),
     )
     cached = [("from the tap's cache", totals.cached_duration)] if totals.cached else []
-    return [_distribution(name, values.sketch, times=True) for name, values in (*rows, *cached)]
+    return [_distribution(name, values, times=True) for name, values in (*rows, *cached)]
 
 
-def _distribution(name: str, sketch: LatencySketch, *, times: bool) -> Distribution:
-    shown = seconds if times else count
-    mean = sketch.total / sketch.count if sketch.count else None
-    largest = shown(sketch.maximum if sketch.count else None)
-    p50, p95, p99 = (shown(sketch.quantile(q)) for q in (0.5, 0.95, 0.99))
-    return Distribution(name, count(sketch.count), shown(mean), p50, p95, p99, largest)
+def _distribution(name: str, values: Lengths, *, times: bool) -> Distribution:
+    shown, number = seconds if times else count, values.sketch.count
+    largest = shown(values.sketch.maximum if number else None)
+    p50, p95, p99 = (shown(values.percentile(each)) for each in ("p50", "p95", "p99"))
+    return Distribution(name, count(number), shown(values.mean), p50, p95, p99, largest)
 
 
 def _counts(title: str, rows: Sequence[tuple[str, int]], whole: int) -> Counts:
@@ -171,7 +174,7 @@ def _charts(totals: Totals) -> list[Chart]:
     charts = [timeline(totals.activity)]
     for name, lengths in (("Prompt length, tokens", totals.input), ("Reply length, tokens", totals.output)):
         if lengths.sketch.count:
-            charts.append(histogram(name, lengths.sketch))
+            charts.append(histogram(name, lengths))
     return charts
 
 

@@ -9,6 +9,8 @@ from probe_ext.verdict.phrasing.plurals import things
 
 MIN_REQUESTS = 10
 """below, nothing is concluded"""
+MIN_LENGTHS, MIN_LENGTHS_SHARE = 100, 0.9
+"""known lengths, and their share of all requests, below which nothing is concluded about the context length"""
 _AMPLE_CONTEXT = 2.0
 _CONTEXT_RESERVE = 1.25
 _LARGE_SHARE, _SMALL_SHARE = 0.10, 0.02
@@ -43,9 +45,12 @@ def _context(totals: Totals, limit: int | None) -> Implication | None:
     most = round(needed.maximum)
     bound = ""
     if totals.unbounded:
-        asked = f"{count(totals.unbounded)} of {things(totals.prompts_asked, 'request')}"
-        bound = f" {asked} set no limit for the reply: there, what was generated counts."
-    need = f"The longest request needs {count(most)} tokens, prompt and reply limit together."
+        which = "" if totals.readable == totals.prompts_asked else " with a readable body"
+        without = f"{count(totals.unbounded)} of {things(totals.readable, 'request')}{which}"
+        bound = f" {without} set no limit for the reply: there, what was generated counts."
+    known, asked = needed.count, totals.prompts_asked
+    longest = "longest request" if known == asked else f"longest of the {things(known, 'request')} of known length"
+    need = f"The {longest} needs {count(most)} tokens, prompt and reply limit together."
     if limit is None:
         return Implication(
             "context", "Context length", f"{need} The server does not say what it allows.{bound}", pays=False
@@ -54,6 +59,12 @@ def _context(totals: Totals, limit: int | None) -> Implication | None:
         return Implication(
             "context", "Context length fits", f"{need} The server allows {count(limit)}.{bound}", pays=False
         )
+    if known < MIN_LENGTHS or known < MIN_LENGTHS_SHARE * asked:
+        few = (
+            f"{need} The server allows {count(limit)}. Whether less would do takes the lengths of {MIN_LENGTHS} "
+            f"requests and of {percent(MIN_LENGTHS_SHARE)} of all; known are {count(known)} of {count(asked)}.{bound}"
+        )
+        return Implication("context", "Context length: too few lengths known", few, pays=False)
     fit = min(limit, 2 ** math.ceil(math.log2(_CONTEXT_RESERVE * most)))
     return Implication(
         "context",

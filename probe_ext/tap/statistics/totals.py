@@ -3,6 +3,8 @@
 They are made from the lines of a recording alone, so a recording can be looked at again.
 """
 
+import math
+
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.sketch import LatencySketch
 from probe_ext.recording.recorded_request import SERVED, RecordedRequest
@@ -13,20 +15,39 @@ from probe_ext.tap.statistics.tally import Tally
 
 SUCCESSES = frozenset({Outcome.COMPLETE.value, Outcome.NO_ANSWER.value, SERVED})
 OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+MIN_COUNTS = {"p50": 2, "p95": 20, "p99": 100}
+"""values that a percentile needs, as in the report of a run: one beyond it, or it is just the largest"""
+MAX_EXACT = 1000
+"""values up to which percentiles are exact"""
 MAX_SESSIONS = 50_000
 MAX_TURNS = 100
 
 
 class Lengths:
-    """Tokens or characters: a sketch, exact in count, sum and extremes."""
+    """Tokens, characters or seconds: a sketch, exact in count, sum and extremes, and up to MAX_EXACT values as well."""
 
     def __init__(self) -> None:
         self.sketch = LatencySketch()
+        self._exact: list[float] = []
 
     def add(self, value: float | None) -> None:
-        """Add a length, if it is known."""
+        """Add a value, if it is known."""
         if value is not None:
             self.sketch.add((value,))
+            if self.sketch.count <= MAX_EXACT:
+                self._exact.append(value)
+
+    def percentile(self, name: str) -> float | None:
+        """Return a percentile of MIN_COUNTS, to within the sketch's accuracy; None of too few values."""
+        number, share = self.sketch.count, int(name[1:]) / 100
+        if number < MIN_COUNTS[name]:
+            return None
+        return sorted(self._exact)[int(share * (number - 1))] if number <= MAX_EXACT else self.sketch.quantile(share)
+
+    @property
+    def mean(self) -> float | None:
+        """The mean, which rounding errors of the sum never take beyond the largest value; None without values."""
+        return min(self.sketch.total / self.sketch.count, self.sketch.maximum) if self.sketch.count else None
 
 
 class PromptText:
@@ -75,7 +96,6 @@ class Totals:
 
     def __init__(self) -> None:
         self.requests = 0
-        self.failed = 0
         self.peak_in_flight = 0
         self.until = 0.0
         """end of the latest request, in seconds since the recording began"""
@@ -83,12 +103,17 @@ class Totals:
         self.activity = Activity()
         self.prompts_asked = 0
         """requests for text; all below is about these"""
+        self.failed = 0
+        self.first_at, self.last_end = math.inf, 0.0
+        """first arrival and last end, in seconds since the recording began"""
+        self.readable = 0
+        """requests whose body could be read"""
         self.endpoints, self.models = Tally(), Tally()
         self.streamed = self.cached = self.tools = self.media = 0
         self.prompts, self.identical = Repeats(), Repeats()
         self.input, self.output, self.characters, self.needed = Lengths(), Lengths(), Lengths(), Lengths()
         self.unbounded = 0
-        """requests that state no limit of output tokens"""
+        """readable requests that state no limit of output tokens"""
         self.events_only = 0
         """streams whose tokens the server did not count"""
         self.text = PromptText()
@@ -107,7 +132,6 @@ class Totals:
         self.until = max(self.until, line.end)
         self.outcomes.add(line.outcome)
         failed = line.outcome not in SUCCESSES
-        self.failed += failed
         self.peak_in_flight = max(self.peak_in_flight, line.in_flight or 0)
         self.activity.add(line.at, line.duration, line.in_flight or 0, failed=failed)
         if line.endpoint != "other":
@@ -115,6 +139,8 @@ class Totals:
 
     def _add_text_request(self, line: RecordedRequest, *, failed: bool) -> None:
         self.prompts_asked += 1
+        self.failed += failed
+        self.first_at, self.last_end = min(self.first_at, line.at), max(self.last_end, line.end)
         self.endpoints.add(line.endpoint)
         self.models.add(line.model or "(none)")
         self.streamed += line.stream
@@ -135,6 +161,9 @@ class Totals:
         self.input.add(line.input_tokens)
         self.output.add(line.output_tokens)
         self.characters.add(line.characters)
+        if line.prompt is None:  # an unreadable body: what it asked for is unknown
+            return
+        self.readable += 1
         limits = [line.parameters[name] for name in OUTPUT_LIMITS if name in line.parameters]
         self.unbounded += not limits
         if line.input_tokens is not None:
