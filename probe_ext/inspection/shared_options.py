@@ -10,7 +10,7 @@ from probe_ext.access.scenario import find_locustfile, scenario_defaults
 from probe_ext.access.workload_lengths import sample_options
 from probe_ext.exit_codes import ExitCode
 from probe_ext.settings.errors import SettingsError
-from probe_ext.settings.options import OPTIONS, Options, read_options
+from probe_ext.settings.options import OPTIONS, Options, read_options, refuse_empty_load
 from probe_ext.workload.workload_file import read_workload
 
 T = TypeVar("T")
@@ -49,6 +49,7 @@ def options_of(given: argparse.Namespace, names: Sequence[str], scenario: str | 
     workload.
     """
     values: dict[str, object] = {}
+    refuse_empty_load(vars(given))
     if scenario:
         values.update(scenario_defaults(find_locustfile(scenario)))
     for option in OPTIONS:

@@ -231,6 +231,36 @@ def test_a_search_by_default_goes_on_where_someone_watches_and_has_named_no_goal
     assert getattr(defaults, "search_time", None) == ("1h" if goes_on else None)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("--levels", ""), "--levels '': must not be empty (e.g. 1,2,4,8)"),
+        (("capacity", "--levels", " "), "--levels ' ': must not be empty (e.g. 1,2,4,8)"),
+        (("--rate=",), "--rate '': must not be empty (e.g. 0.5,2,4)"),
+        (
+            ("--levels", "1", "--search-time", "5m"),
+            "--search-time 5m: cannot be combined with --levels; it needs --search",
+        ),
+        (("--rate", "1", "--max-users", "9"), "--max-users 9: cannot be combined with --rate; it needs --search"),
+        (("--levels=1", "--precision=5%"), "--precision 5%: cannot be combined with --levels; it needs --search"),
+    ],
+)
+def test_loads_that_would_be_ignored_are_refused(
+    arguments: tuple[str, ...], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = ArgumentParser(allow_abbrev=False)
+    run_command.add_arguments(parser)
+    options, options.rest = parser.parse_known_args(arguments)
+    assert run_command.main(options) == 2
+    assert capsys.readouterr().err == f"probe: {why}\n"
+
+
+def test_an_empty_field_or_variable_means_no_levels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROBE_LEVELS", "")
+    assert read_options(parsed("--search-time", "5m")).levels is None
+    assert read_options({"levels": "", "rate": " "}).plan is None
+
+
 def test_probe_ui_serves_the_web_ui_on_loopback_unless_another_address_is_given(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

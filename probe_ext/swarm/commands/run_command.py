@@ -36,7 +36,7 @@ from probe_ext.closest_name import did_you_mean
 from probe_ext.exit_codes import ExitCode
 from probe_ext.import_interrupts import interrupts_end_at_once
 from probe_ext.settings.errors import SettingsError
-from probe_ext.settings.options import OPTIONS, read_options
+from probe_ext.settings.options import OPTIONS, read_options, refuse_empty_load, refuse_search_limits
 from probe_ext.settings.secrets import SWARM_TOKEN_VARIABLE
 from probe_ext.swarm.locust_options import (
     find_host_by_default,
@@ -77,6 +77,7 @@ def main(options: argparse.Namespace) -> int:
     """Run Locust in this process, and return its exit code or the report's."""
     try:
         asked = read_command_line(options)
+        refuse_search_limits(asked.given)
     except SettingsError as error:
         print(f"probe: {error}", file=sys.stderr)  # noqa: T201 - command output
         return ExitCode.USAGE
@@ -111,6 +112,7 @@ def read_command_line(options: argparse.Namespace) -> CommandLine:
     rest: list[str] = given.pop("rest")
     scenario = take_scenario(rest, given.get("workload") or os.environ.get(_WORKLOAD.variable))
     locustfile = find_locustfile(scenario or DEFAULT_SCENARIO)
+    refuse_empty_load(given)
     read_options(given)  # Locust reads them again, with the scenario's defaults
     local = local_ports(rest)
     if local:  # our own workers inherit it, and other users of this machine cannot join
