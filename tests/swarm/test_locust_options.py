@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from locust.argument_parser import LocustArgumentParser, get_parser, ui_extra_args_dict
 
+from probe_ext import cli
 from probe_ext.access.scenario import find_locustfile
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import OPTIONS, read_options
@@ -309,3 +310,45 @@ def test_caches_locusts_defaults() -> None:
         assert argument_parser.default_args_dict() == before()
     finally:
         argument_parser.default_args_dict = before
+
+
+def error_of(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str, *given: str) -> str:
+    """What Locust's parser says of these arguments, as `probe run` and `probe ui` set it up."""
+    parser = get_parser()
+    parser.error = run_command._error_handler(parser, command)
+    run_command._check_user_classes(parser, Path("capacity.py"))
+    monkeypatch.setattr(run_command.sys, "argv", ["locust", *given])
+    with pytest.raises(SystemExit) as ended:
+        parser.parse_args(list(given))
+    assert ended.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_wrong_locust_options_are_said_by_the_command_that_was_given(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = error_of(monkeypatch, capsys, "ui", "--web-prot", "8")
+    assert said == (
+        "probe ui: unknown option --web-prot 8 (did you mean --web-port?); see probe ui --help and locust --help\n"
+    )
+
+
+@pytest.mark.parametrize("given", [("--api-key", "sk-1"), ("--api-key=sk-1",), ("--token", "sk-1")])
+def test_an_api_key_as_option_points_to_the_variable_and_is_not_repeated(
+    given: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = error_of(monkeypatch, capsys, "run", *given)
+    with pytest.raises(SystemExit):
+        cli.main(["doctor", "http://127.0.0.1:9", *given])
+    for text in (said, capsys.readouterr().err):
+        assert "the API key is read from the environment variable PROBE_API_KEY" in text
+        assert "sk-1" not in text
+        assert text.count("\n") == 1
+
+
+def test_a_second_scenario_is_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = error_of(monkeypatch, capsys, "run", "--host", "http://x", "chat")
+    assert "chat: not a user class (capacity.py defines " in said
+    assert said.count("\n") == 1
