@@ -141,7 +141,10 @@ def _refuse(parser: argparse.ArgumentParser, rest: Sequence[str]) -> NoReturn:
     from probe_ext.settings.secrets import api_key_hint  # noqa: PLC0415 - only for an error
 
     if hint := next(filter(None, map(api_key_hint, (one for one in rest if one.startswith("-")))), None):
-        parser.error(hint)
+        own = "--api-key-env"
+        parser.error(
+            hint if own not in known else f"{hint.partition(';')[0]}; name a variable that holds it with {own}"
+        )
     closest = did_you_mean(rest[0].partition("=")[0], known) if rest[0].startswith("-") else ""
     parser.error(f"unknown argument {' '.join(rest)!r}{closest}")
 

@@ -352,3 +352,11 @@ def test_a_second_scenario_is_refused_in_one_line(
     said = error_of(monkeypatch, capsys, "run", "--host", "http://x", "chat")
     assert "chat: not a user class (capacity.py defines " in said
     assert said.count("\n") == 1
+
+
+def test_the_simulated_servers_key_is_another(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["sim", "--api-key", "sk-1"])
+    said = capsys.readouterr().err
+    assert "--api-key: not an option; name a variable that holds it with --api-key-env" in said
+    assert "sk-1" not in said
