@@ -10,7 +10,7 @@ from probe_ext.access.scenario import find_locustfile, scenario_defaults
 from probe_ext.access.workload_lengths import sample_options
 from probe_ext.exit_codes import ExitCode
 from probe_ext.settings.errors import SettingsError
-from probe_ext.settings.options import OPTIONS, Options, read_options
+from probe_ext.settings.options import OPTIONS, Options, read_options, refuse_empty_load
 from probe_ext.workload.workload_file import read_workload
 
 T = TypeVar("T")
@@ -36,6 +36,11 @@ def read_value(flag: str, text: str, reader: Callable[[str], T]) -> T:
         raise SettingsError(f"{flag} {text}: {error}") from error
 
 
+def with_url_argument(problem: str) -> str:
+    """Return why a server cannot be used where its URL is an argument; the message names it `--host`, as in a run."""
+    return problem.removeprefix("--host ").replace("as --host", "as the URL")
+
+
 def usage_error(error: SettingsError) -> ExitCode:
     """Print why these options cannot be used; the URL is an argument here, `--host` in a run."""
     print(f"probe: {str(error).replace('--host', 'URL', 1)}", file=sys.stderr)  # noqa: T201 - command output
@@ -49,6 +54,7 @@ def options_of(given: argparse.Namespace, names: Sequence[str], scenario: str | 
     workload.
     """
     values: dict[str, object] = {}
+    refuse_empty_load(vars(given))
     if scenario:
         values.update(scenario_defaults(find_locustfile(scenario)))
     for option in OPTIONS:

@@ -37,6 +37,7 @@ from probe_ext.report.comparison.measure_in_turns import (
     in_turns,
     run_by_probe,
 )
+from probe_ext.report.comparison.server_check import check_servers
 from probe_ext.report.inputs.compared_runs import given_set_ups, load_set_up
 from probe_ext.report.outputs.asked_gates import append_to_step_summary
 from probe_ext.run import directory, manifest
@@ -146,6 +147,7 @@ def _measured(args: argparse.Namespace, out: Path) -> tuple[Comparison, float]:
 
     options = [*getattr(args, "rest", ()), *(() if args.slo is None else ("--slo", args.slo))]
     refuse_rates(options, os.environ)
+    check_servers(urls, options)
     if not chooses_load(options, os.environ):
         search = checked(run_by_probe(args.scenario, [*SEARCH_OPTIONS, *options]))
         levels = search_levels(urls[:1] if args.between is not None else urls, out, search, _tell)

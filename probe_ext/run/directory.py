@@ -35,6 +35,13 @@ _RUN_FILE_PATTERNS = (
 )
 """files that `--force` removes"""
 
+_OTHER_OUTPUTS = {
+    "tap.json": "a recording of probe tap",
+    "requests.jsonl": "a recording of probe tap",
+    "compare.json": "a comparison",
+}
+"""by file: what `probe tap` and `probe compare` write"""
+
 MIN_FREE_BYTES = 2_800_000
 """without this much free space no run begins: manifest, some replies and the page take as much (see disk_reserve.py)"""
 
@@ -63,7 +70,9 @@ def make_run_directory(out: Path | None, scenario: str, *, force: bool, numbered
             path = _make_new(path)
         elif contains_run(path):
             path = _replace_or_number(path, force=force, numbered=numbered)
-        path.mkdir(parents=True, exist_ok=True)
+        elif holds := _other_output(path):
+            raise RunDirectoryError(f"--out {path}: contains {holds}, not a run; choose another directory")
+        _make(path)
         _lock(path)
         check_writable(path)
         free = shutil.disk_usage(path).free
@@ -72,6 +81,23 @@ def make_run_directory(out: Path | None, scenario: str, *, force: bool, numbered
     if free < MIN_FREE_BYTES:
         raise RunDirectoryError(f"--out {path}: the disk is full ({free / 1000:.0f} kB free)")
     return path
+
+
+def _make(path: Path) -> None:
+    """Make a directory and its parents if it does not exist. RunDirectoryError if that fails."""
+    if path.is_dir():
+        return
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise RunDirectoryError(f"--out {path}: cannot be created: a file with this name exists") from error
+    except OSError as error:
+        raise RunDirectoryError(f"--out {path}: cannot be created: {error.strerror or error}") from error
+
+
+def _other_output(path: Path) -> str | None:
+    """Return what another command has written to a directory, into which a run would mix its files."""
+    return next((what for name, what in _OTHER_OUTPUTS.items() if (path / name).exists()), None)
 
 
 def _lock(path: Path) -> None:
@@ -93,7 +119,7 @@ def _lock(path: Path) -> None:
 
 def _make_new(path: Path) -> Path:
     """Make a directory that did not exist, with a number where two runs start within a second."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make(path.parent)
     for n in itertools.count(1):
         candidate = path if n == 1 else path.with_name(f"{path.name}-{n}")
         with contextlib.suppress(FileExistsError):

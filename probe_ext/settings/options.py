@@ -298,6 +298,28 @@ def read_options(given: Mapping[str, Any]) -> Options:
     return options
 
 
+def refuse_empty_load(given: Mapping[str, Any]) -> None:
+    """SettingsError for levels or rates given as nothing on a command line: a shell variable was probably not set.
+
+    An empty field of the web form, or an empty environment variable, means that none are given.
+    """
+    for name, example in (("levels", "1,2,4,8"), ("rate", "0.5,2,4")):
+        value = given.get(name)
+        if isinstance(value, str) and not value.strip():
+            raise SettingsError(f"--{name} {value!r}: must not be empty (e.g. {example})")
+
+
+def refuse_search_limits(given: Mapping[str, Any]) -> None:
+    """SettingsError for limits of a search beside levels or rates, where they would have no effect."""
+    load = next((name for name in ("levels", "rate") if given.get(name)), None)
+    if load is None or given.get("search"):
+        return
+    for name in ("search_time", "max_users", "precision"):
+        if given.get(name) is not None:
+            flag = f"--{name.replace('_', '-')}"
+            raise SettingsError(f"{flag} {_shown(given[name])}: cannot be combined with --{load}; it needs --search")
+
+
 def _check_gate(options: Options) -> None:
     """SettingsError if a gate can't be met by the run that the options ask for."""
     for gate in ("fail_under_users", "fail_under_rate", "fail_over", "baseline"):

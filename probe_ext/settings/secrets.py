@@ -8,6 +8,9 @@ from probe_ext.settings.request_extras import variable_pairs
 API_KEY_VARIABLE = "PROBE_API_KEY"  # not OPENAI_API_KEY: a key for another service must not reach the server under test
 WEB_PASSWORD_VARIABLE = "PROBE_WEB_PASSWORD"  # noqa: S105 - the variable's name, not a password
 SWARM_TOKEN_VARIABLE = "PROBE_SWARM_TOKEN"  # noqa: S105 - the variable's name, not a token
+_API_KEY_OPTIONS = {
+    *("api-key", "apikey", "openai-api-key", "key", "token", "api-token", "auth-token", "bearer", "bearer-token")
+}
 MIN_TOKEN_CHARACTERS = 16
 HOSTS_VARIABLE = "PROBE_WEB_HOSTS"  # not a secret: further names under which the web UI is reached
 
@@ -18,6 +21,14 @@ def api_key() -> str | None:
     if not (key.isascii() and key.isprintable()):
         raise ValueError(f"{API_KEY_VARIABLE}: contains characters that are not allowed in an HTTP header")
     return key or None
+
+
+def api_key_hint(option: str) -> str | None:
+    """Return what to say of an unknown option that was to pass an API key, without its value; None for others."""
+    name = option.partition("=")[0].strip("-").replace("_", "-").lower()
+    if name not in _API_KEY_OPTIONS:
+        return None
+    return f"--{name}: not an option; the API key is read from the environment variable {API_KEY_VARIABLE}"
 
 
 def has_api_key() -> bool:

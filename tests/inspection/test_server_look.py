@@ -65,6 +65,17 @@ def test_no_run_where_no_reply_can_be_expected(entry: dict[str, object], given: 
     assert "\n" not in why
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        ("connection refused", "http://server:8000: connection refused."),
+        ("redirect to https://s", "http://server:8000: redirect to https://s; give that address as the URL."),
+    ],
+)
+def test_the_server_is_named_as_it_is_given_which_is_no_option(error: str, said: str) -> None:
+    assert models(known(models=None, models_error=error), read_options({})).evidence == said
+
+
 def test_a_run_may_start_where_models_are_not_listed() -> None:
     assert start_problem(known("m", models=None, models_error="404"), read_options({"model": "m"})) is None
 

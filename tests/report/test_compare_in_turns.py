@@ -2,11 +2,14 @@
 
 import json
 import shutil
+import socket
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -19,6 +22,7 @@ from probe_ext.report import compare_command
 from probe_ext.report.comparison import measure_in_turns
 from probe_ext.report.comparison.boundary_levels import chooses_load, find_limit, levels_around
 from probe_ext.report.comparison.measure_in_turns import MAX_ROUNDS, MeasurementError, Turns, before_and_after, in_turns
+from probe_ext.report.comparison.server_check import check_servers
 from probe_ext.settings.errors import SettingsError
 from tests.compare.test_compare_set_ups import compared, run
 
@@ -149,6 +153,7 @@ def test_the_command_measures_and_writes_the_comparison(tmp_path: Path, monkeypa
         return measure
 
     monkeypatch.setattr(compare_command, "run_by_probe", by_copy)
+    monkeypatch.setattr(compare_command, "check_servers", lambda *_: None)
     out = tmp_path / "out"
     arguments = given("x=http://a", "y=http://b", "--out", str(out), "--slo", "chat", rest=["--levels", "1,4"])
     assert compare_command.main(arguments) == ExitCode.OK
@@ -180,6 +185,7 @@ def test_without_levels_they_lie_around_the_limits_that_a_search_of_each_server_
         return measure
 
     monkeypatch.setattr(compare_command, "run_by_probe", by_copy)
+    monkeypatch.setattr(compare_command, "check_servers", lambda *_: None)
     arguments = given("http://a", "http://b", "--out", str(tmp_path / "out"), rest=["--hold", "9s"])
     assert compare_command.main(arguments) == ExitCode.OK
     assert [host for host, options in asked if "--search" in options] == ["http://a", "http://b"]
@@ -237,3 +243,51 @@ def test_wrong_usage_is_one_line(
     error = capsys.readouterr().err
     assert why in error
     assert error.count("\n") == 1
+
+
+@pytest.fixture
+def answering() -> Iterator[str]:
+    """A server that lists a model, and nothing else."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = b'{"object": "list", "data": [{"id": "m"}]}' if self.path == "/v1/models" else b""
+            self.send_response(200 if body else 404)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize("rest", [(), ("--levels", "1,2", "-L", "INFO")])
+def test_no_server_is_loaded_before_all_are_known_to_answer(
+    rest: tuple[str, ...],
+    answering: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    measured = Measured()
+    monkeypatch.setattr(compare_command, "run_by_probe", lambda *_: measured)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        nobody = f"http://127.0.0.1:{free.getsockname()[1]}"
+    arguments = given(answering, nobody, "--out", str(tmp_path / "o"), rest=rest)
+    assert compare_command.main(arguments) == ExitCode.USAGE
+    assert capsys.readouterr().err == f"probe compare: {nobody}: connection refused\n"
+    assert measured.hosts == []
+
+
+def test_servers_that_answer_are_measured(answering: str) -> None:
+    check_servers([answering], ["--levels", "1,2", "--header", "X-A: 1", "--header=X-B: 2", "-u", "3"])
+    with pytest.raises(SettingsError, match="--hold soon"):
+        check_servers([answering], ["--hold", "soon"])

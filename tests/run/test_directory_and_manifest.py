@@ -98,9 +98,32 @@ def test_the_default_directory_is_named_by_time_and_scenario_and_is_always_new(
 def test_rejects_a_path_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
     for out in (tmp_path / "out", tmp_path / "out" / "below"):
-        with pytest.raises(RunDirectoryError, match=f"--out {re.escape(str(out))}: cannot be written"):
+        with pytest.raises(RunDirectoryError, match=f"--out {re.escape(str(out))}: cannot be created"):
             make_run_directory(out, "capacity", force=False, numbered=False)
     assert (tmp_path / "out").read_text() == "a file"
+
+
+def test_a_directory_that_cannot_be_made_is_not_called_unwritable() -> None:
+    with pytest.raises(RunDirectoryError, match=r"^--out /proc/no-such: cannot be created: No such file or directory$"):
+        make_run_directory(Path("/proc/no-such"), "capacity", force=False, numbered=False)
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("tap.json", "a recording of probe tap"),
+        ("requests.jsonl", "a recording of probe tap"),
+        ("compare.json", "a comparison"),
+    ],
+)
+def test_rejects_a_directory_with_what_another_command_wrote(
+    name: str, what: str, tmp_path: Path, *, force: bool
+) -> None:
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(RunDirectoryError, match=f": contains {what}, not a run; choose another directory$"):
+        make_run_directory(tmp_path, "capacity", force=force, numbered=False)
+    assert [entry.name for entry in tmp_path.iterdir()] == [name]
 
 
 def test_rejects_a_read_only_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

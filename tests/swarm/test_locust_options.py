@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from locust.argument_parser import LocustArgumentParser, get_parser, ui_extra_args_dict
 
+from probe_ext import cli
 from probe_ext.access.scenario import find_locustfile
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import OPTIONS, read_options
@@ -231,6 +232,36 @@ def test_a_search_by_default_goes_on_where_someone_watches_and_has_named_no_goal
     assert getattr(defaults, "search_time", None) == ("1h" if goes_on else None)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("--levels", ""), "--levels '': must not be empty (e.g. 1,2,4,8)"),
+        (("capacity", "--levels", " "), "--levels ' ': must not be empty (e.g. 1,2,4,8)"),
+        (("--rate=",), "--rate '': must not be empty (e.g. 0.5,2,4)"),
+        (
+            ("--levels", "1", "--search-time", "5m"),
+            "--search-time 5m: cannot be combined with --levels; it needs --search",
+        ),
+        (("--rate", "1", "--max-users", "9"), "--max-users 9: cannot be combined with --rate; it needs --search"),
+        (("--levels=1", "--precision=5%"), "--precision 5%: cannot be combined with --levels; it needs --search"),
+    ],
+)
+def test_loads_that_would_be_ignored_are_refused(
+    arguments: tuple[str, ...], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = ArgumentParser(allow_abbrev=False)
+    run_command.add_arguments(parser)
+    options, options.rest = parser.parse_known_args(arguments)
+    assert run_command.main(options) == 2
+    assert capsys.readouterr().err == f"probe: {why}\n"
+
+
+def test_an_empty_field_or_variable_means_no_levels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROBE_LEVELS", "")
+    assert read_options(parsed("--search-time", "5m")).levels is None
+    assert read_options({"levels": "", "rate": " "}).plan is None
+
+
 def test_probe_ui_serves_the_web_ui_on_loopback_unless_another_address_is_given(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -279,3 +310,53 @@ def test_caches_locusts_defaults() -> None:
         assert argument_parser.default_args_dict() == before()
     finally:
         argument_parser.default_args_dict = before
+
+
+def error_of(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str, *given: str) -> str:
+    """What Locust's parser says of these arguments, as `probe run` and `probe ui` set it up."""
+    parser = get_parser()
+    parser.error = run_command._error_handler(parser, command)
+    run_command._check_user_classes(parser, Path("capacity.py"))
+    monkeypatch.setattr(run_command.sys, "argv", ["locust", *given])
+    with pytest.raises(SystemExit) as ended:
+        parser.parse_args(list(given))
+    assert ended.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_wrong_locust_options_are_said_by_the_command_that_was_given(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = error_of(monkeypatch, capsys, "ui", "--web-prot", "8")
+    assert said == (
+        "probe ui: unknown option --web-prot 8 (did you mean --web-port?); see probe ui --help and locust --help\n"
+    )
+
+
+@pytest.mark.parametrize("given", [("--api-key", "sk-1"), ("--api-key=sk-1",), ("--token", "sk-1")])
+def test_an_api_key_as_option_points_to_the_variable_and_is_not_repeated(
+    given: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = error_of(monkeypatch, capsys, "run", *given)
+    with pytest.raises(SystemExit):
+        cli.main(["doctor", "http://127.0.0.1:9", *given])
+    for text in (said, capsys.readouterr().err):
+        assert "the API key is read from the environment variable PROBE_API_KEY" in text
+        assert "sk-1" not in text
+        assert text.count("\n") == 1
+
+
+def test_a_second_scenario_is_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = error_of(monkeypatch, capsys, "run", "--host", "http://x", "chat")
+    assert "chat: not a user class (capacity.py defines " in said
+    assert said.count("\n") == 1
+
+
+def test_the_simulated_servers_key_is_another(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["sim", "--api-key", "sk-1"])
+    said = capsys.readouterr().err
+    assert "--api-key: not an option; name a variable that holds it with --api-key-env" in said
+    assert "sk-1" not in said

@@ -143,7 +143,9 @@ def read_capacity(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise ManifestError(f"{file}: cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
-        raise ManifestError(f"{file}: not valid JSON") from error
+        raise ManifestError(
+            f"{file}: neither a run directory nor a {directory.CAPACITY_JSON}: not valid JSON"
+        ) from error
     _refuse_rates(file, content)
     problem = next(iter(_READER.iter_errors(content)), None)
     if problem is not None:
@@ -165,8 +167,19 @@ def given_set_ups(given: Sequence[str], *, least: int) -> list[tuple[str, list[P
     for what, all_of_them in (("name", names), ("run", [str(p.resolve()) for _, paths in read for p in paths])):
         twice = next((one for one in all_of_them if all_of_them.count(one) > 1), None)
         if twice is not None:
+            for _, paths in read:
+                _refuse_no_runs(paths)
             raise SettingsError(f"{twice}: the same {what} is given twice")
     return [(name, paths) for name, (_, paths) in zip(names, read, strict=True)]
+
+
+def _refuse_no_runs(paths: Sequence[Path]) -> None:
+    """ManifestError for a path without a run: that it is given twice matters less."""
+    for path in paths:
+        if path.is_file():
+            read_capacity(path)
+        elif not (directory.contains_run(path) or (path / directory.CAPACITY_JSON).exists()):
+            raise ManifestError(f"{path}: neither a run directory nor a {directory.CAPACITY_JSON}")
 
 
 def _set_up(text: str) -> tuple[str | None, list[Path]]:

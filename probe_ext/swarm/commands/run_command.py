@@ -36,8 +36,8 @@ from probe_ext.closest_name import did_you_mean
 from probe_ext.exit_codes import ExitCode
 from probe_ext.import_interrupts import interrupts_end_at_once
 from probe_ext.settings.errors import SettingsError
-from probe_ext.settings.options import OPTIONS, read_options
-from probe_ext.settings.secrets import SWARM_TOKEN_VARIABLE
+from probe_ext.settings.options import OPTIONS, read_options, refuse_empty_load, refuse_search_limits
+from probe_ext.settings.secrets import SWARM_TOKEN_VARIABLE, api_key_hint
 from probe_ext.swarm.locust_options import (
     find_host_by_default,
     how_given,
@@ -77,6 +77,7 @@ def main(options: argparse.Namespace) -> int:
     """Run Locust in this process, and return its exit code or the report's."""
     try:
         asked = read_command_line(options)
+        refuse_search_limits(asked.given)
     except SettingsError as error:
         print(f"probe: {error}", file=sys.stderr)  # noqa: T201 - command output
         return ExitCode.USAGE
@@ -111,6 +112,7 @@ def read_command_line(options: argparse.Namespace) -> CommandLine:
     rest: list[str] = given.pop("rest")
     scenario = take_scenario(rest, given.get("workload") or os.environ.get(_WORKLOAD.variable))
     locustfile = find_locustfile(scenario or DEFAULT_SCENARIO)
+    refuse_empty_load(given)
     read_options(given)  # Locust reads them again, with the scenario's defaults
     local = local_ports(rest)
     if local:  # our own workers inherit it, and other users of this machine cannot join
@@ -158,9 +160,12 @@ def take_scenario(rest: list[str], workload: str | None) -> str | None:
 
 
 def run_locust(
-    arguments: list[str], locustfile: Path, set_defaults: Callable[[Any], None] = lambda _parser: None
+    arguments: list[str],
+    locustfile: Path,
+    set_defaults: Callable[[Any], None] = lambda _parser: None,
+    command: str = "run",
 ) -> int:
-    """Run Locust in this process with these arguments, and return its exit code."""
+    """Run Locust in this process with these arguments, and return its exit code. `command`: what errors are said by."""
     sys.argv = ["locust", *arguments]
     with interrupts_end_at_once():
         from locust import events  # noqa: PLC0415 - patches the process: not before it is needed
@@ -171,7 +176,8 @@ def run_locust(
     def set_up(parser: Any, **_: Any) -> None:
         set_defaults(parser)
         _check_locustfile(parser, locustfile)
-        parser.error = _error_handler(parser)
+        _check_user_classes(parser, locustfile)
+        parser.error = _error_handler(parser, command)
 
     events.init_command_line_parser.add_listener(set_up)
     try:
@@ -207,11 +213,33 @@ def _check_locustfile(parser: Any, locustfile: Path) -> None:
         )
 
 
+def _check_user_classes(parser: Any, locustfile: Path) -> None:
+    """Have the parser refuse the name of a class that is not defined, such as a second scenario."""
+    from locust import User  # noqa: PLC0415 - patches the process
+
+    names = sorted({kind.__name__ for kind in _subclasses(User) if not kind.abstract})
+
+    options = {name for action in parser._actions for name in action.option_strings}  # noqa: SLF001 - no public access
+
+    def known(name: str) -> str:
+        before = sys.argv[sys.argv.index(name) - 1].partition("=")[0] if name in sys.argv else ""
+        if before.startswith("-") and before not in options:
+            return name  # the value of an unknown option, which the parser names: it may be a secret
+        if name not in names:
+            defined = f"{locustfile.name} defines {', '.join(names)}"
+            raise argparse.ArgumentTypeError(f"{name}: not a user class ({defined}); a run takes one scenario")
+        return name
+
+    for action in parser._actions:  # noqa: SLF001 - no public access
+        if action.dest == "user_classes":
+            action.type, action.metavar = known, "USER-CLASS"
+
+
 def _subclasses(base: Any) -> list[Any]:
     return [kind for direct in base.__subclasses__() for kind in (direct, *_subclasses(direct))]
 
 
-def _error_handler(parser: Any) -> Any:
+def _error_handler(parser: Any, command: str) -> Any:
     """Return a handler that reports wrong options in one line, without Locust's usage."""
     known = [name for action in parser._actions for name in action.option_strings]  # noqa: SLF001 - no public access
 
@@ -219,13 +247,15 @@ def _error_handler(parser: Any) -> Any:
         before, separator, arguments = message.partition("unrecognized arguments: ")
         if separator and not before:
             message = _unknown(arguments.split()[0], known)
-        parser.exit(ExitCode.USAGE, f"probe run: {message}; see probe run --help and locust --help\n")
+        parser.exit(ExitCode.USAGE, f"probe {command}: {message}; see probe {command} --help and locust --help\n")
 
     return error
 
 
 def _unknown(option: str, known: list[str]) -> str:
     """Name an unknown option with its value, and the closest known one."""
+    if hint := api_key_hint(option):
+        return hint
     after = sys.argv[sys.argv.index(option) + 1 :] if option in sys.argv else []
     shown = f"{option} {after[0]}" if after and not after[0].startswith("-") else option
     return f"unknown option {shown}{did_you_mean(option.partition('=')[0], known)}"

@@ -36,4 +36,4 @@ def main(options: argparse.Namespace) -> int:
         print(f"probe: {error}", file=sys.stderr)  # noqa: T201 - command output
         return ExitCode.USAGE
     arguments = ["-f", str(asked.locustfile), *common_arguments(asked.given, asked.rest)]
-    return run_locust(arguments, asked.locustfile, open_web_ui)
+    return run_locust(arguments, asked.locustfile, open_web_ui, "ui")

@@ -116,6 +116,8 @@ def test_an_invalid_run_ends_with_its_own_code(two_runs: tuple[Path, Path], tmp_
         (("{a}",), "must be 2 to 10 set-ups"),
         (("{a}", "{a}"), "is given twice"),
         (("{a}", "{tmp}/nothing"), "neither a run directory nor a capacity.json"),
+        (("{broken}", "{broken}"), "not valid JSON"),
+        (("{tmp}/nothing", "{tmp}/nothing"), "neither a run directory nor a capacity.json"),
         (("x={a}", "x={b}"), "the same name is given twice"),
         (("{a}", "={b}"), "is not a set-up such as"),
         (("{a}", "{b}", "--price-per-hour", "1,2,3"), "3 given for 2 set-ups"),
