@@ -40,9 +40,9 @@ layers: $(READY) ## check the import contracts described in ARCHITECTURE.md
 
 # Some tests wait for processes and servers, so there are more workers than cores. Files are distributed by
 # tests/conftest.py.
-PYTEST := $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest -n 6 --dist loadfile --no-loadscope-reorder
 
-unit: $(READY) ## run the test suite with coverage, four tests at a time
+unit: $(READY) ## run the test suite with coverage, six tests at a time
 	$(PYTEST) --cov --cov-report=term:skip-covered
 
 test: lint layers ## run every check that a change must pass
