@@ -23,17 +23,17 @@ RUN tools/bin/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel
 
 FROM ${PYTHON_IMAGE}
 LABEL org.opencontainers.image.title="probe-ext" \
-      org.opencontainers.image.description="How many people at once does an LLM server keep feeling served?" \
+      org.opencontainers.image.description="How many people can use an LLM server at once?" \
       org.opencontainers.image.licenses="Apache-2.0"
-ENV PATH=/opt/probe/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/work
-RUN mkdir --parents /work/reports/runs && chown 10001:10001 /work/reports/runs
+ENV PATH=/opt/probe/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/srv/probe
+RUN mkdir --parents /srv/probe/reports/runs && chown 10001:10001 /srv/probe/reports/runs
 COPY --from=build /opt/probe /opt/probe
 COPY docker/health.py docker/entry.sh /opt/probe/
-COPY locustfiles /work/locustfiles
-COPY configs /work/configs
-WORKDIR /work
+COPY locustfiles /srv/probe/locustfiles
+COPY configs /srv/probe/configs
+WORKDIR /srv/probe
 USER 10001:10001
-VOLUME /work/reports/runs
+VOLUME /srv/probe/reports/runs
 EXPOSE 8000 8089 5557
 ENTRYPOINT ["/opt/probe/entry.sh"]
 CMD ["probe", "--help"]

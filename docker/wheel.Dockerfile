@@ -8,14 +8,14 @@ RUN python -m venv /opt/probe \
     && /opt/probe/bin/python -m pip install --quiet --no-deps --require-hashes --only-binary :all: -r /tmp/probe/run.lock \
     && /opt/probe/bin/python -m pip install --quiet --no-deps /tmp/probe/probe_ext-*.whl \
     && /opt/probe/bin/python -m pip uninstall --quiet --yes pip setuptools \
-    && mkdir --parents /work/reports/runs && chown 10001:10001 /work/reports/runs
-ENV PATH=/opt/probe/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/work
+    && mkdir --parents /srv/probe/reports/runs && chown 10001:10001 /srv/probe/reports/runs
+ENV PATH=/opt/probe/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/srv/probe
 COPY docker/health.py docker/entry.sh /opt/probe/
-COPY locustfiles /work/locustfiles
-COPY configs /work/configs
-WORKDIR /work
+COPY locustfiles /srv/probe/locustfiles
+COPY configs /srv/probe/configs
+WORKDIR /srv/probe
 USER 10001:10001
-VOLUME /work/reports/runs
+VOLUME /srv/probe/reports/runs
 EXPOSE 8000 8089 5557
 ENTRYPOINT ["/opt/probe/entry.sh"]
 CMD ["probe", "--help"]

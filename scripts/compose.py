@@ -26,7 +26,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 EXIT_SKIPPED = 77
 KEY = "sk-compose-check-5d1f0c"
-RUNS_DIR = "/work/reports/runs"
+RUNS_DIR = "/srv/probe/reports/runs"
 PROMETHEUS_IMAGE = os.environ.get("PROMETHEUS_IMAGE", "prom/prometheus:v3.13.3")
 
 
