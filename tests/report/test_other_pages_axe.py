@@ -37,21 +37,12 @@ EXAMPLES = ROOT / "reports" / "examples"
 looks = pytest.mark.parametrize(("width", "dark"), [(1280, False), (1280, True), (390, False), (390, True)])
 
 
-def check(
-    visit: Visitor,  # noqa: F811 (a fixture)
-    pages: list[Path],
-    width: int,
-    *,
-    dark: bool,
-    known: frozenset[str] = frozenset(),
-) -> None:
-    """`known`: rules that the pages break on purpose."""
-
+def check(visit: Visitor, pages: list[Path], width: int, *, dark: bool) -> None:  # noqa: F811 (a fixture)
     async def look(tab: chrome.Tab) -> None:
         for page in pages:
             await tab.open(page, width, dark=dark)
             await tab.ask("document.querySelectorAll('details').forEach(d => { d.open = true })")
-            assert [fault for fault in await tab.violations() if fault[1] not in known] == [], page
+            assert await tab.violations() == [], page
             assert await tab.ask("document.documentElement.scrollWidth") <= width, page
 
     visit(look)
@@ -107,8 +98,7 @@ def ask(url: str, model: str, turn: int) -> None:
 
 @looks
 def test_recordings(visit: Visitor, recordings: list[Path], width: int, dark: bool) -> None:  # noqa: F811
-    # A recording that goes on reloads its page, which is a file without scripts: nothing in it could be asked to wait.
-    check(visit, recordings, width, dark=dark, known=frozenset({"meta-refresh"}))
+    check(visit, recordings, width, dark=dark)
 
 
 @pytest.fixture(scope="module")

@@ -137,13 +137,13 @@ def test_the_page_escapes_what_clients_sent() -> None:
     assert "<script" not in page
     assert "&lt;script&gt;" in page
     assert "\u202e" not in page
-    assert 'http-equiv="refresh"' not in page
+    assert "Reload for newer figures" not in page
 
 
 def test_the_page_of_an_empty_recording() -> None:
     page = render(recording_view(HEAD, Totals(), in_flight=0))
     assert "0 requests so far, none for text." in page
-    assert 'http-equiv="refresh"' in page
+    assert '<a href="">Reload for newer figures</a>' in page
 
 
 def test_a_broken_off_line_is_said() -> None:

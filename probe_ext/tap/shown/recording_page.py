@@ -1,4 +1,4 @@
-"""The page of a recording: one file without scripts or requests. The browser reloads it while the recording goes on."""
+"""The page of a recording: one file without scripts or requests, written anew while the recording goes on."""
 
 from pathlib import Path
 
@@ -6,14 +6,13 @@ from probe_ext.page.environment import environment, style
 from probe_ext.tap.shown.recording_view import RecordingView
 
 PAGE_FILE = "tap.html"
-REFRESH_S = 15
 _TEMPLATES = Path(__file__).with_name("templates")
 
 
 def render(view: RecordingView) -> str:
     """Return the page's HTML."""
     page = environment(_TEMPLATES).get_template("recording.html.j2")
-    return page.render(style=style(), refresh=REFRESH_S, view=view)
+    return page.render(style=style(), view=view)
 
 
 def write_page(folder: Path, view: RecordingView) -> Path:
