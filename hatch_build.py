@@ -12,6 +12,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,14 @@ class NotBuiltError(Exception):
     """The extension can't be compiled; the message says why, in one line."""
 
 
+def checksum_of_sources() -> int:
+    """Return by which `native_extension.py` knows that a library was built from the sources beside it."""
+    checksum = 0
+    for path in sorted([*SOURCE.parent.glob("*.c"), *SOURCE.parent.glob("*.h")]):
+        checksum = zlib.crc32(path.read_bytes(), checksum)
+    return checksum
+
+
 def compile_extension(library: Path, *more: str) -> None:
     """Compile the extension. NotBuiltError where that is impossible or switched off (PROBE_NATIVE=0)."""
     if os.environ.get("PROBE_NATIVE") == "0":
@@ -44,9 +53,9 @@ def compile_extension(library: Path, *more: str) -> None:
     compiler = compiler or ["cc"]
     if shutil.which(compiler[0]) is None:
         raise NotBuiltError(f"no C compiler ({compiler[0]})")
-    include = f"-I{sysconfig.get_path('include')}"
+    include = [f"-I{sysconfig.get_path('include')}", f"-DSOURCES={checksum_of_sources()}u"]
     target = library.with_name(f".{library.name}.{os.getpid()}")  # a running process may have the old one loaded
-    command = [*compiler, *FLAGS, *flags, include, "-shared", str(SOURCE), "-lm"]
+    command = [*compiler, *FLAGS, *flags, *include, "-shared", str(SOURCE), "-lm"]
     try:
         completed = subprocess.run(
             [*command, "-o", str(target), *more],

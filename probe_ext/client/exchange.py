@@ -175,9 +175,11 @@ class Exchange:
         try:
             wire = self._connection.to_wire(self._request)
             self._segments_before = self._connection.received_segments
-            self._marks.sent = clock.monotonic()
-            deadline, outcome = self._next_deadline()
-            self._connection.send(wire, deadline)
+            self._marks.sent = clock.monotonic()  # in case the connection is lost already
+            self._marks.sent, rest = self._connection.begin_send(wire)
+            if rest:
+                deadline, outcome = self._next_deadline()
+                self._connection.send_rest(rest, deadline)
         except SlowServerError:
             return self._ending_at_deadline(outcome)
         except OSError as error:

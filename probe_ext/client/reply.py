@@ -219,7 +219,8 @@ class ReplyReader:
         for start, end, run in self.decoder.find_runs(data):
             if run is not None and self._at_boundary():
                 alone = (bool(run.texts[0]), bool(run.texts[-1]))
-                self._take_run(at[start:end], run, ReadCounts(numbers[start], numbers[end - 1], *alone, 0))
+                last = numbers[end - 1]
+                self._take_run(at[start:end], run, ReadCounts(numbers[start], last, last, *alone, 0))
             else:
                 self._feed_layers(data[start:end], at[start:end], numbers[start:end])
 
@@ -237,18 +238,18 @@ class ReplyReader:
         completions = counts or repeat(None, len(events.at))
         parsed = [with_counts(meaning, prompt, completion) for completion in completions]
         self.decoder.take_constants(events.at, parsed, events.reads)
-        self.response.skip(events.reads.last, events.wire_bytes)
+        self.response.skip(events.reads.end, events.wire_bytes)
         self.length += events.event_bytes
 
     def _at_boundary(self) -> bool:
         """Whether the stream so far is valid and ends with a complete event in a complete chunk."""
-        valid = self.response.between_chunks and self._problem is None and self._may_be_stream()
+        valid = self.response.skippable and self._problem is None and self._may_be_stream()
         return valid and self.decoder.between_events
 
     def _take_run(self, times: Sequence[float], run: MatchedRun, reads: ReadCounts) -> None:
         self._form = BodyForm.EVENTS
         self.decoder.take_run(times, run, reads)
-        self.response.skip(reads.last, run.wire_bytes)
+        self.response.skip(reads.end, run.wire_bytes)
         self.length += run.event_bytes
 
     def _feed_layers(self, reads: Sequence[bytes], times: Sequence[float], numbers: Sequence[int]) -> None:

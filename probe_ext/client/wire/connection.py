@@ -12,6 +12,7 @@ import gevent.socket
 from probe_ext.client.wire import kernel_receive
 from probe_ext.client.wire.address import Target
 from probe_ext.client.wire.dialing import Dialing, Dialled
+from probe_ext.client.wire.native import native_stream
 from probe_ext.client.wire.native.native_extension import NATIVE, reading_path
 from probe_ext.client.wire.native.native_stream import NativeStream
 from probe_ext.client.wire.response_stream import ResponseStream, SocketReader
@@ -155,15 +156,29 @@ class Connection:
         self._open_socket()
         return request if self._session is None else self._session.encrypt(request)
 
-    def send(self, wire: bytes, deadline: float) -> None:
-        """Write a request to the socket.
+    def begin_send(self, wire: bytes) -> tuple[float, memoryview]:
+        """Write what the kernel takes at once; return the monotonic time just before, and what is left to send.
+
+        OSError if the connection is lost.
+        """
+        sock = self._open_socket()
+        if self.reading_path == NATIVE:
+            at, size = native_stream.send(sock, wire)
+        else:
+            at, size = clock.monotonic(), 0
+            with suppress(BlockingIOError):
+                size = sock.send(wire)
+        return at, memoryview(wire)[size:]
+
+    def send_rest(self, rest: memoryview, deadline: float) -> None:
+        """Write what `begin_send` left.
 
         OSError if the connection is lost; SlowServerError if the server has not accepted everything by `deadline`
         (monotonic seconds).
         """
-        self._send_all(wire, deadline)
+        self._send_all(rest, deadline)
 
-    def _send_all(self, wire: bytes, deadline: float | None = None) -> None:
+    def _send_all(self, wire: bytes | memoryview, deadline: float | None = None) -> None:
         sock = self._open_socket()
         rest = memoryview(wire)
         while rest:

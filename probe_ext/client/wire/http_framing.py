@@ -109,10 +109,18 @@ class Response:
         self.keep_alive = False
         return self.complete
 
+    @property
+    def skippable(self) -> bool:
+        """Whether `skip` can take what comes next."""
+        return self.between_chunks if self._chunked else self.headers_at is not None and not self.complete
+
     def skip(self, last_read: int, size: int) -> None:
-        """Count what was handled without `feed`: whole chunks between other chunks, up to the read of this number."""
+        """Count what was handled without `feed`, up to the read of this number: whole chunks, or a part of a body."""
         self.reads = last_read
         self._bytes += size
+        if not self._chunked:
+            self._parser.feed_data(bytes(size))  # it counts the bytes of a body of known length
+            del self._bodies[len(self._times) :]
         if self._bytes > MAX_BODY_BYTES:
             self._check_size()
 

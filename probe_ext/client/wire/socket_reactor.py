@@ -15,6 +15,7 @@ import math
 import os
 import signal
 import sys
+import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -114,7 +115,7 @@ class SocketReactor:
     """The sockets of one hub, and the thread that reads them."""
 
     def __init__(self, hub: Any) -> None:
-        self._hub_id = id(hub)
+        self._hub = weakref.ref(hub)
         self.delay = CoalesceDelay()
         self.lock = _make_lock()
         """held while reading, and while registrations change"""
@@ -173,7 +174,8 @@ class SocketReactor:
             self._read_forever()
         except Exception as error:  # fail all waiting replies; the next one starts a new reactor
             with self.lock:
-                _reactors.pop(self._hub_id, None)
+                if (hub := self._hub()) is not None:
+                    _reactors.pop(hub, None)
                 for registration in list(self._registrations.values()):
                     registration.fail(error)
                 self._hub_wakeup.send()
@@ -225,20 +227,21 @@ def _start_thread_without_signals(work: Callable[[], None]) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-_reactors: dict[int, SocketReactor] = {}
+_reactors: weakref.WeakKeyDictionary[Any, SocketReactor] = weakref.WeakKeyDictionary()
+"""by their hub"""
 
 
 def reactor() -> SocketReactor:
     """Return the reactor of the current hub; a forked process gets its own."""
     hub = gevent.get_hub()
-    current = _reactors.get(id(hub))
+    current = _reactors.get(hub)
     if current is None:
-        current = _reactors[id(hub)] = SocketReactor(hub)
+        current = _reactors[hub] = SocketReactor(hub)
     return current
 
 
 def _after_fork() -> None:
-    for inherited in _reactors.values():
+    for inherited in list(_reactors.values()):
         inherited.reset_after_fork()
     _reactors.clear()
 

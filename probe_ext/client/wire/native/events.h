@@ -3,16 +3,17 @@
  * matched_runs.py, http_framing.py and sse.py are the reference: for the same bytes, however they are cut into reads,
  * both paths lead to the same reply (tests/client/wire/native/test_native_paths.py).
  *
- *                     any other head                          last chunk, or anything not understood
- *   start --> HEAD ------------------> OPAQUE <------------------------------------------+
- *              |                                                                         |
- *              | 200, chunked event stream    chunk of known events: its values are kept |
- *              +--------------------------> CHUNKS <-+                                   |
- *                                             |  |   | any other chunk: its bytes are kept
- *                                             |  +---+                                   |
- *                                             +------------------------------------------+
+ *   start --> HEAD -- a 200 of an event stream, chunked --> CHUNKS <-+  a chunk of known events: their values are kept;
+ *              |                                             |       |  any other chunk: its bytes are kept
+ *              |                                             +-------+
+ *              |
+ *              +---- the same without chunks ------------> BODY <----+  a known event: its values are kept;
+ *              |                                             |       |  any other event: its bytes are kept
+ *              |                                             +-------+
+ *              |                                             |
+ *              +---- any other head ----> OPAQUE <-----------+  from either: the body's end, anything not understood
  *
- * HEAD and CHUNKS keep what is incomplete in `pending`. Bytes of OPAQUE are handed over as they came. Python learns the
+ * All but OPAQUE keep what is incomplete in `pending`. Bytes of OPAQUE are handed over as they came. Python learns the
  * patterns of events and decides what any byte means; this file compares. Nothing here knows Python or sockets.
  */
 #ifndef NATIVE_EVENTS_H
@@ -43,25 +44,22 @@ struct buffer {
     size_t length, capacity;
 };
 
-/* Return room for more bytes, which then belong to the buffer; NULL without memory. */
-static char *extend(struct buffer *b, size_t more) {
-    if (b->length + more > b->capacity || !b->data) {
-        size_t capacity = b->capacity ? 2 * b->capacity : 256;
-        while (capacity < b->length + more) capacity *= 2;
-        char *data = realloc(b->data, capacity);
-        if (!data) return NULL;
-        b->data = data;
-        b->capacity = capacity;
-    }
-    char *room = b->data + b->length;
-    b->length += more;
-    return room;
+/* Make room for more bytes; return 0 without memory. */
+static int reserve(struct buffer *b, size_t more) {
+    if (b->length + more <= b->capacity) return 1;
+    size_t capacity = b->capacity ? b->capacity : 256;
+    while (capacity < b->length + more) capacity *= 2;
+    char *data = realloc(b->data, capacity);
+    if (!data) return 0;
+    b->data = data;
+    b->capacity = capacity;
+    return 1;
 }
 
-static int append(struct buffer *b, const void *data, size_t length) {
-    char *room = extend(b, length);
-    if (room && length) memcpy(room, data, length);
-    return room != NULL;
+/* Append bytes for which there is room. */
+static void put(struct buffer *b, const void *data, size_t length) {
+    if (length) memcpy(b->data + b->length, data, length);
+    b->length += length;
 }
 
 #define COUNT(buffer, type) ((buffer).length / sizeof(type))
@@ -81,7 +79,7 @@ enum slot { TEXT = 't', PROMPT = 'p', COMPLETION = 'c', NUMBER = 'n', ID = 'i' }
 enum { MAX_SLOTS = 16, MAX_PATTERNS = 256 }; /* a process learns 64 at most, a server has one or two */
 
 struct pattern {
-    int slots, counts; /* counts: whether it has a slot for completion tokens */
+    int slots;
     char kind[MAX_SLOTS];
     size_t length[MAX_SLOTS + 1];
     char *literal[MAX_SLOTS + 1];
@@ -213,34 +211,34 @@ struct piece { /* of one read */
     uint32_t number, size;
 };
 
-struct lag {
+struct lag { /* of one read, in seconds */
     double lag, overdue;
 };
 
-/* Pieces that are handed over as bytes, or successive events of one pattern. */
+/* Pieces that are handed over as bytes, or successive events of one pattern. native_arrivals.py knows the layout. */
 struct span {
-    int pattern;    /* -1: pieces */
-    uint32_t count; /* of pieces or events */
-    uint32_t first_read, last_read, in_first, in_last, unresolved; /* in_…: events with text in that read */
-    int prompt;
-    uint64_t text_bytes, event_bytes, wire_bytes;
+    int32_t pattern, prompt; /* pattern -1: pieces */
+    uint32_t count;          /* of pieces or events */
+    uint32_t first_read, last_read, end_read, in_first, in_last, unresolved; /* in_…: events with text in that read */
+    uint32_t text_bytes, event_bytes, wire_bytes;
 };
 
 struct received {
     struct buffer spans, pieces, bytes, times, counts, texts, lags;
 };
 
-enum state { HEAD, CHUNKS, OPAQUE };
+enum state { HEAD, CHUNKS, BODY, OPAQUE };
 
 struct stream {
     int fd;
+    void *tls;              /* the connection's SSL of OpenSSL; NULL without TLS */
+    unsigned long tls_error; /* OpenSSL's code */
     uint32_t index, generation;
     enum state state;
     int registered, paused, defer, ended, error, woken;
-    int begun, at_boundary, pattern; /* at_boundary: the next chunk begins an event; begun: one came before */
+    int begun, at_boundary, pattern; /* at_boundary: what follows begins an event; begun: one came before */
     size_t since_boundary;
-    size_t rest; /* of a chunk whose beginning was handed over already: bytes to come */
-    char latest; /* byte of that chunk */
+    uint64_t remaining; /* bytes of BODY */
     uint32_t reads;
     double last_at, ended_at;
     struct received got;
@@ -262,44 +260,60 @@ static void fail(struct stream *s, int error) {
     }
 }
 
+/* Return the span for what is kept next; there is room for one. */
 static struct span *span_of(struct stream *s, int pattern) {
     struct buffer *spans = &s->got.spans;
     if (!spans->length || LAST(*spans, struct span)->pattern != pattern)
-        if (!append(spans, &(struct span){.pattern = pattern, .prompt = -1}, sizeof(struct span))) return NULL;
+        put(spans, &(struct span){.pattern = pattern, .prompt = -1}, sizeof(struct span));
     return LAST(*spans, struct span);
 }
 
-static void keep_bytes(struct stream *s, const struct piece *of, const char *data, size_t size) {
-    struct span *span = span_of(s, -1);
-    struct buffer *pieces = &s->got.pieces;
-    if (!span || !append(&s->got.bytes, data, size)) {
-        fail(s, ENOMEM);
-    } else if (span->count && LAST(*pieces, struct piece)->number == of->number) {
-        LAST(*pieces, struct piece)->size += (uint32_t)size;
-    } else if (append(pieces, &(struct piece){of->at, of->number, (uint32_t)size}, sizeof *of)) {
-        span->count++;
-    } else {
-        fail(s, ENOMEM); /* an empty span does no harm */
-    }
+/* Note that memory ran out; nothing is kept from then on, so that no bytes are missing between others. */
+static int without_memory(struct stream *s) {
+    fail(s, ENOMEM);
+    s->error = ENOMEM;
+    return 0;
 }
 
-static void keep_event(struct stream *s, const struct piece *of, const struct event *e) {
-    struct span *span = span_of(s, e->pattern);
-    int shown = e->text_length > 0;
-    if (!span || !append(&s->got.times, &of->at, sizeof of->at) || !append(&s->got.counts, &e->count, sizeof e->count) ||
-        !append(&s->got.texts, e->text, e->text_length) || !append(&s->got.texts, "\",\"", 3)) {
-        fail(s, ENOMEM);
-        if (span && !span->count) s->got.spans.length -= sizeof *span;
-        return;
+static int can_keep(struct stream *s) { return s->error != ENOMEM && reserve(&s->got.spans, sizeof(struct span)); }
+
+static int keep_bytes(struct stream *s, const struct piece *of, const char *data, size_t size) {
+    struct buffer *pieces = &s->got.pieces, *bytes = &s->got.bytes;
+    if (!can_keep(s) || !reserve(pieces, sizeof *of) || !reserve(bytes, size)) return without_memory(s);
+    struct span *span = span_of(s, -1);
+    put(bytes, data, size);
+    if (span->count && LAST(*pieces, struct piece)->number == of->number) {
+        LAST(*pieces, struct piece)->size += (uint32_t)size;
+    } else {
+        put(pieces, &(struct piece){of->at, of->number, (uint32_t)size}, sizeof *of);
+        span->count++;
     }
+    return 1;
+}
+
+/* Keep an event of this read, which occupies `wire` bytes up to one of read `end`. */
+static int keep_event(struct stream *s, const struct piece *of, const struct event *e, size_t wire, uint32_t end) {
+    struct received *got = &s->got;
+    int shown = e->text_length > 0;
+    if (!can_keep(s) || !reserve(&got->times, sizeof of->at) || !reserve(&got->counts, sizeof e->count) ||
+        !reserve(&got->texts, e->text_length + 3))
+        return without_memory(s);
+    struct span *span = span_of(s, e->pattern);
+    put(&got->times, &of->at, sizeof of->at);
+    put(&got->counts, &e->count, sizeof e->count);
+    put(&got->texts, e->text, e->text_length);
+    put(&got->texts, "\",\"", 3);
     if (!span->count++) span->first_read = of->number;
     if (span->last_read != of->number) span->last_read = of->number, span->in_last = 0;
+    span->end_read = end;
     span->in_last += shown;
     span->in_first += shown && of->number == span->first_read;
     span->unresolved += shown && span->in_last == 2;
     span->prompt = e->prompt;
-    span->text_bytes += e->text_length + 3;
-    span->event_bytes += e->length;
+    span->text_bytes += (uint32_t)e->text_length + 3;
+    span->event_bytes += (uint32_t)e->length;
+    span->wire_bytes += (uint32_t)wire;
+    return 1;
 }
 
 /* Return whether more is waiting than this. */
@@ -374,11 +388,11 @@ static int take_events(struct stream *s, const struct cursor *c, const char *con
         if (count == MAX_CHUNK_EVENTS || !match_any(latest, at, end, events + count)) return 0;
         latest = events[count].pattern;
     }
+    uint32_t end_read = piece_at(c, head + size + 1)->number;
     for (size_t i = 0, stop = head; i < (size_t)count; i++) { /* an event arrives with its last byte */
         stop += events[i].length;
-        keep_event(s, piece_at(c, stop - 1), events + i);
+        keep_event(s, piece_at(c, stop - 1), events + i, events[i].length + (i ? 0 : head + 2), end_read);
     }
-    if (!s->ended) LAST(s->got.spans, struct span)->wire_bytes += head + size + 2;
     s->pattern = latest;
     return 1;
 }
@@ -408,48 +422,53 @@ static int is_understood(struct stream *s, const char *content, size_t size) {
     return 1;
 }
 
-/* Keep bytes of a chunk whose beginning was handed over; return how many there are. */
-static size_t keep_rest(struct stream *s, struct cursor *c, const char *data, size_t length) {
-    size_t size = length < s->rest ? length : s->rest;
-    char before = size > 1 ? data[size - 2] : s->latest;
+/* Keep bytes that are not matched; return whether they wake. */
+static int keep_other(struct stream *s, struct cursor *c, const char *data, size_t size) {
     keep_region(s, c, data, size);
-    s->latest = data[size - 1];
-    s->rest -= size;
-    if (!s->rest && (before != '\r' || s->latest != '\n')) s->state = OPAQUE;
-    return size;
+    return !may_wait(data, size);
 }
 
 /* Take whole chunks from a region; return how many of its bytes are used up. */
 static size_t take_chunks(struct stream *s, struct cursor *c, const char *data, size_t length, int *wake) {
     size_t done = 0, head = 0, size = 0;
-    *wake = 0;
-    if (s->rest && length) {
-        done = keep_rest(s, c, data, length);
-        *wake = done == length && !may_wait(data, length);
-    }
     while (done < length && s->state == CHUNKS && !s->ended) {
         enum framing framing = find_chunk(data + done, length - done, &head, &size);
-        if (framing == INCOMPLETE) break;
+        if (framing == INCOMPLETE) return done;
         size_t whole = framing == WHOLE ? head + size + 2 : length - done;
         const char *content = data + done + head;
         if (framing == WHOLE && is_stream(s, content, size) && s->at_boundary && take_events(s, c, content, head, size)) {
             skip_bytes(c, whole);
             *wake = 0;
-        } else if (framing == WHOLE) {
-            if (!is_understood(s, content, size)) s->state = OPAQUE;
-            keep_region(s, c, data + done, whole);
-            *wake = !may_wait(data + done, whole);
         } else {
-            s->state = OPAQUE;
-            keep_region(s, c, data + done, whole);
-            *wake = !may_wait(data + done, whole);
+            if (framing == STRANGE || !is_understood(s, content, size)) s->state = OPAQUE;
+            *wake = keep_other(s, c, data + done, whole);
         }
         done += whole;
     }
-    if (done < length && s->state == OPAQUE) {
-        keep_region(s, c, data + done, length - done);
-        *wake = !may_wait(data, length);
-        done = length;
+    return done;
+}
+
+/* Take whole events from a region of BODY; return how many of its bytes are used up. */
+static size_t take_body(struct stream *s, struct cursor *c, const char *data, size_t length, int *wake) {
+    size_t done = 0, size;
+    for (; done < length && s->state == BODY && !s->ended; done += size, s->remaining -= size) {
+        const char *at = data + done, *end = data + length;
+        struct event e;
+        if (is_stream(s, at, length - done) && s->at_boundary && match_any(s->pattern, at, end, &e) &&
+            e.length < s->remaining) { /* so that Python sees the body's last byte */
+            const struct piece *last = piece_at(c, (size = e.length) - 1);
+            keep_event(s, last, &e, size, last->number);
+            skip_bytes(c, size);
+            s->pattern = e.pattern;
+            *wake = 0;
+            continue;
+        }
+        const char *stop = memmem(at, length - done, "\n\n", 2);
+        int strange = length - done >= s->remaining || memchr(at, '\r', length - done) || (!stop && length - done > MAX_CHUNK);
+        if (!stop && !strange) return done;
+        size = strange ? length - done : (size_t)(stop + 2 - at);
+        if (strange || !is_understood(s, at, size)) s->state = OPAQUE;
+        *wake = keep_other(s, c, at, size);
     }
     return done;
 }
@@ -462,17 +481,33 @@ static int names(const char *line, size_t length, const char *name) {
     return length > strlen(name) && line[strlen(name)] == ':' && !strncasecmp(line, name, strlen(name));
 }
 
-/* Return the length of the complete head of a chunked event stream; 0 if it is incomplete, -1 for any other head. */
-static ssize_t plain_head(const char *data, size_t length) {
+/* Return the value of a number of at most 15 digits and nothing else, -1 if it is none. */
+static int64_t whole_number(const char *at, const char *end) {
+    int64_t value = 0;
+    const char *start = at;
+    for (; at < end && *at >= '0' && *at <= '9' && at - start < 15; at++) value = 10 * value + *at - '0';
+    return at == end && at > start ? value : -1;
+}
+
+/* Return the length of the complete head of an event stream; 0 if it is incomplete, -1 for any other head. Set how the
+ * body is framed. */
+static ssize_t plain_head(struct stream *s, const char *data, size_t length) {
     static const char status[] = "HTTP/1.1 200";
     size_t known = sizeof status - 1 < length ? sizeof status - 1 : length;
     if (memcmp(data, status, known)) return -1;
     int chunked = 0, events = 0;
+    int64_t sized = -1;
     const char *end = data + length;
     for (const char *line = data, *stop; (stop = memchr(line, '\n', (size_t)(end - line))); line = stop + 1) {
         if (stop == line || stop[-1] != '\r') return -1;
-        size_t size = (size_t)(stop - 1 - line), name = 0;
-        if (!size) return line == data || !chunked || !events ? -1 : stop + 1 - data;
+        const char *line_end = stop - 1;
+        size_t size = (size_t)(line_end - line), name = 0;
+        if (!size) {
+            if (line == data || !events || (chunked && sized >= 0)) return -1;
+            s->state = chunked ? CHUNKS : BODY;
+            s->remaining = sized >= 0 ? (uint64_t)sized : UINT64_MAX;
+            return stop + 1 - data;
+        }
         for (size_t i = 0; i < size; i++)
             if (line[i] < 0x20 || line[i] > 0x7e) return -1;
         if (line == data) {
@@ -482,11 +517,12 @@ static ssize_t plain_head(const char *data, size_t length) {
         while (name < size && is_token_char(line[name])) name++;
         if (!name || name == size || line[name] != ':') return -1;
         const char *value = line + name + 1;
-        while (value < stop - 1 && *value == ' ') value++;
-        size_t rest = (size_t)(stop - 1 - value);
-        if (names(line, size, "content-length") || names(line, size, "upgrade") || names(line, size, "content-encoding"))
-            return -1;
-        if (names(line, size, "transfer-encoding")) {
+        while (value < line_end && *value == ' ') value++;
+        size_t rest = (size_t)(line_end - value);
+        if (names(line, size, "upgrade") || names(line, size, "content-encoding")) return -1;
+        if (names(line, size, "content-length")) {
+            if (sized >= 0 || (sized = whole_number(value, line_end)) < 0) return -1;
+        } else if (names(line, size, "transfer-encoding")) {
             if (chunked++ || rest != 7 || strncasecmp(value, "chunked", 7)) return -1;
         } else if (names(line, size, "content-type")) {
             if (events++ || rest < 17 || strncasecmp(value, "text/event-stream", 17)) return -1;
@@ -498,26 +534,29 @@ static ssize_t plain_head(const char *data, size_t length) {
     return length > MAX_HEAD ? -1 : 0;
 }
 
-/* Take a region in HEAD or CHUNKS; return how many of its bytes are used up. */
+/* Take a region in any state but OPAQUE; return how many of its bytes are used up. */
 static size_t take_region(struct stream *s, struct cursor *c, const char *data, size_t length, int *wake) {
-    size_t head = 0;
+    size_t done = 0;
     *wake = 0;
     if (s->state == HEAD) {
-        ssize_t found = plain_head(data, length);
-        if (!found) return 0;
-        if (found < 0) {
+        ssize_t head = plain_head(s, data, length);
+        if (!head) return 0;
+        if (head < 0) {
             s->state = OPAQUE;
             keep_region(s, c, data, length);
             *wake = 1;
             return length;
         }
-        head = (size_t)found;
-        keep_region(s, c, data, head);
-        s->state = CHUNKS;
+        keep_region(s, c, data, done = (size_t)head);
         s->at_boundary = s->defer = 1;
-        if (head == length) return head;
     }
-    return head + take_chunks(s, c, data + head, length - head, wake);
+    done += (s->state == CHUNKS ? take_chunks : take_body)(s, c, data + done, length - done, wake);
+    if (done < length && (s->state == OPAQUE || s->ended)) {
+        keep_region(s, c, data + done, length - done);
+        *wake = !may_wait(data, length);
+        done = length;
+    }
+    return done;
 }
 
 /* Drop the first bytes of what is pending. */
@@ -536,12 +575,13 @@ static void drop_pending(struct stream *s, size_t bytes) {
 
 static int add_pending(struct stream *s, struct piece piece, const char *data, size_t length) {
     piece.size = (uint32_t)length;
-    if (append(&s->pending, data, length) && append(&s->pending_pieces, &piece, sizeof piece)) return 1;
-    fail(s, ENOMEM);
-    return 0;
+    if (!reserve(&s->pending, length) || !reserve(&s->pending_pieces, sizeof piece)) return without_memory(s);
+    put(&s->pending, data, length);
+    put(&s->pending_pieces, &piece, sizeof piece);
+    return 1;
 }
 
-/* Take a read in HEAD or CHUNKS; return whether the greenlet must be woken. */
+/* Take a read in any state but OPAQUE; return whether the greenlet must be woken. */
 static int take_framed(struct stream *s, const char *data, size_t length, const struct piece *piece) {
     int wake;
     if (!s->pending.length) {
@@ -571,22 +611,13 @@ static int take_read(struct stream *s, const char *data, size_t length, double a
     return wake || s->ended || is_above(s, WAKE_READS, WAKE_EVENTS, WAKE_BYTES);
 }
 
-/* Hand over what is pending, too. Of a chunk, the rest is kept as bytes when it comes; so is the next chunk, whose end
- * shows whether events may be matched again. Elsewhere it isn't known any more where what follows begins. */
+/* Hand over what is pending, too. Where the next event begins isn't known any more then. */
 static void settle(struct stream *s) {
-    size_t length = s->pending.length, head = 0, size = 0;
-    if (!length) return;
+    if (!s->pending.length) return;
     struct cursor cursor = {(struct piece *)(void *)s->pending_pieces.data, 0};
-    const char *data = s->pending.data;
-    int partial = s->state == CHUNKS && find_chunk(data, length, &head, &size) == INCOMPLETE && head && length > head &&
-                  is_stream(s, data + head, length - head < size ? length - head : size) &&
-                  (s->since_boundary += size) <= MAX_CHUNK;
-    s->state = partial ? CHUNKS : OPAQUE;
-    s->at_boundary = 0;
-    s->rest = partial ? head + size + 2 - length : 0;
-    s->latest = data[length - 1];
-    keep_region(s, &cursor, data, length);
+    keep_region(s, &cursor, s->pending.data, s->pending.length);
     s->pending.length = s->pending_pieces.length = 0;
+    s->state = OPAQUE;
 }
 
 #endif

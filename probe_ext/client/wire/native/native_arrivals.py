@@ -1,10 +1,14 @@
 """What the native path hands over: bytes with their reads, and runs of events of known patterns as their values."""
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
 
 from probe_ext.client.wire.kernel_receive import SLICE_BYTES, Arrivals
 
+_SPAN, _PIECE = struct.Struct("@ii10I"), struct.Struct("@dII")
+"""the structures of events.h"""
 _MATCHED_BYTES_PER_BYTE = 16
 """taking events that were matched already costs so much less than parsing their bytes"""
 
@@ -15,6 +19,8 @@ class ReadCounts(NamedTuple):
     first: int
     """number of the first read"""
     last: int
+    end: int
+    """number of the read in which the last event's chunk ended"""
     in_first: int
     """events with text that ended in the first read"""
     in_last: int
@@ -66,3 +72,37 @@ class NativeArrivals(NamedTuple):
                 yield part
             else:
                 yield from part.slices()
+
+
+def arrivals_of(spans: bytes, pieces: bytes, data: bytes, times: bytes, counts: bytes, texts: bytes) -> NativeArrivals:
+    """Return what the first columns of `Stream.take` contain."""
+    parts: list[Arrivals | EventRun] = []
+    at: Sequence[float] = memoryview(times).cast("d").tolist()
+    completions: Any = memoryview(counts).cast("i").tolist()
+    pieces_left = _PIECE.iter_unpack(pieces)
+    byte = event = text = 0
+    for pattern, prompt, count, first, last, end, in_first, in_last, *more in _SPAN.iter_unpack(spans):
+        if pattern < 0:
+            part = _bytes_of(islice(pieces_left, count), data, byte)
+            byte += sum(map(len, part.data))
+            parts.append(part)
+            continue
+        unresolved, text_bytes, event_bytes, wire_bytes = more
+        until, text_until = event + count, text + text_bytes
+        counted = completions[event:until] if completions[event] >= 0 else None
+        reads = ReadCounts(first, last, end, in_first, in_last, unresolved)
+        array = b"".join((b'["', texts[text : text_until - 2], b"]"))  # `","` follows each text
+        tokens = prompt if prompt >= 0 else None
+        parts.append(EventRun(pattern, at[event:until], array, counted, tokens, reads, event_bytes, wire_bytes))
+        event, text = until, text_until
+    return NativeArrivals(parts)
+
+
+def _bytes_of(pieces: Iterable[tuple[float, int, int]], data: bytes, start: int) -> Arrivals:
+    parts, at, numbers = [], [], []
+    for moment, number, size in pieces:
+        parts.append(data[start : start + size])
+        at.append(moment)
+        numbers.append(number)
+        start += size
+    return Arrivals(parts, at, (), (), numbers)

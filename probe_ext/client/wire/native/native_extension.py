@@ -6,15 +6,16 @@ is a C compiler. Without it everything works the same, but a token costs more CP
 
 import importlib
 import os
+import zlib
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from probe_ext.client.wire.portable_switch import PORTABLE_VARIABLE, is_portable
 
 NATIVE_VARIABLE = "PROBE_NATIVE"
 NATIVE, PYTHON = "native", "python"
-_INTERFACE = 2
-"""as in reader.c: a library compiled from another version of it is not used"""
+_FOLDER = Path(__file__).parent
 
 
 def reader_module() -> Any:
@@ -43,6 +44,14 @@ def _load() -> tuple[Any, str | None]:
         return None, "not built"
     except ImportError as error:
         return None, f"cannot be loaded: {error}"
-    if getattr(module, "INTERFACE", None) != _INTERFACE:
+    if getattr(module, "SOURCES", None) != _checksum_of_sources():
         return None, "built from another version"
     return module, None
+
+
+def _checksum_of_sources() -> int:
+    """As `hatch_build.py` computes it."""
+    checksum = 0
+    for path in sorted([*_FOLDER.glob("*.c"), *_FOLDER.glob("*.h")]):
+        checksum = zlib.crc32(path.read_bytes(), checksum)
+    return checksum

@@ -7,32 +7,17 @@ the usual case. Bytes that are events of known patterns arrive here as their val
 import atexit
 import os
 import socket
-from collections.abc import Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import gevent
 import gevent.event
 
-from probe_ext.client.wire.kernel_receive import Arrivals
 from probe_ext.client.wire.native import native_extension
-from probe_ext.client.wire.native.native_arrivals import EventRun, NativeArrivals, ReadCounts
+from probe_ext.client.wire.native.native_arrivals import NativeArrivals, arrivals_of
 from probe_ext.client.wire.socket_reactor import CoalesceDelay
 
 _READABLE = 1
-
-
-def arrivals_of(spans: Sequence[tuple[Any, ...]]) -> NativeArrivals:
-    """Return what `take` of the extension returned first."""
-    return NativeArrivals([_part(span) for span in spans])
-
-
-def _part(span: tuple[Any, ...]) -> Arrivals | EventRun:
-    if len(span) == 3:
-        data, at, numbers = span
-        return Arrivals(data, at, (), (), numbers)
-    pattern, at, texts, counts, prompt, first, last, in_first, in_last, unresolved, event_bytes, wire_bytes = span
-    reads = ReadCounts(first, last, in_first, in_last, unresolved)
-    return EventRun(pattern, at, texts, counts, prompt, reads, event_bytes, wire_bytes)
 
 
 class NativeReactor:
@@ -62,24 +47,40 @@ class NativeReactor:
         self.reader.abandon()
 
 
-_reactors: dict[int, NativeReactor] = {}
+_reactors: WeakKeyDictionary[Any, NativeReactor] = WeakKeyDictionary()
+"""by their hub"""
 
 
 def native_reactor() -> NativeReactor:
-    """Return the reactor of the current hub; a forked process gets its own. OSError if there is no room for it."""
+    """Return the reactor of the current hub, whose thread runs; a forked process gets its own.
+
+    OSError if there is no room for a new one.
+    """
     hub = gevent.get_hub()
-    return _reactors.get(id(hub)) or _reactors.setdefault(id(hub), NativeReactor(hub))
+    current = _reactors.get(hub)
+    if current is None or not current.reader.alive:
+        current = _reactors[hub] = NativeReactor(hub)
+    return current
+
+
+def send(sock: socket.socket, wire: bytes) -> tuple[float, int]:
+    """Send what the kernel takes at once; return the monotonic time just before, and how many bytes it took.
+
+    OSError if the connection is lost.
+    """
+    at, size = native_reactor().reader.send(sock.fileno(), wire)
+    return at, size
 
 
 def _after_fork() -> None:
-    for inherited in _reactors.values():
+    for inherited in list(_reactors.values()):
         inherited.reset_after_fork()
-    _abandoned.extend(_reactors.values())
+        _abandoned.append(inherited)
     _reactors.clear()
 
 
 def _at_exit() -> None:
-    for current in _reactors.values():
+    for current in list(_reactors.values()):
         current.reader.close()
 
 
@@ -150,12 +151,13 @@ class NativeStream:
 
     def take_arrivals(self) -> NativeArrivals:
         """Return what arrived since the last call."""
-        spans, lags, overdue, self.ended, ended_at, error, last_at = self._stream.take()
-        self.lags.extend(lags)
-        self.overdue.extend(overdue)
+        *columns, lags, self.ended, ended_at, error, last_at = self._stream.take()
+        lags_and_overdue = memoryview(lags).cast("d").tolist()
+        self.lags += lags_and_overdue[::2]
+        self.overdue += lags_and_overdue[1::2]
         if last_at >= 0:
             self.bytes_at = last_at
         if self.ended:
             self.ended_at = ended_at
             self.failure = OSError(error, os.strerror(error)) if error else None
-        return arrivals_of(spans)
+        return arrivals_of(*columns)

@@ -21,7 +21,9 @@
 
 #include "events.h"
 
-#define INTERFACE 2 /* changes with the functions below; native_extension.py expects the same number */
+#ifndef SOURCES
+#define SOURCES 0 /* checksum of the source files, by which native_extension.py knows what this was built from */
+#endif
 #define READ_SIZE 32768
 #define MAX_LAG_NS 60000000000LL
 #define CLOCK_TOLERANCE_NS 20000
@@ -58,7 +60,8 @@ static double arrival(struct stream *s, const struct msghdr *message, int64_t re
         int64_t waited = round->wait_end - (at > round->wait_start ? at : round->wait_start);
         int64_t overdue = at >= round->wait_end ? lag : lag > waited ? lag - waited : 0;
         struct lag entry = {(double)lag / 1e9, (double)overdue / 1e9};
-        if (!append(&s->got.lags, &entry, sizeof entry)) fail(s, ENOMEM);
+        if (reserve(&s->got.lags, sizeof entry)) put(&s->got.lags, &entry, sizeof entry);
+        else without_memory(s);
         return (double)at / 1e9;
     }
     return (double)read_at / 1e9;
@@ -86,7 +89,7 @@ static int read_socket(struct stream *s, char *scratch, const struct round *roun
 struct reader {
     pthread_mutex_t lock;
     pthread_t thread;
-    int running, stopping, signalled, abandoned, poller, wake_fd, stop_fd;
+    int running, stopping, signalled, abandoned, failed, poller, wake_fd, stop_fd;
     atomic_int registered;
     atomic_llong delay_ns; /* how long to wait for more sockets */
     struct stream **streams;
@@ -142,6 +145,10 @@ static void note_woken(struct reader *r, struct stream *s) {
     r->woken = s;
 }
 
+static void signal_hub(struct reader *r) {
+    if (r->woken && !r->signalled) r->signalled = write(r->wake_fd, &(uint64_t){1}, 8) == 8;
+}
+
 static void read_ready(struct reader *r, const struct epoll_event *ready, int count, int64_t wait_start, int64_t wait_end) {
     struct round round = begin_round(wait_start, wait_end);
     for (int i = 0; i < count; i++) { /* unlocked between two sockets, so that others wait for one read at most */
@@ -152,7 +159,21 @@ static void read_ready(struct reader *r, const struct epoll_event *ready, int co
         pthread_mutex_unlock(&r->lock);
     }
     pthread_mutex_lock(&r->lock);
-    if (r->woken && !r->signalled) r->signalled = write(r->wake_fd, &(uint64_t){1}, 8) == 8;
+    signal_hub(r);
+    pthread_mutex_unlock(&r->lock);
+}
+
+/* End all streams with this error: nothing can be read any more. */
+static void give_up(struct reader *r, int error) {
+    pthread_mutex_lock(&r->lock);
+    r->failed = error;
+    for (uint32_t i = 0; i < r->capacity; i++)
+        if (r->streams[i] && r->streams[i]->registered) {
+            unwatch(r, r->streams[i]);
+            fail(r->streams[i], error);
+            note_woken(r, r->streams[i]);
+        }
+    signal_hub(r);
     pthread_mutex_unlock(&r->lock);
 }
 
@@ -178,9 +199,10 @@ static void *read_forever(void *argument) {
             count = epoll_wait(r->poller, ready, MAX_READY, -1);
         }
         pthread_mutex_lock(&r->lock);
-        int stopping = r->stopping;
+        int error = count < 0 && errno != EINTR ? errno : 0, stopping = r->stopping;
         pthread_mutex_unlock(&r->lock);
-        if (stopping) return NULL;
+        if (error) give_up(r, error);
+        if (stopping || error) return NULL;
         read_ready(r, ready, count, wait_start, wait_end);
     }
 }
@@ -307,78 +329,6 @@ static PyObject *stream_set_defer(Stream *self, PyObject *value) {
     Py_RETURN_NONE;
 }
 
-/* Cursors over what was received, while it is turned into objects. */
-struct reading {
-    const struct piece *piece;
-    const char *bytes, *text;
-    const double *time;
-    const int *count;
-};
-
-static int put(PyObject *list, Py_ssize_t index, PyObject *item) { return item && !PyList_SetItem(list, index, item); }
-
-/* ([bytes], [arrival times], [numbers of the reads]) */
-static PyObject *pieces_object(const struct span *span, struct reading *from) {
-    Py_ssize_t count = span->count;
-    PyObject *data = PyList_New(count), *times = PyList_New(count), *numbers = PyList_New(count);
-    int fine = data && times && numbers;
-    for (Py_ssize_t i = 0; fine && i < count; i++, from->piece++) {
-        fine = put(data, i, PyBytes_FromStringAndSize(from->bytes, from->piece->size)) &&
-               put(times, i, PyFloat_FromDouble(from->piece->at)) &&
-               put(numbers, i, PyLong_FromUnsignedLong(from->piece->number));
-        from->bytes += from->piece->size;
-    }
-    PyObject *made = fine ? PyTuple_Pack(3, data, times, numbers) : NULL;
-    Py_XDECREF(data), Py_XDECREF(times), Py_XDECREF(numbers);
-    return made;
-}
-
-/* (pattern, [arrival times], texts as a JSON array, [counts] or None, prompt tokens or None, first read, last read,
- * events with text in the first read, in the last, reads with several, bytes of events, bytes) */
-static PyObject *events_object(const struct span *span, struct reading *from) {
-    Py_ssize_t count = span->count;
-    int counted = patterns[span->pattern].counts;
-    PyObject *times = PyList_New(count), *counts = counted ? PyList_New(count) : Py_NewRef(Py_None);
-    PyObject *prompt = span->prompt < 0 ? Py_NewRef(Py_None) : PyLong_FromLong(span->prompt);
-    PyObject *texts = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)span->text_bytes + 1);
-    int fine = times && counts && prompt && texts;
-    for (Py_ssize_t i = 0; fine && i < count; i++)
-        fine = put(times, i, PyFloat_FromDouble(from->time[i])) && (!counted || put(counts, i, PyLong_FromLong(from->count[i])));
-    PyObject *made = NULL;
-    if (fine) { /* each text is followed by `","`, so the last comma and quote make room for the brackets */
-        char *into = PyBytes_AsString(texts);
-        memcpy(into, "[\"", 2);
-        memcpy(into + 2, from->text, span->text_bytes - 2);
-        into[span->text_bytes] = ']';
-        made = Py_BuildValue("iOOOOIIIIIKK", span->pattern, times, texts, counts, prompt, span->first_read, span->last_read,
-                             span->in_first, span->in_last, span->unresolved, (unsigned long long)span->event_bytes,
-                             (unsigned long long)span->wire_bytes);
-    }
-    from->time += count, from->count += count, from->text += span->text_bytes;
-    Py_XDECREF(times), Py_XDECREF(counts), Py_XDECREF(prompt), Py_XDECREF(texts);
-    return made;
-}
-
-static PyObject *spans_object(const struct received *got) {
-    struct reading from = {(const void *)got->pieces.data, got->bytes.data, got->texts.data, (const void *)got->times.data,
-                           (const void *)got->counts.data};
-    const struct span *spans = (const void *)got->spans.data;
-    Py_ssize_t count = (Py_ssize_t)COUNT(got->spans, struct span);
-    PyObject *list = PyList_New(count);
-    for (Py_ssize_t i = 0; list && i < count; i++)
-        if (!put(list, i, (spans[i].pattern < 0 ? pieces_object : events_object)(spans + i, &from))) Py_CLEAR(list);
-    return list;
-}
-
-static PyObject *lags_object(const struct received *got, int overdue) {
-    const struct lag *lags = (const void *)got->lags.data;
-    Py_ssize_t count = (Py_ssize_t)COUNT(got->lags, struct lag);
-    PyObject *list = PyList_New(count);
-    for (Py_ssize_t i = 0; list && i < count; i++)
-        if (!put(list, i, PyFloat_FromDouble(overdue ? lags[i].overdue : lags[i].lag))) Py_CLEAR(list);
-    return list;
-}
-
 static PyObject *stream_take(Stream *self, PyObject *unused) {
     (void)unused;
     struct received got = {0};
@@ -398,9 +348,10 @@ static PyObject *stream_take(Stream *self, PyObject *unused) {
         ended = s->ended, error = s->error, ended_at = s->ended_at;
         pthread_mutex_unlock(&r->lock);
     }
-    PyObject *spans = spans_object(&got), *lags = lags_object(&got, 0), *overdue = lags_object(&got, 1), *made = NULL;
-    if (spans && lags && overdue) made = Py_BuildValue("OOOidid", spans, lags, overdue, ended, ended_at, error, any ? last_at : -1.0);
-    Py_XDECREF(spans), Py_XDECREF(lags), Py_XDECREF(overdue);
+#define BYTES(buffer) (buffer).data ? (buffer).data : "", (Py_ssize_t)(buffer).length
+    PyObject *made = Py_BuildValue("y#y#y#y#y#y#y#idid", BYTES(got.spans), BYTES(got.pieces), BYTES(got.bytes),
+                                   BYTES(got.times), BYTES(got.counts), BYTES(got.texts), BYTES(got.lags), ended, ended_at,
+                                   error, any ? last_at : -1.0);
     free_received(&got);
     return made;
 }
@@ -415,7 +366,8 @@ static PyMethodDef stream_methods[] = {
     {"drain", (PyCFunction)stream_drain, METH_NOARGS, "Read what the kernel holds, within bounds; return whether anything is waiting."},
     {"feed", (PyCFunction)stream_feed, METH_VARARGS, "feed(data, at): take bytes as if read, for tests; return whether this wakes."},
     {"set_defer", (PyCFunction)stream_set_defer, METH_O, "set_defer(flag): events may wait, until one looks like the last."},
-    {"take", (PyCFunction)stream_take, METH_NOARGS, "Return what arrived: (spans, lags, overdue, ended, ended at, error number, last arrival or -1)."},
+    {"take", (PyCFunction)stream_take, METH_NOARGS, "Return what arrived, as arrays (native_arrivals.py): (spans, pieces, bytes, times, counts, texts, lags, ended, "
+     "ended at, error number, last arrival or -1)."},
     {NULL, NULL, 0, NULL},
 };
 static PyGetSetDef stream_properties[] = {
@@ -544,6 +496,23 @@ static PyObject *reader_woken(Reader *self, PyObject *unused) {
     return keys;
 }
 
+/* The thread must not take its turn between the note of the time and the sending, so it is kept from reading. */
+static PyObject *reader_send(Reader *self, PyObject *arguments) {
+    struct reader *r = self->reader;
+    int fd;
+    const char *data;
+    Py_ssize_t length;
+    if (!PyArg_ParseTuple(arguments, "iy#", &fd, &data, &length)) return NULL;
+    if (!r->abandoned) pthread_mutex_lock(&r->lock);
+    int64_t at = clock_ns(CLOCK_MONOTONIC);
+    ssize_t sent = send(fd, data, (size_t)length, MSG_DONTWAIT | MSG_NOSIGNAL);
+    int error = errno;
+    if (!r->abandoned) pthread_mutex_unlock(&r->lock);
+    if (sent < 0 && (error == EAGAIN || error == EWOULDBLOCK || error == EINTR)) sent = 0;
+    errno = error;
+    return sent < 0 ? PyErr_SetFromErrno(PyExc_OSError) : Py_BuildValue("dn", (double)at / 1e9, (Py_ssize_t)sent);
+}
+
 static PyObject *reader_set_delay(Reader *self, PyObject *value) {
     double seconds = PyFloat_AsDouble(value);
     if (seconds == -1.0 && PyErr_Occurred()) return NULL;
@@ -568,6 +537,14 @@ static PyObject *reader_abandon(Reader *self, PyObject *unused) {
     Py_RETURN_NONE;
 }
 
+static PyObject *reader_alive(Reader *self, void *unused) {
+    (void)unused;
+    pthread_mutex_lock(&self->reader->lock);
+    int failed = self->reader->failed;
+    pthread_mutex_unlock(&self->reader->lock);
+    return PyBool_FromLong(!failed);
+}
+
 static PyObject *reader_registered(Reader *self, void *unused) {
     (void)unused;
     return PyLong_FromLong(atomic_load(&self->reader->registered));
@@ -576,6 +553,7 @@ static PyObject *reader_registered(Reader *self, void *unused) {
 static PyMethodDef reader_methods[] = {
     {"open", (PyCFunction)reader_open, METH_VARARGS, "open(descriptor, sent, may_defer): read a socket; return its Stream. OSError."},
     {"woken", (PyCFunction)reader_woken, METH_NOARGS, "Return the keys of the streams that need attention, since the last call."},
+    {"send", (PyCFunction)reader_send, METH_VARARGS, "send(descriptor, bytes) -> (monotonic time just before, how many were sent). OSError."},
     {"fileno", (PyCFunction)reader_fileno, METH_NOARGS, "A descriptor that is readable when `woken` has something to return."},
     {"set_delay", (PyCFunction)reader_set_delay, METH_O, "set_delay(seconds): how long to wait for more sockets, below 1 s."},
     {"close", (PyCFunction)reader_close, METH_NOARGS, "Stop the thread and wait for its end. Idempotent."},
@@ -583,7 +561,9 @@ static PyMethodDef reader_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 static PyGetSetDef reader_properties[] = {
-    {"registered", (getter)reader_registered, NULL, "Number of sockets that are read.", NULL}, {NULL, NULL, NULL, NULL, NULL}};
+    {"alive", (getter)reader_alive, NULL, "Whether its thread did not have to give up.", NULL},
+    {"registered", (getter)reader_registered, NULL, "Number of sockets that are read.", NULL},
+    {NULL, NULL, NULL, NULL, NULL}};
 static PyType_Slot reader_slots[] = {{Py_tp_new, reader_new}, {Py_tp_dealloc, reader_free}, {Py_tp_methods, reader_methods},
                                      {Py_tp_getset, reader_properties},
                                      {Py_tp_doc, "Reader(thread=True): a thread that reads sockets."}, {0, NULL}};
@@ -605,7 +585,6 @@ static PyObject *add_pattern(PyObject *module, PyObject *arguments) {
     struct pattern *p = patterns + number;
     memset(p, 0, sizeof *p);
     p->slots = slots;
-    p->counts = strchr(kinds, COMPLETION) != NULL;
     memcpy(p->kind, kinds, (size_t)slots);
     for (int i = 0; i <= slots; i++) { /* never freed: the thread may match with it at any time */
         char *data;
@@ -671,7 +650,7 @@ PyMODINIT_FUNC PyInit__reader(void) {
     stream_type = reader_type ? (PyTypeObject *)PyType_FromSpec(&stream_spec) : NULL;
     if (!stream_type || PyModule_AddObjectRef(module, "Reader", reader_type) ||
         PyModule_AddObjectRef(module, "Stream", (PyObject *)stream_type) ||
-        PyModule_AddIntConstant(module, "INTERFACE", INTERFACE))
+        PyModule_AddIntConstant(module, "SOURCES", (long)SOURCES))
         Py_CLEAR(module);
     Py_XDECREF(reader_type);
     return module;

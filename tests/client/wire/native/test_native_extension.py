@@ -54,7 +54,7 @@ def test_a_broken_library_is_not_used(tmp_path: Path) -> None:
 
 
 def test_a_library_of_another_version_is_not_used(tmp_path: Path) -> None:
-    (tmp_path / "_reader.py").write_text("INTERFACE = 0\n")
+    (tmp_path / "_reader.py").write_text("SOURCES = 0\n")
     assert path_with(tmp_path) == "python: built from another version"
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from probe_ext.client.wire import kernel_receive
 from probe_ext.client.wire.connection import Connection
 from probe_ext.client.wire.kernel_receive import Arrivals
 from probe_ext.client.wire.native import native_extension, native_stream
+from probe_ext.client.wire.native.native_arrivals import arrivals_of
 from probe_ext.client.wire.native.native_stream import NativeStream, native_reactor
 from probe_ext.measure import clock
 from probe_ext.measure.outcome import Outcome
@@ -38,7 +40,7 @@ _sleep = get_original("time", "sleep")
 @pytest.fixture(autouse=True)
 def _own_reactor(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every test gets a new reader."""
-    own: dict[int, native_stream.NativeReactor] = {}
+    own: dict[object, native_stream.NativeReactor] = {}
     monkeypatch.setattr(native_stream, "_reactors", own)
     yield
     for current in own.values():
@@ -114,8 +116,9 @@ def test_late_reads_keep_arrival_times_and_say_how_late_they_are(pair: Pair) -> 
     after = clock.monotonic()
     _sleep(0.05)
     assert waiting.drain()
-    spans, lags, overdue, *_ = waiting.take()
-    ((data, at, numbers),) = spans
+    *columns, both, _, _, _, _ = waiting.take()
+    lags, overdue = ([one[i] for one in struct.iter_unpack("@dd", both)] for i in (0, 1))
+    ((data, at, _, _, numbers),) = arrivals_of(*columns).parts
     assert (data, numbers) == ([b"one"], [1])
     assert before - 1e-4 <= at[0] <= after + 1e-4 + lags[0] / 2
     assert lags[0] >= 0.04
@@ -193,8 +196,8 @@ def test_draining_is_bounded(pair: Pair) -> None:
     for _ in range(300):
         pair[1].send(b"x")
         waiting.drain()
-    ((_, _, numbers),) = waiting.take()[0]
-    assert len(numbers) == 257
+    (part,) = arrivals_of(*waiting.take()[:6]).parts
+    assert len(part.numbers) == 257
 
 
 def test_stopping_twice_and_after_closing_does_no_harm(pair: Pair) -> None:
@@ -324,8 +327,51 @@ def test_a_forked_process_has_its_own_reader_and_leaves_the_parents_alone(pair: 
     arrived.stop()
 
 
+def pollers() -> set[int]:
+    """Return the descriptors of this process that belong to epoll."""
+    links = {int(path.name): path for path in Path("/proc/self/fd").iterdir() if path.is_symlink()}
+    return {number for number, path in links.items() if "eventpoll" in str(path.readlink())}
+
+
+def test_streams_fail_if_the_kernel_reports_no_more_readiness_and_the_next_one_has_a_new_thread(pair: Pair) -> None:
+    before = pollers()
+    arrived = NativeStream(pair[0], 0.0, may_defer=False)
+    current = native_reactor()
+    (poller,) = pollers() - before
+    with Path("/dev/null").open() as other:
+        os.dup2(other.fileno(), poller)
+    pair[1].send(b"x")  # ends the wait that is in progress
+    arrived.wait(PATIENCE_S)
+    arrived.take_arrivals()
+    assert arrived.ended
+    assert isinstance(arrived.failure, OSError)
+    assert not current.reader.alive
+    assert native_reactor() is not current
+    (other_pair,) = make_pairs(1)
+    again = NativeStream(other_pair[0], 0.0, may_defer=False)
+    other_pair[1].send(b"y")
+    assert collect(again, 1) == b"y"
+    for one in other_pair:
+        one.close()
+
+
+def test_sends_what_the_kernel_takes_and_says_when() -> None:
+    (near, far), *_ = make_pairs(1)
+    before = clock.monotonic()
+    at, size = native_stream.send(near, b"x" * (64 << 20))
+    assert before <= at <= clock.monotonic()
+    assert 0 < size < 64 << 20
+    while native_stream.send(near, b"y" * (1 << 20))[1]:
+        pass
+    Peer(far, None).reset()  # type: ignore[arg-type]
+    with pytest.raises(ConnectionError):
+        native_stream.send(near, b"z")
+    near.close()
+
+
 EXIT = """
 import socket, sys
+from probe_ext.client.wire.native.native_arrivals import arrivals_of
 from probe_ext.client.wire.native.native_stream import NativeStream
 listener = socket.create_server(("127.0.0.1", 0))
 near = socket.create_connection(listener.getsockname())
