@@ -12,4 +12,5 @@ fi
 trap '$python hatch_build.py >/dev/null' EXIT
 $python hatch_build.py -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 LD_PRELOAD="$runtime $(${CC:-cc} -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 \
-    PYTHONMALLOC=malloc $python -m pytest -q --capture=sys -p no:cacheprovider tests/client/wire/native "$@"
+    PYTHONMALLOC=malloc $python -m pytest -q --capture=sys -p no:cacheprovider tests/client/wire/native \
+    tests/client/wire/test_live_tls.py "$@"

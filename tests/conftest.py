@@ -21,7 +21,9 @@ settings.register_profile("ci", ANY_MACHINE, max_examples=50, derandomize=True, 
 settings.register_profile("nightly", ANY_MACHINE, max_examples=1000)
 settings.load_profile("ci")
 
-for name in [name for name in os.environ if name.startswith(("PROBE_", "LOCUST_")) and name != "PROBE_FAULTS_FILE"]:
+_KEPT_VARIABLES = {"PROBE_FAULTS_FILE", "PROBE_NATIVE"}
+"""of the tests themselves: `make test-native` runs the client's on both reading paths"""
+for name in [name for name in os.environ if name.startswith(("PROBE_", "LOCUST_")) and name not in _KEPT_VARIABLES]:
     del os.environ[name]
 # To read the public certificate authorities takes 50 ms of CPU time, and clients and libraries do it hundreds of times.
 os.environ |= {"SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull}

@@ -1,7 +1,10 @@
-"""Addresses that several tests dial."""
+"""Addresses and certificates that several tests need."""
 
+import shutil
 import socket
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -19,3 +22,16 @@ def dead_port() -> Iterator[int]:
     yield listener.getsockname()[1]
     for one in [listener, *waiting]:
         one.close()
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed certificate for `localhost`, with its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("TLS is not tested: openssl is missing")
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    how = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+    command = ["openssl", *how.split(), "-addext", "subjectAltName=DNS:localhost", "-keyout", str(path), "-out", "-"]
+    created = subprocess.run(command, check=True, capture_output=True)
+    path.write_bytes(path.read_bytes() + created.stdout)
+    return path

@@ -73,7 +73,7 @@ class Connection:
         return None if self._socket is None else kernel_receive.received_segments(self._socket)
 
     def _choose_path(self) -> str:
-        path = reading_path(tls=self._tls_context is not None)
+        path = reading_path(tls=self._session is not None)
         return path if path != NATIVE or self.stamped else "python: no kernel timestamps"
 
     def usable(self) -> bool:
@@ -100,10 +100,12 @@ class Connection:
             self._socket, resolved, connected = self._dial()
             if kernel_receive.enable_timestamps(self._socket):
                 self._read = kernel_receive.read_stamped
+            if self._tls_context is not None:
+                self._session = TlsSession(self._tls_context, self._target)
             self.reading_path = self._choose_path()
-            if self._tls_context is None:
+            if self._session is None:
                 return SetupTimes(resolved - start, connected - start, None)
-            self._session = self._handshake(self._tls_context)
+            self._handshake(self._session)
             return SetupTimes(resolved - start, connected - start, clock.monotonic() - connected)
         except gevent.Timeout as fired:
             self.close()
@@ -131,8 +133,7 @@ class Connection:
             self._dialing = None
             dialing.stop()
 
-    def _handshake(self, tls_context: ssl.SSLContext) -> TlsSession:
-        session = TlsSession(tls_context, self._target)
+    def _handshake(self, session: TlsSession) -> None:
         while not session.handshake():
             self._send_all(session.to_wire())
             wire = self._receive_some()
@@ -140,7 +141,6 @@ class Connection:
                 raise ConnectionError("the server closed the connection during the TLS handshake")
             session.feed(wire)
         self._send_all(session.to_wire())
-        return session
 
     def _receive_some(self) -> bytes:
         sock = self._open_socket()
@@ -199,7 +199,8 @@ class Connection:
         """
         sock = self._open_socket()
         if self.reading_path == NATIVE:
-            self._stream = NativeStream(sock, sent, may_defer=may_defer)
+            tls = None if self._session is None else self._session.native
+            self._stream = NativeStream(sock, sent, may_defer=may_defer, tls=tls)
         else:
             self._stream = ResponseStream(sock, self._read, self._session, sent)
         return self._stream

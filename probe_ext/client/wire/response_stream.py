@@ -110,10 +110,10 @@ class ResponseStream:
         """Read once; return whether there was something. The hot path: runs in the thread, once per token."""
         try:
             read = self._read(self._socket, read_round)
-            ended = not read[0]
+            ended, failure = not read[0], None
             if self._session is not None:
                 read = (self._session.decrypt(read[0]), *read[1:])
-                ended = self._session.ended
+                ended, failure = self._session.ended, self._session.failure
         except BlockingIOError:
             return False
         except Exception as error:  # unexpected ones too: they end this reply, not the thread
@@ -121,7 +121,7 @@ class ResponseStream:
             return True
         self._reads += read
         if ended:
-            self._end(None)
+            self._end(failure)
         # Every event but the last ends with a brace, followed only by line ends and framing: such reads can wait.
         tail = read[0][-_EVENT_TAIL_BYTES:]
         unparsed = self._unparsed

@@ -3,6 +3,7 @@
 import ssl
 
 from probe_ext.client.wire.address import Target
+from probe_ext.client.wire.native.native_extension import capture_tls
 
 _MAX_RECORD_BYTES = 2**14
 
@@ -15,7 +16,12 @@ class TlsSession:
         self._outgoing = ssl.MemoryBIO()
         self.ended = False
         """no more plaintext will come: close_notify or end of the connection"""
-        self._tls = tls_context.wrap_bio(self._incoming, self._outgoing, server_hostname=target.host)
+        self.failure: ssl.SSLError | None = None
+        """why it ended, if that was an error"""
+        self._tls, self.native = capture_tls(
+            lambda: tls_context.wrap_bio(self._incoming, self._outgoing, server_hostname=target.host)
+        )
+        """`native`: by what the C extension reads it; None where it can't"""
 
     def handshake(self) -> bool:
         """Continue the handshake; True once it is done. ssl.SSLError if it fails."""
@@ -42,7 +48,7 @@ class TlsSession:
             self._incoming.write_eof()
 
     def decrypt(self, wire: bytes) -> bytes:
-        """Feed bytes from the wire and return the plaintext that is complete. ssl.SSLError for invalid records."""
+        """Feed bytes from the wire and return the plaintext that is complete. Invalid records are a `failure`."""
         self.feed(wire)
         plain: list[bytes] = []
         while True:
@@ -52,6 +58,8 @@ class TlsSession:
                 break
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
                 part = b""
+            except ssl.SSLError as error:
+                part, self.failure = b"", error
             if not part:
                 self.ended = True
                 break

@@ -1,10 +1,8 @@
 """The client over TLS: certificates, and receive times from the kernel."""
 
 import os
-import shutil
 import socket
 import ssl
-import subprocess
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -21,19 +19,6 @@ from probe_ext.client.wire.address import parse_target
 from probe_ext.client.wire.connection import Connection
 from probe_ext.measure.outcome import Outcome
 from probe_ext.tls_trust import TlsSettings, client_context
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A self-signed certificate for `localhost`, with its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("TLS is not tested: openssl is missing")
-    path = tmp_path_factory.mktemp("tls") / "both.pem"
-    how = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
-    command = ["openssl", *how.split(), "-addext", "subjectAltName=DNS:localhost", "-keyout", str(path), "-out", "-"]
-    created = subprocess.run(command, check=True, capture_output=True)
-    path.write_bytes(path.read_bytes() + created.stdout)
-    return path
 
 
 @pytest.fixture

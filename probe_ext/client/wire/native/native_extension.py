@@ -4,9 +4,12 @@
 is a C compiler. Without it everything works the same, but a token costs more CPU.
 """
 
+import _ssl
 import importlib
 import os
+import ssl
 import zlib
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,7 +28,7 @@ def reader_module() -> Any:
 
 def reading_path(*, tls: bool = False) -> str:
     """Return which path reads a connection: `native`, or `python` with the reason, such as `python: not built`."""
-    reason = _switched_off() or _load()[1] or ("TLS" if tls else None)
+    reason = _switched_off() or _load()[1] or (_tls_problem() if tls else None)
     return NATIVE if reason is None else f"{PYTHON}: {reason}"
 
 
@@ -47,6 +50,40 @@ def _load() -> tuple[Any, str | None]:
     if getattr(module, "SOURCES", None) != _checksum_of_sources():
         return None, "built from another version"
     return module, None
+
+
+def capture_tls(make: Callable[[], ssl.SSLObject]) -> tuple[ssl.SSLObject, Any]:
+    """Return what `make` returns, and by what the extension reads it, None where Python must."""
+    if reading_path(tls=True) != NATIVE:
+        return make(), None
+    captured: tuple[ssl.SSLObject, Any] = _load()[0].capture_tls(make)
+    return captured
+
+
+def tls_error(code: int) -> ssl.SSLError:
+    """Return the exception that Python raises for an error code of OpenSSL."""
+    shift = 23 if ssl.OPENSSL_VERSION_INFO[0] >= 3 else 24
+    library, reason = code >> shift & 0xFF, code & ((1 << 23) - 1 if shift == 23 else 0xFFF)
+    names: dict[tuple[int, int], str] = getattr(_ssl, "err_codes_to_names", {})
+    name = names.get((library, reason))
+    error = ssl.SSLError(ssl.SSL_ERROR_SSL, f"[SSL: {name or hex(code)}]")
+    error.library, error.reason = getattr(_ssl, "lib_codes_to_names", {}).get(library, "SSL"), name  # type: ignore[assignment]
+    return error
+
+
+@cache
+def _tls_problem() -> str | None:
+    """Return why TLS can't be read natively, None if it can."""
+    if not (1, 1, 1) <= ssl.OPENSSL_VERSION_INFO[:3] < (4,):
+        return f"TLS: {ssl.OPENSSL_VERSION} is not known"
+    module = _load()[0]
+    if not module.load_openssl(getattr(_ssl, "__file__", None)):
+        return "TLS: Python's OpenSSL is not a shared library"
+    incoming = ssl.MemoryBIO()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    _, handle = module.capture_tls(lambda: context.wrap_bio(incoming, ssl.MemoryBIO(), server_hostname="localhost"))
+    size = incoming.write(b"some bytes")
+    return None if handle is not None and module.tls_pending(handle) == size else "TLS: not Python's OpenSSL"
 
 
 def _checksum_of_sources() -> int:

@@ -93,8 +93,11 @@ atexit.register(_at_exit)
 class NativeStream:
     """Collects what arrives of one response. The interface is that of `ResponseStream`."""
 
-    def __init__(self, sock: socket.socket, sent: float, *, may_defer: bool) -> None:
-        """`may_defer`: events may wait until one looks like the last. OSError if the socket can't be watched."""
+    def __init__(self, sock: socket.socket, sent: float, *, may_defer: bool, tls: Any = None) -> None:
+        """`may_defer`: events may wait until one looks like the last; `tls`: of `capture_tls`.
+
+        OSError if the socket can't be watched.
+        """
         self.lags: list[float] = []
         self.overdue: list[float] = []
         self.bytes_at: float | None = None
@@ -104,7 +107,7 @@ class NativeStream:
         self._defer = may_defer
         self._wakeup = gevent.event.Event()
         self._reactor = native_reactor()
-        self._stream = self._reactor.reader.open(sock.fileno(), sent, may_defer)
+        self._stream = self._reactor.reader.open(sock.fileno(), sent, may_defer, tls)
         self._key: int = self._stream.key
         self._socket = sock
         """held, so that its number cannot be another connection's while it is watched"""
@@ -151,7 +154,7 @@ class NativeStream:
 
     def take_arrivals(self) -> NativeArrivals:
         """Return what arrived since the last call."""
-        *columns, lags, self.ended, ended_at, error, last_at = self._stream.take()
+        *columns, lags, self.ended, ended_at, error, tls_error, last_at = self._stream.take()
         lags_and_overdue = memoryview(lags).cast("d").tolist()
         self.lags += lags_and_overdue[::2]
         self.overdue += lags_and_overdue[1::2]
@@ -159,5 +162,8 @@ class NativeStream:
             self.bytes_at = last_at
         if self.ended:
             self.ended_at = ended_at
-            self.failure = OSError(error, os.strerror(error)) if error else None
+            if tls_error:
+                self.failure = native_extension.tls_error(tls_error)
+            elif error:
+                self.failure = OSError(error, os.strerror(error))
         return arrivals_of(*columns)

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "events.h"
+#include "tls.h"
 
 #ifndef SOURCES
 #define SOURCES 0 /* checksum of the source files, by which native_extension.py knows what this was built from */
@@ -29,6 +30,7 @@
 #define CLOCK_TOLERANCE_NS 20000
 #define COALESCE_FROM 32 /* sockets */
 #define MAX_READY 1024
+#define SSL_NAME "SSL of OpenSSL"
 
 /* ---- Reading a socket ------------------------------------------------------------------------------------------ */
 
@@ -67,20 +69,32 @@ static double arrival(struct stream *s, const struct msghdr *message, int64_t re
     return (double)read_at / 1e9;
 }
 
+struct scratch {
+    char wire[READ_SIZE], plain[PLAIN_SIZE];
+};
+
+/* Take what was read, no bytes at the end of the connection; return whether the greenlet must be woken. */
+static int take_wire(struct stream *s, const char *data, size_t length, double at, struct scratch *scratch) {
+    int ended = !length, wake;
+    if (s->tls) {
+        length = decrypt(s, data, length, scratch->plain, &ended);
+        data = scratch->plain;
+    }
+    wake = length && take_read(s, data, length, at);
+    if (ended) fail(s, 0);
+    return wake || s->ended;
+}
+
 /* Read once. Return whether there was something; set whether the greenlet must be woken. */
-static int read_socket(struct stream *s, char *scratch, const struct round *round, int *wake) {
+static int read_socket(struct stream *s, struct scratch *scratch, const struct round *round, int *wake) {
     _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(struct timespec))];
-    struct iovec part = {scratch, READ_SIZE};
+    struct iovec part = {scratch->wire, READ_SIZE};
     struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
     ssize_t n = recvmsg(s->fd, &message, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) return 0;
-    if (n <= 0) {
-        fail(s, n ? errno : 0);
-        *wake = 1;
-    } else {
-        double at = arrival(s, &message, clock_ns(CLOCK_MONOTONIC), round);
-        *wake = take_read(s, scratch, (size_t)n, at);
-    }
+    int64_t now = clock_ns(CLOCK_MONOTONIC);
+    if (n < 0) fail(s, errno);
+    *wake = n < 0 || take_wire(s, scratch->wire, (size_t)n, n ? arrival(s, &message, now, round) : (double)now / 1e9, scratch);
     return 1;
 }
 
@@ -96,7 +110,7 @@ struct reader {
     uint32_t *places, unused; /* the places of the table that are unused: so many at the start of `places` */
     uint32_t capacity, generation;
     struct stream *woken; /* list of those whose greenlet must be woken */
-    char scratch[READ_SIZE];
+    struct scratch scratch;
 };
 
 #define STOP_KEY UINT64_MAX
@@ -127,7 +141,7 @@ static void unwatch(struct reader *r, struct stream *s) {
     atomic_fetch_sub(&r->registered, 1);
 }
 
-static int read_once(struct reader *r, struct stream *s, char *scratch, const struct round *round, int *wake) {
+static int read_once(struct reader *r, struct stream *s, struct scratch *scratch, const struct round *round, int *wake) {
     if (s->ended || s->fd < 0 || !read_socket(s, scratch, round, wake)) return 0;
     if (s->ended) {
         unwatch(r, s);
@@ -155,7 +169,7 @@ static void read_ready(struct reader *r, const struct epoll_event *ready, int co
         int wake = 0;
         pthread_mutex_lock(&r->lock);
         struct stream *s = stream_of(r, ready[i].data.u64);
-        if (s && s->registered && read_once(r, s, r->scratch, &round, &wake) && wake) note_woken(r, s);
+        if (s && s->registered && read_once(r, s, &r->scratch, &round, &wake) && wake) note_woken(r, s);
         pthread_mutex_unlock(&r->lock);
     }
     pthread_mutex_lock(&r->lock);
@@ -243,6 +257,7 @@ typedef struct {
     PyObject_HEAD
     struct stream *s;
     Reader *reader;
+    PyObject *tls; /* holds the SSL */
 } Stream;
 
 /* In a forked process there is no thread, and the lock may be held for ever: its streams do nothing. */
@@ -272,10 +287,13 @@ static void stream_free(Stream *self) {
         free(s->pending_pieces.data);
         free(s);
     }
+    Py_XDECREF(self->tls);
     Py_XDECREF((PyObject *)self->reader);
     PyObject_Free(self);
     Py_DECREF((PyObject *)type);
 }
+
+static struct scratch python_scratch; /* guarded by the interpreter's lock */
 
 static PyObject *stream_stop(Stream *self, PyObject *unused) {
     (void)unused;
@@ -291,13 +309,12 @@ static PyObject *stream_stop(Stream *self, PyObject *unused) {
 
 static PyObject *stream_drain(Stream *self, PyObject *unused) {
     (void)unused;
-    static char scratch[READ_SIZE]; /* guarded by the interpreter's lock */
     struct reader *r = lock(self);
     if (!r) Py_RETURN_FALSE;
     struct stream *s = self->s;
     struct round round = begin_round(0, 0);
     int wake;
-    while (!is_above(s, WAKE_READS, WAKE_EVENTS, WAKE_BYTES) && read_once(r, s, scratch, &round, &wake));
+    while (!is_above(s, WAKE_READS, WAKE_EVENTS, WAKE_BYTES) && read_once(r, s, &python_scratch, &round, &wake));
     int waiting = s->ended || s->got.spans.length || s->pending.length;
     pthread_mutex_unlock(&r->lock);
     return PyBool_FromLong(waiting);
@@ -311,11 +328,10 @@ static PyObject *stream_feed(Stream *self, PyObject *arguments) {
     if (!PyArg_ParseTuple(arguments, "y#d", &data, &length, &at)) return NULL;
     struct reader *r = lock(self);
     if (r) {
-        if (length) wake = take_read(self->s, data, (size_t)length, at);
-        else fail(self->s, 0);
+        wake = take_wire(self->s, data, (size_t)length, at, &python_scratch);
         pthread_mutex_unlock(&r->lock);
     }
-    return PyBool_FromLong(wake || !length);
+    return PyBool_FromLong(wake);
 }
 
 static PyObject *stream_set_defer(Stream *self, PyObject *value) {
@@ -335,6 +351,7 @@ static PyObject *stream_take(Stream *self, PyObject *unused) {
     struct stream *s = self->s;
     double last_at = 0, ended_at = 0;
     int ended = 0, error = 0, any = 0;
+    unsigned long tls_error = 0;
     struct reader *r = lock(self);
     if (r) {
         settle(s);
@@ -345,13 +362,13 @@ static PyObject *stream_take(Stream *self, PyObject *unused) {
             s->paused = 0;
             if (!watch(r, s)) fail(s, errno);
         }
-        ended = s->ended, error = s->error, ended_at = s->ended_at;
+        ended = s->ended, error = s->error, tls_error = s->tls_error, ended_at = s->ended_at;
         pthread_mutex_unlock(&r->lock);
     }
 #define BYTES(buffer) (buffer).data ? (buffer).data : "", (Py_ssize_t)(buffer).length
-    PyObject *made = Py_BuildValue("y#y#y#y#y#y#y#idid", BYTES(got.spans), BYTES(got.pieces), BYTES(got.bytes),
+    PyObject *made = Py_BuildValue("y#y#y#y#y#y#y#idikd", BYTES(got.spans), BYTES(got.pieces), BYTES(got.bytes),
                                    BYTES(got.times), BYTES(got.counts), BYTES(got.texts), BYTES(got.lags), ended, ended_at,
-                                   error, any ? last_at : -1.0);
+                                   error, tls_error, any ? last_at : -1.0);
     free_received(&got);
     return made;
 }
@@ -367,7 +384,7 @@ static PyMethodDef stream_methods[] = {
     {"feed", (PyCFunction)stream_feed, METH_VARARGS, "feed(data, at): take bytes as if read, for tests; return whether this wakes."},
     {"set_defer", (PyCFunction)stream_set_defer, METH_O, "set_defer(flag): events may wait, until one looks like the last."},
     {"take", (PyCFunction)stream_take, METH_NOARGS, "Return what arrived, as arrays (native_arrivals.py): (spans, pieces, bytes, times, counts, texts, lags, ended, "
-     "ended at, error number, last arrival or -1)."},
+     "ended at, error number, OpenSSL's error code, last arrival or -1)."},
     {NULL, NULL, 0, NULL},
 };
 static PyGetSetDef stream_properties[] = {
@@ -445,17 +462,21 @@ static int make_place(struct reader *r) {
 static PyObject *reader_open(Reader *self, PyObject *arguments) {
     int fd, may_defer;
     double sent;
-    if (!PyArg_ParseTuple(arguments, "idp", &fd, &sent, &may_defer)) return NULL;
+    PyObject *tls = NULL;
+    if (!PyArg_ParseTuple(arguments, "idp|O", &fd, &sent, &may_defer, &tls)) return NULL;
+    void *ssl = tls && tls != Py_None ? PyCapsule_GetPointer(tls, SSL_NAME) : NULL;
+    if (PyErr_Occurred()) return NULL;
     Stream *made = PyObject_New(Stream, stream_type);
     if (!made) return NULL;
     made->reader = (Reader *)Py_NewRef((PyObject *)self);
+    made->tls = Py_XNewRef(tls);
     struct stream *s = made->s = calloc(1, sizeof *s);
     struct reader *r = s ? lock(made) : NULL;
     int error = s ? EBADF : ENOMEM;
     if (r) {
         error = make_place(r) ? 0 : ENOMEM;
         if (!error) {
-            *s = (struct stream){.fd = fd, .index = r->places[--r->unused], .generation = ++r->generation, .last_at = sent,
+            *s = (struct stream){.fd = fd, .index = r->places[--r->unused], .generation = ++r->generation, .last_at = sent, .tls = ssl,
                                  .pattern = -1, .state = may_defer ? HEAD : OPAQUE};
             r->streams[s->index] = s;
             if (!watch(r, s)) error = errno;
@@ -551,7 +572,7 @@ static PyObject *reader_registered(Reader *self, void *unused) {
 }
 
 static PyMethodDef reader_methods[] = {
-    {"open", (PyCFunction)reader_open, METH_VARARGS, "open(descriptor, sent, may_defer): read a socket; return its Stream. OSError."},
+    {"open", (PyCFunction)reader_open, METH_VARARGS, "open(descriptor, sent, may_defer, tls=None): read a socket; return its Stream. OSError. `tls`: of capture_tls."},
     {"woken", (PyCFunction)reader_woken, METH_NOARGS, "Return the keys of the streams that need attention, since the last call."},
     {"send", (PyCFunction)reader_send, METH_VARARGS, "send(descriptor, bytes) -> (monotonic time just before, how many were sent). OSError."},
     {"fileno", (PyCFunction)reader_fileno, METH_NOARGS, "A descriptor that is readable when `woken` has something to return."},
@@ -569,7 +590,7 @@ static PyType_Slot reader_slots[] = {{Py_tp_new, reader_new}, {Py_tp_dealloc, re
                                      {Py_tp_doc, "Reader(thread=True): a thread that reads sockets."}, {0, NULL}};
 static PyType_Spec reader_spec = {"probe_ext.client.wire.native._reader.Reader", sizeof(Reader), 0, Py_TPFLAGS_DEFAULT, reader_slots};
 
-/* ---- Python: the module ---------------------------------------------------------------------------------------- */
+/* ---- Python: patterns ------------------------------------------------------------------------------------------ */
 
 static PyObject *add_pattern(PyObject *module, PyObject *arguments) {
     (void)module;
@@ -603,6 +624,38 @@ static PyObject *forget_patterns(PyObject *module, PyObject *unused) {
     atomic_store(&pattern_count, 0);
     Py_RETURN_NONE;
 }
+
+/* ---- Python: TLS ----------------------------------------------------------------------------------------------- */
+
+static PyObject *load_openssl(PyObject *module, PyObject *arguments) {
+    (void)module;
+    const char *library;
+    return PyArg_ParseTuple(arguments, "z", &library) ? PyBool_FromLong(find_openssl(library)) : NULL;
+}
+
+static void release_tls(PyObject *capsule) { Py_XDECREF((PyObject *)PyCapsule_GetContext(capsule)); }
+
+/* Call a function that makes one of Python's SSL objects. The capsule of its SSL holds the object. */
+static PyObject *capture_tls(PyObject *module, PyObject *make) {
+    (void)module;
+    newest_ssl = NULL;
+    PyObject *made = PyObject_CallNoArgs(make), *capsule = NULL;
+    if (!made) return NULL;
+    void *ssl = newest_ssl;
+    if (ssl && (capsule = PyCapsule_New(ssl, SSL_NAME, release_tls)) && !PyCapsule_SetContext(capsule, made)) Py_INCREF(made);
+    PyObject *both = PyErr_Occurred() ? NULL : PyTuple_Pack(2, made, capsule ? capsule : Py_None);
+    Py_DECREF(made);
+    Py_XDECREF(capsule);
+    return both;
+}
+
+static PyObject *tls_pending(PyObject *module, PyObject *capsule) {
+    (void)module;
+    void *ssl = PyCapsule_GetPointer(capsule, SSL_NAME);
+    return ssl ? PyLong_FromLong(openssl.BIO_ctrl(openssl.SSL_get_rbio(ssl), BIO_CTRL_PENDING, 0, NULL)) : NULL;
+}
+
+/* ---- Python: the rest of the module ---------------------------------------------------------------------------- */
 
 /* bin_counts(values, scale): how many values have each ceil(log(value) * scale), as sketch.py does it. */
 static PyObject *bin_counts(PyObject *module, PyObject *arguments) {
@@ -638,6 +691,9 @@ static PyObject *bin_counts(PyObject *module, PyObject *arguments) {
 static PyMethodDef functions[] = {
     {"add_pattern", add_pattern, METH_VARARGS, "add_pattern(literals, kinds) -> number, or -1 if there is no room."},
     {"forget_patterns", forget_patterns, METH_NOARGS, "Forget all patterns, for tests: no stream may be read meanwhile."},
+    {"load_openssl", load_openssl, METH_VARARGS, "load_openssl(path of Python's _ssl, or None): whether OpenSSL is found there."},
+    {"capture_tls", capture_tls, METH_O, "capture_tls(make) -> (the SSL object that make() returns, its handle for Reader.open or None)."},
+    {"tls_pending", tls_pending, METH_O, "tls_pending(handle): how many bytes its SSL has not read yet."},
     {"bin_counts", bin_counts, METH_VARARGS, "bin_counts(values, scale) -> {bin: number of positive values}; ValueError."},
     {NULL, NULL, 0, NULL},
 };

@@ -43,6 +43,7 @@ def path_with(library: Path) -> str:
     [(NATIVE_VARIABLE, "0", "PROBE_NATIVE=0"), (PORTABLE_VARIABLE, "1", "PROBE_PORTABLE")],
 )
 def test_is_switched_off(monkeypatch: pytest.MonkeyPatch, variable: str, value: str, reason: str) -> None:
+    monkeypatch.delenv(NATIVE_VARIABLE, raising=False)
     monkeypatch.setenv(variable, value)
     assert native_extension.reader_module() is None
     assert reading_path() == f"python: {reason}"

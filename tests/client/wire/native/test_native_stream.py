@@ -116,7 +116,7 @@ def test_late_reads_keep_arrival_times_and_say_how_late_they_are(pair: Pair) -> 
     after = clock.monotonic()
     _sleep(0.05)
     assert waiting.drain()
-    *columns, both, _, _, _, _ = waiting.take()
+    *columns, both, _, _, _, _, _ = waiting.take()
     lags, overdue = ([one[i] for one in struct.iter_unpack("@dd", both)] for i in (0, 1))
     ((data, at, _, _, numbers),) = arrivals_of(*columns).parts
     assert (data, numbers) == ([b"one"], [1])
