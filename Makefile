@@ -160,6 +160,9 @@ test-gateways: $(READY) ## measure what nginx, haproxy, Caddy, LiteLLM and Guide
 test-compose: ## run load tests with docker-compose.yml and check their reports (needs Docker; 3 minutes)
 	@$(PYTHON) scripts/compose.py; code=$$?; [ $$code -eq 77 ] || exit $$code
 
+image-check: wheel ## build both images and start them in every role (needs Docker or Podman; 10 minutes)
+	@$(BIN)/python scripts/image_check.py; code=$$?; [ $$code -eq 77 ] || exit $$code
+
 test-kubernetes: $(READY) ## validate docs/kubernetes/load-test.yaml against the Locust operator's CRD (downloaded once)
 	@$(BIN)/python scripts/kubernetes.py; code=$$?; [ $$code -eq 77 ] || exit $$code
 

@@ -82,7 +82,7 @@ PAGES = sorted(
     [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "ARCHITECTURE.md")]
     + list((ROOT / "reports").glob("*.md"))
     + list((ROOT / "reports" / "examples").glob("*.md"))
-    + list(DOCS.glob("*.md"))
+    + list(DOCS.rglob("*.md"))
 )
 SCHEMA = capacity_schema()
 
@@ -172,7 +172,16 @@ def locust_names() -> dict[str, set[str]]:
 
 
 def _option_rows() -> Table:
-    return [row for table in tables(text("docs/options.md")) for row in table]
+    return [
+        row for page in (DOCS / "options").glob("*.md") for table in tables(page.read_text("utf-8")) for row in table
+    ]
+
+
+def test_options_are_listed_with_the_page_that_explains_them() -> None:
+    rows = [row for row in tables(text("docs/options.md"))[0] if _LINK.findall(row[2])]
+    for row in rows:
+        explained = names(chain(*tables(text(f"docs/{_LINK.findall(row[2])[0]}")))) if "`--" in row[1] else []
+        assert sorted(explained) == sorted(names([row], 1)), row[2]
 
 
 def test_options_with_variable_and_default() -> None:
@@ -219,7 +228,7 @@ def test_mentioned_variables_exist() -> None:
     for page in PAGES:
         mentioned = set(re.findall(r"\b(?:PROBE|OPENAI)_[A-Z_]+\b", page.read_text(encoding="utf-8")))
         assert mentioned <= known, f"{page.name}: {mentioned - known}"
-    assert API_KEY_VARIABLE in set(_CODE.findall(section("docs/options.md", "API keys")))
+    assert API_KEY_VARIABLE in set(_CODE.findall(text("docs/options/secrets.md")))
 
 
 # Flags of pytest, Python, pip, Compose, kubectl, Docker, vLLM, llama.cpp and of our scripts.
@@ -328,7 +337,7 @@ def test_keys_of_the_scouts_document() -> None:
 
 
 def test_commands() -> None:
-    told = text("README.md") + "".join(page.read_text(encoding="utf-8") for page in DOCS.glob("*.md"))
+    told = text("README.md") + "".join(page.read_text(encoding="utf-8") for page in DOCS.rglob("*.md"))
     code = [
         *_CODE.findall(_FENCED.sub("", told)),
         *(line for block in _FENCED.findall(told) for line in block.split("\n")),
@@ -461,11 +470,13 @@ def test_metrics_of_the_sketches(real_run: Path) -> None:
 
 
 def test_keys_of_capacity_json() -> None:
-    part = text("docs/capacity-json.md")
-    top, *below = tables(part)
-    headings = re.findall(r"^### (.+)$", part, re.MULTILINE)
-    written = dict(zip(headings, (set(names(table)) for table in below), strict=True))
+    top, pages = tables(text("docs/capacity-json.md"))
     assert set(names(top)) == set(SCHEMA["properties"])
+    written = {}
+    for row in pages:
+        part = text(f"docs/{_LINK.findall(row[0])[0]}")
+        assert names([row], 1) == re.findall(r"^## (.+)$", part, re.MULTILINE)
+        written |= dict(zip(names([row], 1), (set(names(table)) for table in tables(part)), strict=True))
     sections = {name: _object_keys(key) for name, key in SCHEMA["properties"].items()}
     sections |= {name: _object_keys(SCHEMA["$defs"][of]["properties"][name])
                  for name, of in (("worse_group", "LevelResult"), ("others", "LevelResult"), ("rules", "Diagnosis"),
@@ -564,15 +575,15 @@ def test_simulator_paths() -> None:
 
 
 def test_keys_and_forms_of_workloads() -> None:
-    page = text("docs/workloads.md")
-    shipped = tables(page.split("## What a number of users means")[0])[0]
+    shipped = tables(text("docs/workloads.md"))[0]
     assert names(shipped) == sorted(
         names(shipped), key=["chat", "coding", "coding-agents", "rag", "batch-beside-chat"].index
     )
     assert {names([row])[0]: row[1] for row in shipped} == {
         name: read_workload(name).question for name in workload_names()
     }
-    top, kind, prompts, system, agent, forms = tables(page)[1:7]
+    top, kind, prompts, system = tables(text("docs/workloads/file.md"))
+    (agent,), (forms,) = (tables(text(f"docs/workloads/{page}.md")) for page in ("agents", "distributions"))
     assert names(top) == list(Workload.model_fields)
     assert names(kind) == list(UserKind.model_fields)
     assert names(prompts) == list(PromptSource.model_fields)
@@ -585,13 +596,15 @@ def test_keys_and_forms_of_workloads() -> None:
 
 
 def test_workloads_in_the_documentation_are_valid() -> None:
-    page = text("docs/workloads.md")
-    block, agents, *arrivals = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    pages = [text(f"docs/workloads{page}.md") for page in ("", "/file", "/agents", "/arrivals")]
+    first, block, agents, *arrivals = re.findall(r"^```yaml\n(.*?)^```", "".join(pages), re.MULTILINE | re.DOTALL)
     forms = [parse_workload({"kinds": [{"name": "a"}], **yaml.safe_load(part)}, "docs", ROOT) for part in arrivals]
     assert [one.arrivals.form for one in forms] == ["gamma", "series"]
     assert all(kind.agent for kind in parse_workload(yaml.safe_load(agents), "docs", ROOT).kinds)
-    assert documented("docs/workloads.md", "Arrivals") == ["users", *ARRIVAL_FORMS, "series", "trace"]
-    assert [kind.name for kind in parse_workload(yaml.safe_load(block), "docs", ROOT).kinds] == ["chat", "review"]
+    assert documented("docs/workloads/arrivals.md", "Arrivals") == ["users", *ARRIVAL_FORMS, "series", "trace"]
+    for shown in (first, block):
+        assert [kind.name for kind in parse_workload(yaml.safe_load(shown), "docs", ROOT).kinds] == ["chat", "review"]
+    page = text("docs/workloads/locustfile.md")
     (code,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     made: dict[str, Any] = {}
     exec(code.replace("from probe_ext import WorkloadUser", "class WorkloadUser: pass"), made)

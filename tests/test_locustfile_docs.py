@@ -38,7 +38,9 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.mark.long
 def test_examples_are_strictly_typed(examples: list[Path], tmp_path: Path) -> None:
     """Against Locust's own types too, as a user's editor sees them; one planted mistake is found."""
-    for number, block in enumerate(_BLOCK.findall((ROOT / "docs" / "workloads.md").read_text(encoding="utf-8"))):
+    for number, block in enumerate(
+        _BLOCK.findall((ROOT / "docs" / "workloads" / "locustfile.md").read_text(encoding="utf-8"))
+    ):
         (tmp_path / f"workload_{number}.py").write_text(block, encoding="utf-8")
     workloads = list(tmp_path.glob("workload_*.py"))
     assert workloads

@@ -39,7 +39,7 @@ def test_links_of_the_copied_pages_lead_somewhere(tmp_path: Path) -> None:
     assert init(tmp_path) == 0
     targets = [
         page.parent / link
-        for page in (tmp_path / "docs").glob("*.md")
+        for page in (tmp_path / "docs").rglob("*.md")
         for link in re.findall(r"\]\(([^()#\s]+)", page.read_text(encoding="utf-8"))
         if "://" not in link
     ]

@@ -109,7 +109,7 @@ def _block(page: str, pattern: re.Pattern[str]) -> str:
 
 FILES = {
     "machines.yaml": lambda: _block("docs/plan.md", _YAML),
-    "my-team.yaml": lambda: _block("docs/workloads.md", _YAML),
+    "my-team.yaml": lambda: _block("docs/workloads/file.md", _YAML),
     "reviewer.py": lambda: _block("README.md", _PYTHON),
     "my_users.py": lambda: _block("README.md", _PYTHON),
     "monday.jsonl": lambda: "".join(json.dumps(request) + "\n" for request in _TRACE),

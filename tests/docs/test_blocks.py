@@ -23,8 +23,9 @@ from tests.test_docs import PAGES, ROOT
 ELSEWHERE = {
     ("README.md", "python"): "tests/test_locustfile_docs.py: typed, and run",
     ("locustfiles.md", "python"): "tests/test_locustfile_docs.py: typed, and run",
-    ("workloads.md", "python"): "tests/test_docs.py: executed, and the workload read",
+    ("workloads/locustfile.md", "python"): "tests/test_docs.py: executed, and the workload read",
     ("workloads.md", "yaml"): "tests/test_docs.py: read",
+    **{(f"workloads/{page}.md", "yaml"): "tests/test_docs.py: read" for page in ("file", "agents", "arrivals")},
     ("prompt-files.md", "json"): "tests/prompts/test_prompt_files.py: read",
     ("plan.md", "yaml"): "tests/docs/test_commands_run.py: read by `probe plan`",
     ("warm-up.md", "ini"): "tests/docs/test_commands.py: its command is accepted; systemd is not run",
@@ -36,8 +37,13 @@ NOT_RUN = {
 """statement: why it is not run"""
 
 
+def name_of(page: Path) -> str:
+    """Return the path below docs/, of pages outside it the path below the root."""
+    return str(page.relative_to(ROOT / "docs" if (ROOT / "docs") in page.parents else ROOT))
+
+
 def blocks(page: str, language: str) -> list[str]:
-    text = next(path for path in PAGES if path.name == page).read_text(encoding="utf-8")
+    text = next(path for path in PAGES if name_of(path) == page).read_text(encoding="utf-8")
     return [block for found, block in BLOCK.findall(text) if found == language]
 
 
@@ -62,7 +68,7 @@ def _workload(block: str, folder: Path) -> Workload:
 
 
 def rates_of_a_day(folder: Path) -> None:
-    (block,) = blocks("workloads.md", "csv")
+    (block,) = blocks("workloads/arrivals.md", "csv")
     (folder / "day.csv").write_text(block)
     assert [step.rate for step in read_series(folder / "day.csv")][:2] == [
         12_000,
@@ -102,7 +108,7 @@ def statements_of_a_notebook(folder: Path) -> None:
 CHECKS: dict[tuple[str, str], Callable[[Path], None]] = {
     ("traces.md", "yaml"): workloads_with_a_trace,
     ("prompt-files.md", "yaml"): workload_with_a_prompt_file,
-    ("workloads.md", "csv"): rates_of_a_day,
+    ("workloads/arrivals.md", "csv"): rates_of_a_day,
     ("ci.md", "yaml"): jobs_of_ci,
     ("warm-up.md", "yaml"): pods_that_warm_up,
     ("notebooks.md", "python"): statements_of_a_notebook,
@@ -111,7 +117,7 @@ CHECKS: dict[tuple[str, str], Callable[[Path], None]] = {
 
 def test_every_block_has_a_check() -> None:
     shown = {
-        (page.name, language)
+        (name_of(page), language)
         for page in PAGES
         for language, _ in BLOCK.findall(page.read_text(encoding="utf-8"))
         if language not in SHELL | {"text"}

@@ -78,7 +78,39 @@ def test_links_to_sections_that_moved_still_lead_there() -> None:
         assert re.findall(r'<a id="([^"]+)"></a>', row[1]) == list(anchors)
 
 
+MOVED_DOWN = {
+    "options.md": {
+        "options/requests.md": ("requests", "headers-and-body-fields"),
+        "options/users.md": ("users-and-duration", "levels"),
+        "options/search.md": ("a-search",),
+        "options/rates.md": ("rates",),
+        "options/server.md": ("timeouts", "the-server", "tls"),
+        "options/verdict.md": ("verdict-and-files",),
+        "options/host.md": ("a-server-on-this-machine",),
+        "options/secrets.md": ("api-keys",),
+    },
+    "workloads.md": {
+        "workloads/file.md": ("a-workload-file", "kinds", "prompts", "system_prompt", "model"),
+        "workloads/distributions.md": ("distributions",),
+        "workloads/arrivals.md": ("arrivals", "a-days-curve"),
+        "workloads/agents.md": ("agents",),
+        "workloads/locustfile.md": ("in-a-locustfile",),
+    },
+}
+"""page that was split: page below it, and the sections that it has from there"""
+
+
+def test_a_page_that_was_split_leads_to_its_parts() -> None:
+    for page, parts in MOVED_DOWN.items():
+        lines = [line for line in text(f"docs/{page}").splitlines() if '<a id="' in line]
+        found = {re.findall(r"\]\(([^)]+)\)", line)[0]: tuple(re.findall(r'<a id="([^"]+)"', line)) for line in lines}
+        assert found == parts
+    for line in text("docs/capacity-json.md").splitlines():
+        if '<a id="' in line:
+            assert re.findall(r'<a id="([^"]+)"', line) == re.findall(r"`(\w+)`", line)
+
+
 def test_every_page_begins_with_the_question_that_it_answers() -> None:
-    for page in (ROOT / "docs").glob("*.md"):
+    for page in (ROOT / "docs").rglob("*.md"):
         title, first, *_ = page.read_text(encoding="utf-8").split("\n\n")
         assert "?" in title + first, page.name

@@ -135,7 +135,7 @@ def test_units_are_those_of_the_documentation(run: LoadedRun) -> None:
         frame = getattr(run, name)
         assert set(written) == set(frame.columns), name
         assert frame.attrs["units"] == {column: unit for column, unit in written.items() if unit not in unitless}, name
-    assert set(run.levels.columns) < set(documented("docs/capacity-json.md", "levels"))
+    assert set(run.levels.columns) < set(documented("docs/capacity-json/levels.md", "levels"))
     for column, unit in run.levels.attrs["units"].items():
         assert re.search(r"_s$|tokens", column) or unit in {"s", "fraction", "1/s", "tokens/s", "tokens"}, column
     floats = set(run.levels.select_dtypes("float64").columns) - {"waiting_max", "running_max"}
