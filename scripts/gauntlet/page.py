@@ -65,13 +65,21 @@ def _runs(data: Mapping[str, Any]) -> list[str]:
             formats.seconds(arm["ttft_p95"]), formats.seconds(last["answer_p95"]),
         ]  # fmt: skip
         rows.append(f"| {name}: {_SERVERS[name]} | {' | '.join(cells)} |")
-    said = [f"- **{name}**: {arm['sentence']} {arm['diagnosis']['sentence']}" for name, arm in data["arms"].items()]
+    said = [
+        f"- **{name}**: {arm['sentence']} {arm['diagnosis']['sentence']} Not passed: {_checks(arm)}."
+        for name, arm in data["arms"].items()
+    ]
     about = (
         "*Served*: the share of replies that kept the promises of the profile `chat`. *Late*: requests that waited for "
         "a free connection of the load generator. *Not sent*: requests that found none in time. The last column is "
-        "about the last window. What each report says of its server (the other load in it is the leaderboard's):"
+        "about the last window.\n\nWhat each report says of its server, and the [checks](../../docs/checks.md) that it "
+        "did not pass. The other load and the excess tokens are the leaderboard's."
     )
     return [*rows, "", about, "", *said, "", _heat(data["arms"]["throttling"])]
+
+
+def _checks(arm: Mapping[str, Any]) -> str:
+    return ", ".join(f"`{check}`" for check in dict.fromkeys(arm["findings"])) or "none"
 
 
 def _heat(arm: Mapping[str, Any]) -> str:
