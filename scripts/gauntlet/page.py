@@ -49,12 +49,9 @@ def _published(beside: Sequence[Beside]) -> list[str]:
 
 
 def _runs(data: Mapping[str, Any]) -> list[str]:
-    rows = [
-        "## What the load test says",
-        "",
-        "| server | served | failed | late | not sent | tokens/s | TTFT p50 | TTFT p95 | answer p95 |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
+    heads = ("server", "served", "failed", "late", "not sent", "tokens/s", "TTFT p50", "TTFT p95", "replies/s",
+             "answer p50", "answer p95")  # fmt: skip
+    rows = ["## What the load test says", "", f"| {' | '.join(heads)} |", f"| ---{' | ---:' * (len(heads) - 1)} |"]
     for name, arm in data["arms"].items():
         last = arm["moments"][-1]
         replies = arm["replies"]
@@ -62,7 +59,8 @@ def _runs(data: Mapping[str, Any]) -> list[str]:
         cells = [
             formats.percent(arm["served_share"]), formats.percent(failed / replies), formats.count(arm["delayed"]),
             formats.count(arm["unsent"]), formats.rate(arm["total_tokens_per_s"]), formats.seconds(arm["ttft_p50"]),
-            formats.seconds(arm["ttft_p95"]), formats.seconds(last["answer_p95"]),
+            formats.seconds(arm["ttft_p95"]), formats.rate(last["complete_per_s"]),
+            formats.seconds(last["answer_p50"]), formats.seconds(last["answer_p95"]),
         ]  # fmt: skip
         rows.append(f"| {name}: {_SERVERS[name]} | {' | '.join(cells)} |")
     said = [
@@ -71,9 +69,9 @@ def _runs(data: Mapping[str, Any]) -> list[str]:
     ]
     about = (
         "*Served*: the share of replies that kept the promises of the profile `chat`. *Late*: requests that waited for "
-        "a free connection of the load generator. *Not sent*: requests that found none in time. The last column is "
-        "about the last window.\n\nWhat each report says of its server, and the [checks](../../docs/checks.md) that it "
-        "did not pass. The other load and the excess tokens are the leaderboard's."
+        "a free connection of the load generator. *Not sent*: requests that found none in time. The last three columns "
+        "are about the last window.\n\nWhat each report says of its server, and which [checks](../../docs/checks.md) "
+        "it did not pass. The other load and the excess tokens are the leaderboard's."
     )
     return [*rows, "", about, "", *said, "", _heat(data["arms"]["throttling"])]
 
