@@ -1,8 +1,8 @@
 """``make gauntlet``: six simulated servers under the same open stream, with `probe scout --watch` beside.
 
-A contest of two hours with a rolling window of 15 minutes, in small: durations are divided by 15, ratios are kept, so
-an outage of a third of the window is one here, too. Then, two short runs: users who wait while a server hangs, and a
-server that was never asked before. Writes ``reports/gauntlet/``.
+A small version of a contest of two hours with a rolling window of 15 minutes: durations are divided by 15 and ratios
+are kept, so the outage still lasts a third of the window. Two short runs follow: users who wait while a server hangs,
+and a server that has not served a request yet. Writes ``reports/gauntlet/``.
 """
 
 import argparse
@@ -12,32 +12,20 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scripts.gauntlet.commands import Load, board, load_test
 from scripts.gauntlet.page import page
 from scripts.gauntlet.published import published_beside
 from scripts.gauntlet.servers import ARMS, Server
-from scripts.gauntlet.waiting import Times, cold_server, hung_server
+from scripts.gauntlet.waiting import PROBE, Times, cold_server, hung_server
 
 ROOT = Path(__file__).parents[2]
 OUT, RUNS = ROOT / "reports" / "gauntlet", ROOT / "reports" / "runs" / "gauntlet"
-WORKLOAD = Path(__file__).with_name("two_prompts.yaml")
 SCALE = 15
-"""by which all durations are shorter than those that they stand for"""
+"""how many times shorter all durations are than in the contest"""
 WINDOW_S, OUTAGE_S = 15 * 60 / SCALE, 5 * 60 / SCALE
-SETTLE_S, PROBE_EVERY_S, SEED = 5.0, 20.0, 7
-
-
-@dataclass(frozen=True)
-class Load:
-    """What every server is sent."""
-
-    rate: float
-    """requests per second"""
-    hold: float
-    """seconds"""
 
 
 def main() -> int:
@@ -54,7 +42,7 @@ def main() -> int:
     if not given.page:
         parts = (given.part,) if given.part else ("six", "hung", "cold")
         for part in parts:
-            known |= measured(part, Load(given.rate, given.hold))
+            known |= measured(part, Load(given.rate, given.hold, WINDOW_S))
             data.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
     (OUT / "README.md").write_text(page(known, published_beside(known)), encoding="utf-8")
     print(OUT / "README.md")
@@ -99,26 +87,20 @@ def _six(load: Load) -> dict[str, Any]:
 
 
 def _watch(servers: list[Server]) -> "subprocess.Popen[str]":
-    urls = [server.url for server in servers]
-    times = ["--every", f"{PROBE_EVERY_S:g}s", "--window", f"{WINDOW_S:g}s"]
-    command = [sys.executable, "-m", "probe_ext", "scout", *urls, "--watch", *times, "--json"]
+    command = [*PROBE, *board([server.url for server in servers], WINDOW_S)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 
 def _run(server: Server, load: Load) -> "subprocess.Popen[bytes]":
-    """Start a run against one server. The seed is the same for all, so all are sent the same at the same moments."""
-    command = [sys.executable, "-m", "probe_ext", "run", "--workload", str(WORKLOAD), "--host", server.url]
-    stream = ["--rate", f"{load.rate:g}", "--hold", f"{load.hold:g}s", "--settle", f"{SETTLE_S:g}s"]
-    options = ["--window", f"{WINDOW_S:g}s", "--prompt-seed", str(SEED), "--ignore-eos", "--metrics-every", "2s"]
-    cards = ["--gpu-metrics", f"{server.url}/gpu/metrics"]
-    out = ["--out", str(_directory(server)), "--force"]
+    """Start the load test of one server."""
     RUNS.mkdir(parents=True, exist_ok=True)
+    command = [*PROBE, *load_test(server.url, load), "--out", str(_directory(server)), "--force"]
     with (RUNS / f"{_directory(server).name}.log").open("wb") as file:
-        return subprocess.Popen([*command, *stream, *options, *cards, *out], stdout=file, stderr=subprocess.STDOUT)
+        return subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
 
 
 def _switch(servers: list[Server], after: float) -> None:
-    """Switch servers over `after` so many seconds, as somebody does who restarts one with another model."""
+    """Restart servers with their other profile, `after` so many seconds, with an outage in between."""
     time.sleep(after)
     for server in servers:
         server.stop()

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from probe_ext.verdict.phrasing import formats
+from scripts.gauntlet.commands import Load, all_shown
 from scripts.gauntlet.published import Beside
+from scripts.gauntlet.servers import ARMS
 
 _HEAD, _NOT_FOLLOWED, _WAITING = (
     Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("page.md", "not_followed.md", "waiting.md")
@@ -17,7 +19,7 @@ _SERVERS = {
     "switched": "untuned, then tuned after an outage",
     "throttling": "tuned, on a badly cooled card",
     "response cache": "tuned, behind a cache of whole replies",
-    "first token only": "tuned, every reply ends after one token",
+    "first token only": "tuned, but every reply ends after one token",
 }
 
 
@@ -30,14 +32,16 @@ def page(data: Mapping[str, Any], beside: Sequence[Beside]) -> str:
         requests=formats.count(schedule["requests"]), starts_apart=formats.seconds(schedule["starts_apart"]),
         dues_apart=formats.seconds(schedule["dues_apart"]) if schedule["dues_apart"] else "the microsecond",
     )  # fmt: skip
-    parts = (_published(beside), _runs(data), _window(data), _waiting(data["hung"]), _board(data))
+    parts = (
+        _published(beside), _runs(data), _window(data), _waiting(data["hung"]), _board(data), _commands(data)
+    )  # fmt: skip
     return "\n".join([head, *("\n".join([*part, ""]) for part in parts)])
 
 
 def _published(beside: Sequence[Beside]) -> list[str]:
     about = (
-        "*Fitted*: a number of the simulated server was chosen so that this figure comes out; the profiles say which. "
-        "All others are *predicted*."
+        "*Fitted*: a parameter of the simulated server was chosen to reproduce this figure; the profiles say which. "
+        "*Set*: a parameter of the load was. All other figures are *predicted*."
     )
     rows = [f"| {one.what} | {one.published} | {one.ours} | {one.kind} | {one.command} |" for one in beside]
     heads = ["| figure | report | here | | made by |", "| --- | --- | --- | --- | --- |"]
@@ -45,12 +49,9 @@ def _published(beside: Sequence[Beside]) -> list[str]:
 
 
 def _runs(data: Mapping[str, Any]) -> list[str]:
-    rows = [
-        "## What the load test says",
-        "",
-        "| server | served | failed | late | not sent | tokens/s | TTFT p50 | TTFT p95 | answer p95 |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
+    heads = ("server", "served", "failed", "late", "not sent", "tokens/s", "TTFT p50", "TTFT p95", "replies/s",
+             "answer p50", "answer p95")  # fmt: skip
+    rows = ["## What the load test says", "", f"| {' | '.join(heads)} |", f"| ---{' | ---:' * (len(heads) - 1)} |"]
     for name, arm in data["arms"].items():
         last = arm["moments"][-1]
         replies = arm["replies"]
@@ -58,22 +59,32 @@ def _runs(data: Mapping[str, Any]) -> list[str]:
         cells = [
             formats.percent(arm["served_share"]), formats.percent(failed / replies), formats.count(arm["delayed"]),
             formats.count(arm["unsent"]), formats.rate(arm["total_tokens_per_s"]), formats.seconds(arm["ttft_p50"]),
-            formats.seconds(arm["ttft_p95"]), formats.seconds(last["answer_p95"]),
+            formats.seconds(arm["ttft_p95"]), formats.rate(last["complete_per_s"]),
+            formats.seconds(last["answer_p50"]), formats.seconds(last["answer_p95"]),
         ]  # fmt: skip
         rows.append(f"| {name}: {_SERVERS[name]} | {' | '.join(cells)} |")
-    said = [f"- **{name}**: {arm['sentence']} {arm['diagnosis']['sentence']}" for name, arm in data["arms"].items()]
+    said = [
+        f"- **{name}**: {arm['sentence']} {arm['diagnosis']['sentence']} Not passed: {_checks(arm)}."
+        for name, arm in data["arms"].items()
+    ]
     about = (
-        "The last column is that of the last window. In the words of each report, and what it says of the server; the "
-        "other load that it sees is the board's:"
+        "*Served*: the share of replies that kept the promises of the profile `chat`. *Late*: requests that waited for "
+        "a free connection of the load generator. *Not sent*: requests that found none in time. The last three columns "
+        "are about the last window.\n\nWhat each report says of its server, and which [checks](../../docs/checks.md) "
+        "it did not pass. The other load and the excess tokens are the leaderboard's."
     )
     return [*rows, "", about, "", *said, "", _heat(data["arms"]["throttling"])]
+
+
+def _checks(arm: Mapping[str, Any]) -> str:
+    return ", ".join(f"`{check}`" for check in dict.fromkeys(arm["findings"])) or "none"
 
 
 def _heat(arm: Mapping[str, Any]) -> str:
     level = arm["gpu"]["by_level"][0]
     return (
-        f"The badly cooled card reached {level['temperature_max']:.0f} °C at {level['clock']:.0f} MHz on average, so "
-        "each of its replies takes longer than those of the tuned one."
+        f"The badly cooled card reached {level['temperature_max']:.0f} °C and ran at {level['clock']:.0f} MHz on "
+        "average, so its replies take longer than those of the same card with good cooling."
     )
 
 
@@ -81,15 +92,7 @@ def _window(data: Mapping[str, Any]) -> list[str]:
     """Show what the outage did to the window of the server that was switched."""
     arm = data["arms"]["switched"]
     lines = ["## How long the window stays poisoned", ""]
-    for outage in arm["outages"]:
-        until = "the end" if outage["until"] is None else formats.moment(outage["until"])
-        clean = "" if outage["clean_at"] is None else f"; it was clean at {formats.moment(outage['clean_at'])}"
-        lines.append(
-            f"The server was down from {formats.moment(outage['since'])} to {until}. The worst window showed "
-            f"**{formats.percent(outage['worst_share'])}** failed requests; requests that arrive evenly show "
-            f"{formats.percent(outage['even_share'])}{clean}. It is more here, as the requests that waited in the "
-            "overloaded server's queue failed together with those that came while it was down."
-        )
+    lines += [_one_outage(outage) for outage in arm["outages"]]
     lines += ["", "| time | replies/s | failed | TTFT p95 | answer p95 |", "| ---: | ---: | ---: | ---: | ---: |"]
     for one in arm["moments"][::4]:
         cells = (
@@ -98,6 +101,26 @@ def _window(data: Mapping[str, Any]) -> list[str]:
         )  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def _one_outage(outage: Mapping[str, Any]) -> str:
+    until = "the end" if outage["until"] is None else formats.moment(outage["until"])
+    clean = (
+        ""
+        if outage["clean_at"] is None
+        else f", and the window was clean again at {formats.moment(outage['clean_at'])}"
+    )
+    said = (
+        f"The server was down from {formats.moment(outage['since'])} to {until}. The worst window showed "
+        f"**{formats.percent(outage['worst_share'])}** failed requests{clean}. With requests at an even rate, it would "
+        f"have shown {formats.percent(outage['even_share'])}."
+    )
+    if outage["worst_share"] <= outage["even_share"]:
+        return said
+    return said + (
+        " It shows more because the requests in the overloaded server's queue failed as well, besides those that came "
+        "while it was down."
+    )
 
 
 def _waiting(hung: Mapping[str, Any]) -> list[str]:
@@ -113,7 +136,7 @@ def _waiting(hung: Mapping[str, Any]) -> list[str]:
 
 
 def _board(data: Mapping[str, Any]) -> list[str]:
-    """Show the board's last state, by the short probes beside the load."""
+    """Show the leaderboard's last state."""
     rows = [
         "| rank | server | requests/s | tokens/s | TTFT p95 | errors | signs |",
         "| ---: | --- | ---: | ---: | ---: | ---: | --- |",
@@ -129,7 +152,17 @@ def _board(data: Mapping[str, Any]) -> list[str]:
         )  # fmt: skip
         rows.append(f"| {scout['rank']} | {name} | {' | '.join(cells)} |")
     about = (
-        "The last window of `probe scout --watch`, which asks each server 16 short questions every 20 s beside the "
-        "load. It ranks by tokens per second, so the cache is first here as it was there; the signs say why."
+        "The last window of `probe scout --watch`, which sends each server 16 short questions, 8 at a time, every 20 s "
+        "beside the load. It ranks by tokens per second, so the response cache comes first, as in the contest; the "
+        "signs say why."
     )
-    return ["## The board", "", about, "", *rows]
+    return ["## The leaderboard", "", about, "", *rows]
+
+
+def _commands(data: Mapping[str, Any]) -> list[str]:
+    load = Load(data["rate"], data["hold"], data["window"])
+    about = (
+        "`make gauntlet` runs these commands, all six load tests and the leaderboard at the same time, with free ports "
+        "instead of those shown. The figures of the other rows name their own commands."
+    )
+    return ["## How it was made", "", about, "", "```", *all_shown(ARMS, load, data["outage"]), "```"]

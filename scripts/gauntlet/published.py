@@ -13,7 +13,7 @@ REPORTS = Path(__file__).parents[2] / "reports"
 QUANTIZATION = REPORTS / "seeds" / "comparisons" / "002-quantization" / "figures.json"
 DOCUMENTS = REPORTS / "seeds" / "documents.json"
 TWO_PROMPTS = REPORTS / "tap" / "two-prompts.md"
-SET_UPS = (("FP8", 1070, "fitted: `max_num_seqs`"), ("AWQ", 1211, "predicted"), ("GPTQ", 3114, "fitted: overheads"))
+SET_UPS = (("FP8", 1070, "fitted: `max_num_seqs`"), ("AWQ", 1211, "predicted"), ("GPTQ", 3114, "predicted"))
 REPORTED_OUTAGE_S, REPORTED_WINDOW_S, REPORTED_SHARE = 300.0, 900.0, 0.21
 
 
@@ -56,7 +56,7 @@ def _throughput() -> list[Beside]:
             "… GPTQ with 512 people",
             "3,114",
             formats.count(round(full)),
-            "predicted",
+            "fitted: `sequence_overhead_s`",
             "`python -m scripts.seed_documents`",
         ),
         Beside("FP8 to GPTQ", "+191 %", f"+{formats.percent(gain)}", "follows from two of these", command),
@@ -76,7 +76,7 @@ def _cache() -> Beside:
     found = re.search(r"`--cache` \| [\d.,]+ \| ([\d.]+) ×", TWO_PROMPTS.read_text(encoding="utf-8"))
     if found is None:
         raise ValueError(f"{TWO_PROMPTS}: no row of the set-up with --cache")
-    ours = f"{float(found[1]):.0f} × (what Python answers per second on the machine that it ran on)"
+    ours = f"{float(found[1]):.0f} × (how many replies per second Python gives on that machine)"
     return Beside("requests/s with a response cache", "50 ×", ours, "predicted", "`make tap-two-prompts`")
 
 
@@ -91,11 +91,11 @@ def _window(data: Mapping[str, Any]) -> list[Beside]:
     )
     rows = [
         Beside(
-            "… users who wait for replies, server hangs", share, waiting, "set: patience of twice a reply's time",
+            "… users wait for replies, server hangs", share, waiting, "set: patience of twice a reply's time",
             "`python -m scripts.gauntlet --part hung`",
         ),
         Beside(
-            "… open stream, server overloaded before", share, formats.percent(switched), "predicted",
+            "… open stream, server was overloaded", share, formats.percent(switched), "predicted",
             "`make gauntlet`, arm `switched`",
         ),
     ]  # fmt: skip
@@ -108,13 +108,13 @@ def _window(data: Mapping[str, Any]) -> list[Beside]:
 
 
 def _soak(share: str) -> list[Beside]:
-    """Show the same of the soak, whose server was not overloaded and whose window was longer."""
+    """Show the same for the soak, whose server was not overloaded and whose window was longer."""
     file = REPORTS / "gauntlet" / "soak.json"
     if not file.exists():
         return []
     summary = json.loads(file.read_text(encoding="utf-8"))
     down = formats.span(60 * summary["plan"]["minutes"] / 24)
-    what = f"… open stream, server fast before, {down} in {formats.span(summary['window'])}"
+    what = f"… open stream, server was not overloaded, {down} in {formats.span(summary['window'])}"
     return [Beside(what, share, formats.percent(_worst(summary["outages"])), "predicted", "`make gauntlet-soak`")]
 
 
@@ -123,10 +123,12 @@ def _worst(outages: list[dict[str, Any]]) -> float | None:
 
 
 def _signs(data: Mapping[str, Any]) -> list[Beside]:
-    """Show what gives the two odd servers of the report's board away."""
+    """Show what gives away the two odd servers on the report's leaderboard."""
     told = {name: [sign["name"] for sign in arm["scout"]["signs"]] for name, arm in data["arms"].items()}
     rows = []
     for arm, there in (("response cache", "first place"), ("first token only", "0.46 of the memory, 661 KV blocks")):
         rank, ours = data["arms"][arm]["scout"]["rank"], "; ".join(told[arm]) or "no sign"
-        rows.append(Beside(f"the board: {arm}", there, f"rank {rank}: {ours}", "predicted", "`probe scout … --watch`"))
+        rows.append(
+            Beside(f"the leaderboard: {arm}", there, f"rank {rank}: {ours}", "predicted", "`probe scout … --watch`")
+        )
     return rows

@@ -31,6 +31,10 @@ class Arm:
     becomes: Path | None = None
     """profile that it is switched to in mid-run, with an outage in between"""
 
+    def simulator(self, port: int, profile: Path | None = None) -> list[str]:
+        """Return the arguments of `probe` that start it, with another profile than its own if one is given."""
+        return ["sim", "--port", str(port), *_SAME_NAME, *self.options, "--profile", str(profile or self.profile)]
+
 
 ARMS = (
     Arm("tuned", TUNED),
@@ -59,10 +63,8 @@ class Server:
 
     def start(self, profile: Path | None = None) -> None:
         """Start it, with another profile than its arm's if one is given; return once it listens."""
-        command = [sys.executable, "-m", "probe_ext", "sim", "--port", str(self.port), *_SAME_NAME, *self.arm.options]
-        self._process = subprocess.Popen(
-            [*command, "--profile", str(profile or self.arm.profile)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
+        command = [sys.executable, "-m", "probe_ext", *self.arm.simulator(self.port, profile)]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         first = self._process.stdout.readline() if self._process.stdout else b""
         if b"listening" not in first:
             raise RuntimeError(f"{self.arm.name}: the simulated server did not start")

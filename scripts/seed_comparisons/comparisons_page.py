@@ -1,10 +1,11 @@
 """The overview of all comparisons: what `probe compare` says, beside the published figures."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts.seed_comparisons.measure import load_options
+from scripts.seed_comparisons.measure import SERVERS, comparing, load_test, planning, simulator
 from scripts.seed_comparisons.published import Published, SeedComparison
 
 TEXTS = Path(__file__).with_name("texts")
@@ -28,9 +29,21 @@ def _section(comparison: SeedComparison, levels: Levels, compared: Compared) -> 
         _against_published(comparison, levels),
         _cost(comparison, levels, compared),
         text.strip() + "\n",
-        f"Load: `probe run capacity {' '.join(load_options(comparison))}`.\n",
+        _commands(comparison),
     ]
     return "\n".join(part for part in parts if part)
+
+
+def _commands(comparison: SeedComparison) -> str:
+    """Return the commands for a shell in the folder of the servers' profiles."""
+    lines = [f"{_shown(simulator(server))} --port 8000   # {server.name}" for server in comparison.servers]
+    lines += [f"{_shown(load_test(comparison))} --host http://127.0.0.1:8000 --out RUN   # one run for each server"]
+    lines += [_shown(comparing(comparison)), *([_shown(planning(comparison))] if comparison.people else [])]
+    return "\n".join(["```", *lines, "```\n"])
+
+
+def _shown(arguments: Sequence[str]) -> str:
+    return "probe " + shlex.join(argument.removeprefix(f"{SERVERS}/") for argument in arguments)
 
 
 def _capacities(compared: Compared) -> str:

@@ -11,6 +11,7 @@ from scripts.seed_comparisons.published import SeedComparison, Server
 SERVERS = Path(__file__).with_name("servers")
 RUNS = Path("runs")
 RUN_TIMEOUT_S = 1800.0
+MACHINES = "machines.yaml"
 PROBE = (sys.executable, "-m", "probe_ext")
 LEVEL_FIGURES = ("users", "state", "total_tokens_per_s", "decode_rate_p50", "ttft_p50", "ttft_p95", "tokens_out_p50")
 Json = dict[str, Any]
@@ -25,23 +26,27 @@ def measure(comparison: SeedComparison, scratch: Path) -> None:
 
 
 def _run(comparison: SeedComparison, server: Server, run: Path) -> None:
-    profile = SERVERS / f"{server.profile}.yaml"
-    serve = [*PROBE, "sim", "--profile", str(profile), "--personality", server.personality, "--port", "0"]
+    serve = [*PROBE, *simulator(server), "--port", "0"]
     process = subprocess.Popen(serve, stdout=subprocess.PIPE, text=True)
     try:
         host = (process.stdout.readline() if process.stdout else "").rpartition(" ")[2].strip()
-        _call([*PROBE, "run", "capacity", "--host", host, "--out", str(run), "--force", *load_options(comparison)])
+        _call([*PROBE, *load_test(comparison), "--host", host, "--out", str(run), "--force"])
     finally:
         process.terminate()
         process.wait()
 
 
-def load_options(comparison: SeedComparison) -> list[str]:
-    """Return the options of `probe run` that make this comparison's load."""
+def simulator(server: Server) -> list[str]:
+    """Return the arguments of `probe` that start a set-up's server."""
+    return ["sim", "--profile", str(SERVERS / f"{server.profile}.yaml"), "--personality", server.personality]
+
+
+def load_test(comparison: SeedComparison) -> list[str]:
+    """Return the arguments of `probe` that make this comparison's load, without the host."""
     prompt, reply = comparison.tokens
     levels = ",".join(map(str, comparison.levels))
     lengths = ["--input-tokens", str(prompt), "--max-tokens", str(reply), "--ignore-eos"]
-    return ["--levels", levels, "--hold", comparison.hold, *lengths, "--warm-up", "off"]
+    return ["run", "capacity", "--levels", levels, "--hold", comparison.hold, *lengths, "--warm-up", "off"]
 
 
 def run_of(comparison: SeedComparison, server: Server) -> Path:
@@ -51,16 +56,27 @@ def run_of(comparison: SeedComparison, server: Server) -> Path:
 
 def compare(comparison: SeedComparison, scratch: Path, out: Path) -> None:
     """Write comparison and plan into `out`. RuntimeError if one can't be made."""
-    given = [f"{server.name}={run_of(comparison, server)}" for server in comparison.servers]
+    _call([*PROBE, *comparing(comparison), "--out", str(out)], scratch)
+    if comparison.people is not None:
+        lines = [f"- name: {one.name}\n  price_per_hour: {one.price_per_hour or 1:.6f}\n" for one in comparison.servers]
+        (scratch / MACHINES).write_text("".join(lines), encoding="utf-8")
+        _call([*PROBE, *planning(comparison), "--out", str(out / "plan")], scratch)
+
+
+def comparing(comparison: SeedComparison) -> list[str]:
+    """Return the arguments of `probe` that compare the runs."""
     prices = [server.price_per_hour for server in comparison.servers]
     cost = ["--price-per-hour", ",".join(f"{price:.6f}" for price in prices if price)] if all(prices) else []
-    _call([*PROBE, "compare", *given, *cost, "--out", str(out)], scratch)
-    if comparison.people is not None:
-        machines = scratch / "machines.yaml"
-        lines = [f"- name: {one.name}\n  price_per_hour: {one.price_per_hour or 1:.6f}\n" for one in comparison.servers]
-        machines.write_text("".join(lines), encoding="utf-8")
-        wanted = ["--people", str(comparison.people), "--machines", machines.name]
-        _call([*PROBE, "plan", *given, *wanted, "--out", str(out / "plan")], scratch)
+    return ["compare", *_named_runs(comparison), *cost]
+
+
+def planning(comparison: SeedComparison) -> list[str]:
+    """Return the arguments of `probe` that plan for the comparison's people."""
+    return ["plan", *_named_runs(comparison), "--people", str(comparison.people), "--machines", MACHINES]
+
+
+def _named_runs(comparison: SeedComparison) -> list[str]:
+    return [f"{server.name}={run_of(comparison, server)}" for server in comparison.servers]
 
 
 def level_figures(comparison: SeedComparison, scratch: Path) -> dict[str, list[Json]]:

@@ -95,7 +95,7 @@ COMPARISONS = (
         (
             Published("FP8", "most", None, 1070, 1070, "max_num_seqs"),
             Published("AWQ", "most", None, 1211, 1211),
-            Published("GPTQ", "most", None, 3114, 3114, "sequence_overhead_s"),
+            Published("GPTQ", "most", None, 3114, 3114),
         ),
     ),
     SeedComparison(

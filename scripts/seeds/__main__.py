@@ -1,4 +1,4 @@
-"""``python -m scripts.seeds``: run all trials and write ``reports/seeds/rtx3060.md`` and ``seeds.json``."""
+"""``make seeds-card``: run all trials and write ``reports/seeds/rtx3060.md`` and ``seeds.json``."""
 
 import argparse
 import json
@@ -25,12 +25,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m scripts.seeds", description=__doc__)
     parser.add_argument("--out", type=Path, default=PAGE_DIR, help="folder for the page and seeds.json")
     parser.add_argument("--keep", type=Path, help="keep the run directories in this folder")
+    parser.add_argument("--only", metavar="PART", default="", help="measure only trials whose name contains this again")
     parser.add_argument("--page", action="store_true", help="only regenerate the page from seeds.json")
     args = parser.parse_args()
     data = args.out / "seeds.json"
     args.out.mkdir(parents=True, exist_ok=True)
     if not args.page:
-        measured = [_timed_run(trial, args.keep) for trial in trials()]
+        known = {result.trial.name: result for result in load_results(data)} if args.only else {}
+        measured = [
+            _timed_run(trial, args.keep) if args.only in trial.name else known[trial.name] for trial in trials()
+        ]
         data.write_text(json.dumps(to_json(measured, compare(measured)), indent=1) + "\n", encoding="utf-8")
     results = load_results(data)
     cells = compare(results)

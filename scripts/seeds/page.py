@@ -1,5 +1,6 @@
 """Render the page: published and measured figures side by side."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from scripts.seeds import workload
 from scripts.seeds.article import LLAMA, QWEN
 from scripts.seeds.compare import TOLERANCES, Compared
 from scripts.seeds.run_trial import Result
-from scripts.seeds.trials import SPEED
+from scripts.seeds.trials import SPEED, Trial
 from scripts.seeds.workload import Workload
 
 TEMPLATE = Path(__file__).with_name("page.md")
@@ -40,7 +41,7 @@ def page(results: Sequence[Result], cells: Sequence[Compared], provenance: str) 
         speed=SPEED,
         summary=_summary(cells),
         misses=_misses(cells),
-        tables="\n\n".join(_tables(cells)),
+        tables="\n\n".join(_tables(cells, results)),
         workloads=_workloads(),
         fitted="\n".join(f"- {_cell(key)}: {what}" for key, what in workload.FITTED.items()),
         distinct=_distinct(results),
@@ -75,13 +76,12 @@ The same wall, nine times further away.""",
     "caching": """Prefix caching: 8 users, a system prompt of about 2,000 characters
 
 Two runs each: the user's own data before the system prompt (*unique*), and after it (*shared*). Llama-2's shared
-replies
-are two tokens long, as published, so its two runs did not do the same work.""",
+replies are two tokens long, as published, so its two runs did not do the same work.""",
 }
 """Heading and text of each table."""
 
 
-def _tables(cells: Sequence[Compared]) -> Iterator[str]:
+def _tables(cells: Sequence[Compared], results: Sequence[Result]) -> Iterator[str]:
     for table, text in TABLES.items():
         in_table = [cell for cell in cells if cell.cell.table == table]
         yield f"## {text}"
@@ -89,6 +89,17 @@ def _tables(cells: Sequence[Compared]) -> Iterator[str]:
             rows = [cell for cell in in_table if cell.cell.model == model]
             if rows:
                 yield f"{NAMES[model]}\n\n{_table(rows)}"
+        yield _commands([result.trial for result in results if result.trial.table.startswith(table)])
+
+
+def _commands(trials: Sequence[Trial]) -> str:
+    """Return the commands of a table's trials; those that differ only in the number of users become one, with N."""
+    servers = [f"probe {shlex.join(trial.server_command)} --port 8000" for trial in trials]
+    loads = [f"probe {shlex.join(trial.load_command)} --host http://127.0.0.1:8000" for trial in trials]
+    if len({trial.users for trial in trials}) > 1:
+        users = [f"-u {trial.users} -r {trial.users} " for trial in trials]
+        loads = [load.replace(of_trial, "-u N -r N ") for load, of_trial in zip(loads, users, strict=True)]
+    return "\n".join(["```", *dict.fromkeys([*servers, *loads]), "```"])
 
 
 def _table(rows: Sequence[Compared]) -> str:

@@ -33,6 +33,24 @@ class Trial:
         """Name for directories and progress output."""
         return f"{self.table}-{self.model.split('-')[1]}-{self.users}"
 
+    @property
+    def min_replies(self) -> int:
+        """Replies without which the run measured something else: one of each user; of prefix caching, three.
+
+        On a busy machine, a run of a second can be over before all users have sent.
+        """
+        return self.users * (3 if self.table.startswith("caching") else 1)
+
+    @property
+    def server_command(self) -> tuple[str, ...]:
+        """The arguments of `probe` that start the server, without the port."""
+        return ("sim", "--profile", self.model, "--speed", f"{self.speed:g}", "--personality", self.personality)
+
+    @property
+    def load_command(self) -> tuple[str, ...]:
+        """The arguments of `probe` that run the load test, without the host."""
+        return ("run", self.scenario, *self.options)
+
 
 def _prompt_options(load: Workload) -> tuple[str, ...]:
     shared = ("--shared-prefix-tokens", str(load.shared))
@@ -45,8 +63,8 @@ def _simultaneous_users(users: int, seconds: str) -> tuple[str, ...]:
     return ("-u", str(users), "-r", str(users), "-t", seconds, "--drain", "900s", "--warm-up", "off")
 
 
-def _wall(table: str, model: str, users: int, load: Workload) -> Trial:
-    options = (*_prompt_options(load), *_simultaneous_users(users, ONE_WAVE), "--metrics-every", "0.2s")
+def _wall(table: str, model: str, users: int, load: Workload, seconds: str = ONE_WAVE) -> Trial:
+    options = (*_prompt_options(load), *_simultaneous_users(users, seconds), "--metrics-every", "0.2s")
     return Trial(table, model, users, "memory_wall", options, SPEED)
 
 
@@ -65,7 +83,8 @@ def trials() -> list[Trial]:
         result += [Trial("sweep", model, n, "capacity", (*short, *_simultaneous_users(n, "8s"))) for n in article.SWEEP]
     result += [_wall("wall", LLAMA, users, workload.WALL) for users in article.WALL]
     result += [_wall("distinct", LLAMA, users, workload.WALL_DISTINCT) for users in article.WALL]
-    result.append(_wall("long", QWEN, article.LONG_USERS, workload.LONG))
+    # It takes a moment to send 48 prompts of 12,000 tokens; their replies take longer.
+    result.append(_wall("long", QWEN, article.LONG_USERS, workload.LONG, "3s"))
     # Four waves of eight, about the article's 30 requests; Llama-2's shared run ends before Locust can stop it.
     for model, cold, warm in ((QWEN, "14s", "7s"), (LLAMA, "9s", "1s")):
         replies = workload.CACHED[model].reply, workload.CACHED_REPLY_SHARED[model]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from probe_ext.settings.options import OPTIONS, read_options
-from scripts.seeds import article
+from scripts.seeds import article, run_trial
 from scripts.seeds.__main__ import PAGE_DIR, PAGE_NAME, load_results, to_json
 from scripts.seeds.article import LLAMA, QWEN, Cell
 from scripts.seeds.compare import Compared, compare
@@ -139,6 +139,21 @@ def test_figures_are_converted_to_the_card_s_speed(tmp_path: Path) -> None:
 def test_a_run_with_an_incomplete_reply_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="cut"):
         figures(run_directory(tmp_path, "cut"), 1.0)
+
+
+@pytest.mark.parametrize(("replies", "runs"), [([48], 1), ([34, 48], 2), ([34, 34, 34], 3)])
+def test_a_run_that_ended_before_all_users_had_sent_is_repeated(
+    replies: list[int], runs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = next(trial for trial in trials() if trial.table == "long")
+    left = list(replies)
+    monkeypatch.setattr(run_trial, "_run_once", lambda trial, _: Result(trial, {"requests": float(left.pop(0))}))
+    if max(replies) < trial.users:
+        with pytest.raises(RuntimeError, match=r"\[34, 34, 34\] replies instead of 48"):
+            run_trial.run_trial(trial)
+    else:
+        assert run_trial.run_trial(trial).figures["requests"] == trial.users
+    assert len(replies) - len(left) == runs
 
 
 def test_results_survive_a_round_trip_through_json(tmp_path: Path) -> None:
