@@ -283,8 +283,8 @@ class Exchange:
         self._marks.end = clock.monotonic()
         if stream is not None:
             stream.drain_socket()
-            stream.stop()
-            self._parse_arrivals(stream, at_end=True)
+            if stream.stop():
+                self._parse_arrivals(stream, at_end=True)
             reply.status, reply.reads = response.status, response.reads
             reply.lags, reply.overdue = stream.lags, stream.overdue
             segments = self._connection.received_segments

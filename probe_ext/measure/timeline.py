@@ -140,7 +140,7 @@ def _bundling(
         return None, 0, None if longest is None else events.tokens[longest + 1]
     held_max, tokens_held, gap_tokens = 0.0, 0, None
     for start, stop in bursts(events):
-        tokens = sum(events.tokens[start:stop])
+        tokens = events.tokens[start] if stop == start + 1 else sum(events.tokens[start:stop])
         if tokens >= MIN_BURST_TOKENS:
             tokens_held += tokens
         if start and stop > start + 1:

@@ -9,6 +9,7 @@ import io
 import os
 from collections import deque
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -18,6 +19,7 @@ from probe_ext.run.manifest import replace_text
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 """A spreadsheet would run such a text from a server as a formula; after an apostrophe it is shown."""
+_CACHED_LINES = 1000
 R = TypeVar("R", ReplyRow, GapRow, UserRow, ServerRow, GpuRow)
 
 
@@ -35,7 +37,7 @@ class TableWriter(Generic[R]):
 
         OSError (disk full, read-only) if that fails: the rows stay in memory for the next call.
         """
-        if new := _lines([_text(value) for value in values_of(row)] for row in rows):
+        if new := b"".join(_line(values_of(row)) for row in rows):
             self._pending.append(new)
         while self._pending:
             self._write(self._pending[0])
@@ -78,6 +80,12 @@ def replace_table(path: Path, row_type: type[R], rows: Iterable[R]) -> None:
     replace_text(path, lines.decode())
 
 
+@lru_cache(_CACHED_LINES)
+def _line(values: tuple[object, ...]) -> bytes:
+    """Return a row's line. A run in one process writes each reply twice: to its backup, and to the run's table."""
+    return _lines([[_text(value) for value in values]])
+
+
 def _lines(rows: Iterable[Iterable[str]]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
@@ -85,12 +93,14 @@ def _lines(rows: Iterable[Iterable[str]]) -> bytes:
 
 
 def _text(value: object) -> str:
+    if isinstance(value, float):
+        return repr(round(value, 9))
     if value is None:
         return ""
     if isinstance(value, bool):
         return "1" if value else "0"
-    if isinstance(value, float):
-        return repr(round(value, 9))
+    if isinstance(value, int):
+        return str(value)
     return plain_text(str(value))
 
 

@@ -70,11 +70,12 @@ class ResponseStream:
         """Wake the waiting greenlet."""
         self._wakeup.set()
 
-    def stop(self) -> None:
-        """Stop reading."""
+    def stop(self) -> bool:
+        """Stop reading; return whether anything is unparsed."""
         with self._reactor.lock:
             self._paused = False
             self._registration.stop()
+            return self._closed or bool(self._reads)
 
     def report_unresolved(self, reads: int, unresolved: int) -> None:
         """Report how many of this response's reads carried several tokens, for the reactor's coalescing delay."""

@@ -24,6 +24,11 @@ class ReplyEvent(EventHook):
         super().add_listener(handler)
         return handler
 
+    @property
+    def has_listeners(self) -> bool:
+        """Whether anything listens, for events that cost something to prepare."""
+        return bool(self._handlers)
+
 
 first_token = ReplyEvent()
 """`reply, row, seconds`: TTFT, if there was a token"""

@@ -206,9 +206,10 @@ class Llm:
             self._log_own_rows(name, row)
         if row.first is not None and row.sent is not None:
             events.first_token.fire(reply=reply, row=row, seconds=row.first - row.sent)
-        seconds = [gap for choice in reply.events for gap in gaps(choice.at)]
-        if seconds:
-            events.token_gap.fire(reply=reply, row=row, seconds=seconds)
+        if events.token_gap.has_listeners:
+            seconds = [gap for choice in reply.events for gap in gaps(choice.at)]
+            if seconds:
+                events.token_gap.fire(reply=reply, row=row, seconds=seconds)
         events.reply.fire(reply=reply, row=row)
 
     def _log_own_rows(self, name: str, row: ReplyRow) -> None:

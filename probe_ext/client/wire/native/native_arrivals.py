@@ -45,6 +45,13 @@ class EventRun(NamedTuple):
     wire_bytes: int
 
 
+def _cost(part: Arrivals | EventRun) -> int:
+    """Return how many bytes cost as much to parse."""
+    if isinstance(part, EventRun):
+        return part.wire_bytes // _MATCHED_BYTES_PER_BYTE
+    return sum(map(len, part.data))
+
+
 class NativeArrivals(NamedTuple):
     """What arrived of one response, in order."""
 
@@ -52,12 +59,14 @@ class NativeArrivals(NamedTuple):
 
     def slices(self) -> Iterator["NativeArrivals"]:
         """Split into what may be parsed without a break."""
+        if sum(map(_cost, self.parts)) <= SLICE_BYTES:  # as nearly always
+            if self.parts:
+                yield self
+            return
         together: list[Arrivals | EventRun] = []
         size = 0
         for part in self._small_parts():
-            more = (
-                part.wire_bytes // _MATCHED_BYTES_PER_BYTE if isinstance(part, EventRun) else sum(map(len, part.data))
-            )
+            more = _cost(part)
             if together and size + more > SLICE_BYTES:
                 yield NativeArrivals(together)
                 together, size = [], 0

@@ -138,10 +138,11 @@ class NativeStream:
         """Wake the waiting greenlet."""
         self._wakeup.set()
 
-    def stop(self) -> None:
-        """Stop reading."""
-        self._stream.stop()
+    def stop(self) -> bool:
+        """Stop reading; return whether anything is unparsed."""
+        waiting: bool = self._stream.stop()
         self._reactor.waiting.pop(self._key, None)
+        return waiting
 
     def report_unresolved(self, reads: int, unresolved: int) -> None:
         """Report how many of this response's reads carried several tokens, for the reactor's coalescing delay."""

@@ -295,16 +295,22 @@ static void stream_free(Stream *self) {
 
 static struct scratch python_scratch; /* guarded by the interpreter's lock */
 
+static int is_waiting(const struct stream *s) {
+    return s->ended || s->got.spans.length || s->got.lags.length || s->pending.length;
+}
+
 static PyObject *stream_stop(Stream *self, PyObject *unused) {
     (void)unused;
+    int waiting = 0;
     struct reader *r = lock(self);
     if (r) {
         self->s->paused = 0;
         unwatch(r, self->s);
         self->s->fd = -1; /* it may be another connection's soon */
+        waiting = is_waiting(self->s);
         pthread_mutex_unlock(&r->lock);
     }
-    Py_RETURN_NONE;
+    return PyBool_FromLong(waiting);
 }
 
 static PyObject *stream_drain(Stream *self, PyObject *unused) {
@@ -315,7 +321,7 @@ static PyObject *stream_drain(Stream *self, PyObject *unused) {
     struct round round = begin_round(0, 0);
     int wake;
     while (!is_above(s, WAKE_READS, WAKE_EVENTS, WAKE_BYTES) && read_once(r, s, &python_scratch, &round, &wake));
-    int waiting = s->ended || s->got.spans.length || s->pending.length;
+    int waiting = is_waiting(s);
     pthread_mutex_unlock(&r->lock);
     return PyBool_FromLong(waiting);
 }
@@ -379,7 +385,7 @@ static PyObject *stream_key(Stream *self, void *unused) {
 }
 
 static PyMethodDef stream_methods[] = {
-    {"stop", (PyCFunction)stream_stop, METH_NOARGS, "Stop reading; when this returns, no read is in progress. Idempotent."},
+    {"stop", (PyCFunction)stream_stop, METH_NOARGS, "Stop reading, at once; return whether anything is waiting. Idempotent."},
     {"drain", (PyCFunction)stream_drain, METH_NOARGS, "Read what the kernel holds, within bounds; return whether anything is waiting."},
     {"feed", (PyCFunction)stream_feed, METH_VARARGS, "feed(data, at): take bytes as if read, for tests; return whether this wakes."},
     {"set_defer", (PyCFunction)stream_set_defer, METH_O, "set_defer(flag): events may wait, until one looks like the last."},
