@@ -20,6 +20,7 @@ PARTS: dict[str, Callable[[], Any]] = {
     "accuracy": lambda: accuracy.measure(8),
     "cost": lambda: cost.by_load(3),
     "pairs": lambda: cost.by_pairs(6),
+    "networks": lambda: cost.by_network(4),
     "stages": cost.by_stage,
     "shape": cost.by_shape,
     "workers": cost.by_workers,

@@ -4,8 +4,11 @@ Each figure is the CPU difference between a long and a short run, divided by the
 end cancel out.
 """
 
+import os
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmarks import native, probe_run
@@ -41,29 +44,64 @@ PAUSE_US = 8000
 """of the batching C reader: as long as `probe` pauses at most"""
 
 
+@dataclass(frozen=True)
+class Case:
+    """A load that is measured in turn: streams, tokens per reply, the way to the server, seconds of think time."""
+
+    streams: int
+    tokens: int = 100
+    wire: str = "plain"
+    """`plain`, `TLS`, `IPv6`, or `slow`: another network namespace"""
+    think: float = 0.0
+
+
+@contextmanager
+def _server(wire: str) -> Iterator[native.Server]:
+    arguments = ("--rate", "50", "--jitter", "1")
+    if wire == "slow":
+        with native.other_machine() as (name, host), native.server(*arguments, host=host, namespace=name) as server:
+            yield server
+    else:
+        host = "::1" if wire == "IPv6" else "127.0.0.1"
+        with native.server(*arguments, tls=wire == "TLS", host=host) as server:
+            yield server
+
+
 def by_pairs(repeats: int) -> list[dict[str, Any]]:
     """Measure the C reader, the batching one, `probe` with its C extension and without, in turn, ``repeats`` times.
 
     Every other time in reverse order. The server delays each reply by up to one gap more, so that the streams' tokens
     are not in step.
     """
-    cases: Iterable[tuple[int, int, bool]] = [(100, 100, False), (400, 100, False), (100, 400, False)]
-    return [_turns(*case, repeats) for case in [*cases, *([(100, 100, True)] if native.certificate() else [])]]
+    tls = [Case(100, wire="TLS")] if native.certificate() else []
+    return [_turns(case, repeats) for case in (Case(100), Case(400), Case(100, tokens=400), *tls)]
 
 
-def _turns(streams: int, tokens: int, tls: bool, repeats: int) -> dict[str, Any]:
-    arms: dict[str, list[float]] = {"reader": [], "batching": [], "native": [], "python": []}
+def by_network(repeats: int) -> list[dict[str, Any]]:
+    """Measure the same over IPv6, over a slow network (root only), and for users who think between replies."""
+    slow = [Case(100, wire="slow")] if not os.geteuid() else []
+    return [_turns(case, repeats) for case in (Case(100, wire="IPv6"), *slow, Case(32, think=4.0))]
+
+
+def _turns(case: Case, repeats: int) -> dict[str, Any]:
+    readers = [] if case.think else ["reader", "batching"]  # these don't think
+    arms: dict[str, list[float]] = {arm: [] for arm in (*readers, "native", "python")}
     unresolved, paths = {"native": 0.0, "python": 0.0}, {}
-    lengths = (3, 9) if tokens == 100 else (10, 20)
-    with native.server("--rate", "50", "--jitter", "1", tls=tls) as server:
+    lengths = (3, 9) if case.tokens == 100 and not case.think else (10, 20)
+    with _server(case.wire) as server:
 
         def measured(arm: str) -> float:
-            if arm in {"reader", "batching"}:
+            if arm in readers:
                 pause = PAUSE_US if arm == "batching" else 0
-                bare = native.run_reader(server, streams, lengths[1] - lengths[0], tokens, pause)
+                bare = native.run_reader(server, case.streams, lengths[1] - lengths[0], case.tokens, pause)
                 return float(bare["cpu_us_per_token"])
             short, long = (
-                probe_run.run(server, probe_run.Load(streams, seconds, tokens), native=arm == "native")
+                probe_run.run(
+                    server,
+                    probe_run.Load(case.streams, seconds, case.tokens),
+                    native=arm == "native",
+                    think=case.think,
+                )
                 for seconds in lengths
             )
             unresolved[arm], paths[arm] = max(unresolved[arm], long.unresolved), long.reading_path
@@ -72,7 +110,7 @@ def _turns(streams: int, tokens: int, tls: bool, repeats: int) -> dict[str, Any]
         for turn in range(repeats):
             for arm in reversed(arms) if turn % 2 else list(arms):
                 arms[arm].append(measured(arm))
-    return {"streams": streams, "tokens": tokens, "tls": tls, "us": arms, "unresolved": unresolved, "paths": paths}
+    return {**asdict(case), "us": arms, "unresolved": unresolved, "paths": paths}
 
 
 def by_shape() -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Compile and run the C programs; their last output line is JSON."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -22,7 +23,7 @@ class NoCompilerError(Exception):
 
 @cache
 def build(name: str) -> Path:
-    """Compile `paced`, `reader` or `busy`. Raises NoCompilerError without a C compiler."""
+    """Compile `paced`, `reader`, `link` or `busy`. Raises NoCompilerError without a C compiler."""
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         raise NoCompilerError("no C compiler (cc) to build the test server")
@@ -58,6 +59,7 @@ class Server:
     """A running server. ``totals`` is set when it has stopped."""
 
     url: str
+    host: str
     port: int
     tls: bool
     truth: Path | None
@@ -65,9 +67,16 @@ class Server:
 
 
 @contextmanager
-def server(*arguments: str, tls: bool = False, truth: Path | None = None) -> Iterator[Server]:
-    """Run `paced` on its own core."""
-    line = ["taskset", "-c", SERVER_CORE, str(build("paced")), *arguments]
+def server(
+    *arguments: str,
+    tls: bool = False,
+    truth: Path | None = None,
+    host: str = "127.0.0.1",
+    namespace: str | None = None,
+) -> Iterator[Server]:
+    """Run `paced` on its own core, and in another network namespace if one is named."""
+    inside = ["ip", "netns", "exec", namespace] if namespace else []
+    line = [*inside, "taskset", "-c", SERVER_CORE, str(build("paced")), "--host", host, *arguments]
     if truth is not None:
         line += ["--truth", str(truth)]
     if tls:
@@ -76,7 +85,8 @@ def server(*arguments: str, tls: bool = False, truth: Path | None = None) -> Ite
     assert process.stdout is not None
     try:
         port = int(process.stdout.readline())
-        instance = Server(f"http{'s' if tls else ''}://127.0.0.1:{port}", port, tls, truth)
+        shown = f"[{host}]" if ":" in host else host
+        instance = Server(f"http{'s' if tls else ''}://{shown}:{port}", host, port, tls, truth)
         yield instance
     finally:
         process.send_signal(signal.SIGTERM)
@@ -87,12 +97,38 @@ def server(*arguments: str, tls: bool = False, truth: Path | None = None) -> Ite
 
 def run_reader(target: Server, streams: int, seconds: float, tokens: int, pause_us: int = 0) -> dict[str, Any]:
     """Run the C reader against a server, which pauses so long between rounds; return its totals."""
-    numbers = map(str, (target.port, streams, seconds, tokens, pause_us))
+    numbers = map(str, (target.host, target.port, streams, seconds, tokens, pause_us))
     line = ["taskset", "-c", CLIENT_CORE, str(build("reader")), *numbers]
     completed = subprocess.run([*line, *(["tls"] if target.tls else [])], stdout=subprocess.PIPE, check=True)
     totals: dict[str, Any] = json.loads(completed.stdout)
     totals["cpu_us_per_token"] = 1e6 * totals["cpu_seconds"] / totals["tokens"]
     return totals
+
+
+ROUND_TRIP_MS, LOSS_PERCENT = 20, 0.1
+"""of the link between two network namespaces"""
+
+
+@contextmanager
+def other_machine() -> Iterator[tuple[str, str]]:
+    """Make a network namespace behind a slow and lossy link (root only); return its name and address."""
+    name = f"bench{os.getpid()}"
+    numbers = (f"{ROUND_TRIP_MS * 500}", f"{LOSS_PERCENT * 100:.0f}")
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    link = subprocess.Popen(
+        ["taskset", "-c", SERVER_CORE, str(build("link")), name, name, *numbers], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert link.stdout is not None
+        link.stdout.readline()
+        for where, address in (([], "10.213.7.1/30"), (["-n", name], "10.213.7.2/30")):
+            subprocess.run(["ip", *where, "address", "add", address, "dev", name], check=True)
+            subprocess.run(["ip", *where, "link", "set", name, "up"], check=True)
+        yield name, "10.213.7.2"
+    finally:
+        link.terminate()
+        link.wait()
+        subprocess.run(["ip", "netns", "del", name], check=False)
 
 
 @contextmanager

@@ -72,7 +72,7 @@ def stages(target: Server, load: Load) -> dict[str, Any]:
         return result
 
 
-def run(
+def run(  # noqa: PLR0913 -- all but the server and the load by name
     target: Server,
     load: Load,
     *more: str,
@@ -81,6 +81,7 @@ def run(
     core: str = CLIENT_CORE,
     stages_path: Path | None = None,
     native: bool = True,
+    think: float = 0.0,
 ) -> Run:
     """Run a load on the given cores. Raises CalledProcessError if it fails."""
     with tempfile.TemporaryDirectory() as folder:
@@ -88,6 +89,7 @@ def run(
         environment = dict(os.environ)
         environment.pop("PROBE_API_KEY", None)
         environment["PROBE_NATIVE"] = "1" if native else "0"
+        environment["BENCH_THINK_S"] = str(think)
         if token_log:
             environment["BENCH_TOKEN_LOG"] = str(log_path)
         if stages_path is not None:

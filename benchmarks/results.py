@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks import native
 from benchmarks.probe_run import READING
 
 TARGET_CALM, TARGET_BUSY, TARGET_NO_TIMESTAMPS, TARGET_RATIO, TARGET_RATIO_NATIVE = 20.0, 50.0, 500.0, 1.7, 1.4
@@ -99,32 +100,45 @@ def _cost(results: list[dict[str, Any]]) -> str:
     return table(header, rows)
 
 
+_WIRES = {"slow": f"{native.ROUND_TRIP_MS} ms round trip, {native.LOSS_PERCENT} % loss"}
+
+
 def _pairs(results: list[dict[str, Any]]) -> str:
     header = ("streams", "tokens a reply", "wire", "read by", "CPU per token", "to the C reader", "quartiles",
               "to the batching reader", "to reading by Python", f"target {TARGET_RATIO_NATIVE}, to the C reader",
               "unresolved reads")  # fmt: skip
     rows = []
     for row in results:
-        us = row["us"]
+        us, wire = row["us"], _WIRES.get(row["wire"], row["wire"])
+        streams = f"{row['streams']}, {row['think']:g} s of thinking" if row["think"] else str(row["streams"])
         for arm in ("native", "python"):
-            to_reader, to_batching, to_python = (
-                [a / b for a, b in zip(us[arm], us[other], strict=True)] for other in ("reader", "batching", "python")
+            to = {other: [a / b for a, b in zip(us[arm], us[other], strict=True)] for other in us}
+            middle = {other: statistics.median(ratios) for other, ratios in to.items()}
+            low, _, high = statistics.quantiles(to["reader"], n=4) if "reader" in to else (None, None, None)
+            met = (
+                "–"
+                if arm == "python" or low is None
+                else "met"
+                if middle["reader"] <= TARGET_RATIO_NATIVE
+                else "missed"
             )
-            low, middle, high = statistics.quantiles(to_reader, n=4)
             rows.append((
-                str(row["streams"]), str(row["tokens"]), "TLS" if row["tls"] else "plain", row["paths"][arm],
-                _us(statistics.median(us[arm])), f"{middle:.2f}", f"{low:.2f} – {high:.2f}",
-                f"{statistics.median(to_batching):.2f}", f"{statistics.median(to_python):.2f}",
-                "–" if arm == "python" else "met" if middle <= TARGET_RATIO_NATIVE else "missed",
-                f"{row['unresolved'][arm]:.2%}",
+                streams, str(row["tokens"]), wire, row["paths"][arm], _us(statistics.median(us[arm])),
+                _ratio(middle.get("reader")), "–" if low is None else f"{low:.2f} – {high:.2f}",
+                _ratio(middle.get("batching")), _ratio(middle["python"]), met, f"{row['unresolved'][arm]:.2%}",
             ))  # fmt: skip
     readers = "; ".join(
-        f"{row['streams']} streams, {row['tokens']} tokens{', TLS' if row['tls'] else ''}: "
+        f"{row['streams']} streams, {row['tokens']} tokens, {_WIRES.get(row['wire'], row['wire'])}: "
         f"{_us(statistics.median(row['us']['reader']))} and {_us(statistics.median(row['us']['batching']))}"
         for row in results
+        if "reader" in row["us"]
     )
-    repeats = len(results[0]["us"]["reader"])
+    repeats = len(results[0]["us"]["native"])
     return f"{table(header, rows)}\n\n{repeats} turns. The C reader and the batching one took: {readers}."
+
+
+def _ratio(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
 
 
 def _stages(row: dict[str, Any]) -> str:
@@ -237,6 +251,7 @@ _SECTIONS = {
     "accuracy": ("Timing accuracy", _accuracy),
     "cost": ("CPU per token", _cost),
     "pairs": ("CPU per token with and without the C extension, measured in turn", _pairs),
+    "networks": ("CPU per token over other networks, and with think time, measured in turn", _pairs),
     "stages": ("CPU per token by stage, read by Python", _stages),
     "shape": ("Scaling with streams and lengths", _shape),
     "workers": ("One worker and two, and the master", _workers),

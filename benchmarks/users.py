@@ -4,6 +4,7 @@ BENCH_TOKEN_LOG is the file for the log; BENCH_NO_TIMESTAMPS=1 disables the kern
 """
 
 import os
+import random
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import probe_ext.client.wire.kernel_receive
 from probe_ext import StreamingUser
 from probe_ext.swarm.users import events
 
+THINK_S = float(os.environ.get("BENCH_THINK_S", "0"))
 TOKEN_LOG = os.environ.get("BENCH_TOKEN_LOG")
 STAGES = os.environ.get("BENCH_STAGES")
 _logged: list[tuple[float, list[float], str]] = []
@@ -24,7 +26,11 @@ if os.environ.get("BENCH_NO_TIMESTAMPS"):
 
 
 class BenchUser(StreamingUser):
-    """Sends requests without think time."""
+    """Sends requests without think time, or thinks for BENCH_THINK_S seconds on average."""
+
+    def wait_time(self) -> float:
+        """Return how long to think, in seconds."""
+        return random.expovariate(1 / THINK_S) if THINK_S else 0.0
 
     @task
     def ask(self) -> None:

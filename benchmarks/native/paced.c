@@ -40,6 +40,7 @@ static enum mode mode = PACED;
 static double rate = 50, first_ms = 50;
 static int jitter; /* whether the first token of each reply is late by up to a gap more, so that phases differ */
 static int early_role, default_tokens = 100;
+static const char *host = "127.0.0.1";
 static const char *truth_path;
 static int64_t *truth;
 static size_t truth_length, truth_capacity;
@@ -441,6 +442,7 @@ static void read_arguments(int argc, char **argv) {
     for (int i = 1; i + 1 < argc; i += 2) {
         const char *name = argv[i], *value = argv[i + 1];
         if (!strcmp(name, "--mode")) mode = !strcmp(value, "fast") ? FAST : !strcmp(value, "null") ? NULLED : PACED;
+        if (!strcmp(name, "--host")) host = value;
         if (!strcmp(name, "--rate")) rate = atof(value);
         if (!strcmp(name, "--jitter")) jitter = atoi(value);
         if (!strcmp(name, "--first-ms")) first_ms = atof(value);
@@ -462,16 +464,16 @@ int main(int argc, char **argv) {
     signal(SIGINT, on_signal);
     prctl(PR_SET_TIMERSLACK, 1);
     read_arguments(argc, argv);
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), one = 1;
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof address;
+    struct sockaddr_storage address;
+    socklen_t size = address_of(host, 0, &address);
+    int listener = socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK, 0), one = 1;
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     if (bind(listener, (void *)&address, size) || listen(listener, 4096)) fail("listen");
     getsockname(listener, (void *)&address, &size);
     poller = epoll_create1(0);
     struct epoll_event e = {.events = EPOLLIN, .data.fd = listener};
     epoll_ctl(poller, EPOLL_CTL_ADD, listener, &e);
-    printf("%d\n", ntohs(address.sin_port));
+    printf("%d\n", ntohs(((struct sockaddr_in *)&address)->sin_port)); /* at the same place in both families */
     fflush(stdout);
     serve(listener);
     write_truth();

@@ -4,12 +4,13 @@
  * the same connection. It counts reads, tokens and CPU time; it does not measure latencies, parse or record anything.
  * With PAUSE (microseconds), it sleeps as long between rounds, and then reads all sockets that are ready: fewer wakeups
  * cost less than the reads that they save, so this is the cheapest way to read.
- * Usage: reader PORT STREAMS SECONDS TOKENS PAUSE [tls]
+ * Usage: reader HOST PORT STREAMS SECONDS TOKENS PAUSE [tls]
  */
 #include "wire.h"
 
 #define BUFFER_SIZE 65536
 
+static const char *host;
 static int poller, port, max_tokens, secure;
 static char request[512];
 static int request_length;
@@ -28,10 +29,10 @@ static void send_request(struct stream *s) {
 }
 
 static void open_connection(struct stream *s) {
-    struct sockaddr_in there = {
-        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    s->fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (s->fd < 0 || connect(s->fd, (void *)&there, sizeof there)) fail("connect");
+    struct sockaddr_storage there;
+    socklen_t size = address_of(host, port, &there);
+    s->fd = socket(there.ss_family, SOCK_STREAM, 0);
+    if (s->fd < 0 || connect(s->fd, (void *)&there, size)) fail("connect");
 #ifdef WITH_TLS
     if (secure) {
         s->ssl = SSL_new(context);
@@ -66,13 +67,14 @@ static int read_some(struct stream *s) {
 }
 
 int main(int argc, char **argv) {
-    if (argc < 6) return 2;
-    port = atoi(argv[1]);
-    int streams = atoi(argv[2]), active = streams;
-    double seconds = atof(argv[3]);
-    max_tokens = atoi(argv[4]);
-    int pause_us = atoi(argv[5]);
-    secure = argc > 6;
+    if (argc < 7) return 2;
+    host = argv[1];
+    port = atoi(argv[2]);
+    int streams = atoi(argv[3]), active = streams;
+    double seconds = atof(argv[4]);
+    max_tokens = atoi(argv[5]);
+    int pause_us = atoi(argv[6]);
+    secure = argc > 7;
 #ifdef WITH_TLS
     context = SSL_CTX_new(TLS_client_method());
 #endif

@@ -41,6 +41,22 @@ static void fail(const char *what) {
     exit(1);
 }
 
+/* Fill in an IPv4 or IPv6 address; return its length. */
+static socklen_t address_of(const char *host, int port, struct sockaddr_storage *into) {
+    struct sockaddr_in *four = (void *)into;
+    struct sockaddr_in6 *six = (void *)into;
+    memset(into, 0, sizeof *into);
+    if (inet_pton(AF_INET, host, &four->sin_addr) == 1) {
+        four->sin_family = AF_INET;
+        four->sin_port = htons(port);
+        return sizeof *four;
+    }
+    if (inet_pton(AF_INET6, host, &six->sin6_addr) != 1) fail(host);
+    six->sin6_family = AF_INET6;
+    six->sin6_port = htons(port);
+    return sizeof *six;
+}
+
 static void set_nonblocking(int fd) {
     int one = 1;
     fcntl(fd, F_SETFL, O_NONBLOCK);
