@@ -47,7 +47,7 @@ def _load() -> tuple[Any, str | None]:
         return None, "not built"
     except ImportError as error:
         return None, f"cannot be loaded: {error}"
-    if getattr(module, "SOURCES", None) != _checksum_of_sources():
+    if _checksum_of_sources() not in (None, getattr(module, "SOURCES", None)):
         return None, "built from another version"
     return module, None
 
@@ -86,9 +86,9 @@ def _tls_problem() -> str | None:
     return None if handle is not None and module.tls_pending(handle) == size else "TLS: not Python's OpenSSL"
 
 
-def _checksum_of_sources() -> int:
-    """As `hatch_build.py` computes it."""
-    checksum = 0
+def _checksum_of_sources() -> int | None:
+    """As `hatch_build.py` computes it; None without sources, as in a wheel, where the library is the only one."""
+    checksum = None
     for path in sorted([*_FOLDER.glob("*.c"), *_FOLDER.glob("*.h")]):
-        checksum = zlib.crc32(path.read_bytes(), checksum)
+        checksum = zlib.crc32(path.read_bytes(), checksum or 0)
     return checksum

@@ -59,6 +59,15 @@ def test_a_library_of_another_version_is_not_used(tmp_path: Path) -> None:
     assert path_with(tmp_path) == "python: built from another version"
 
 
+@pytest.mark.skipif(reading_path() != NATIVE, reason=f"NOT CHECKED: {reading_path()}")
+def test_the_sources_decide_where_they_are_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(native_extension, "_FOLDER", tmp_path)
+    load = native_extension._load.__wrapped__
+    assert load()[0] is not None, "a wheel has no sources"
+    (tmp_path / "events.h").write_text("/* another one */")
+    assert load() == (None, "built from another version")
+
+
 def test_says_if_it_is_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(NATIVE_VARIABLE, raising=False)
     monkeypatch.delenv(PORTABLE_VARIABLE, raising=False)
