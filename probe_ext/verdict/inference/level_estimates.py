@@ -52,8 +52,8 @@ def _replies_needed(i: int, level: Level, evidence: LevelEvidence, criteria: Cri
     None if replies alone would not prove it: users differ, visits disagree, or the share is too near to the limit.
     """
     share, phi = float(evidence.fit[i]), float(evidence.counts.phi[i])
-    not_for_want_of_replies = bool(evidence.disturbed[i] or evidence.contradicting[i])
-    if not_for_want_of_replies or not evidence.comparison.rest_alike or level.users in evidence.drift:
+    not_for_want_of_replies = bool(evidence.disturbed[i] or evidence.contradicting[i] or evidence.outvoted[i])
+    if not_for_want_of_replies or not evidence.served_alike[i] or level.users in evidence.drift:
         return None
     distance = float(divergence(share, criteria.served_share))
     if distance < TIE:
@@ -73,8 +73,8 @@ def _reasons(i: int, evidence: LevelEvidence, criteria: Criteria) -> tuple[Reaso
     known: dict[Reason, bool] = {
         "needs_second_visit": bool(evidence.disturbed[i]),
         "visits_disagree": evidence.levels[i].users in evidence.drift,
-        "contradicts_higher_level": bool(evidence.contradicting[i]),
-        "users_differ": not evidence.comparison.rest_alike,
+        "contradicts_higher_level": bool(evidence.contradicting[i] or evidence.outvoted[i]),
+        "users_differ": not evidence.served_alike[i],
         "broken_bound": not evidence.broken.allows_holding[i],
     }
     reasons = tuple(reason for reason, applies in known.items() if applies)

@@ -41,9 +41,13 @@ class LevelEvidence:
     visits_left_out: Bools
     """levels of which a disturbed visit does not count"""
     contradicting: Bools
+    outvoted: Bools
+    """levels that would fail by their own replies, if those above did not make it doubtful"""
     drift: tuple[int, ...]
     """users of levels whose visits differ by more than chance"""
     comparison: UserComparison
+    served_alike: Bools
+    """levels at which no user who has to be served may be worse off than the others"""
     broken: BrokenReplies
     fit: Floats
     """served shares that never rise with users"""
@@ -73,7 +77,7 @@ def gather(visits: Sequence[Visit], criteria: Criteria, critical: float | None, 
         # What is left out must not make the rest look dispersed either.
         pooled = pool(sound_levels, limit)
         bounds = CriticalValues.of(criteria.error, pooled.nu, critical)
-    comparison = compare_users(levels if groups else (), criteria.users_share, searching=critical is not None)
+    comparison = compare_users(levels if groups else (), criteria, searching=critical is not None)
     sound = _count(sound_levels, pooled)
     contradicting = proofs.find_contradictions(sound, limit, bounds.contradiction)
     sound = sound.without(contradicting)
@@ -84,9 +88,10 @@ def gather(visits: Sequence[Visit], criteria: Criteria, critical: float | None, 
         rest = [without_worst(level, comparison.residuals, 1 - criteria.users_share) for level in sound_levels]
         too_slow = proofs.evidence_of_failing(_count(rest, pooled).without(contradicting), limit) > bounds.proof
     held = proofs.evidence_of_holding(sound, limit) > bounds.proof
+    served_alike = np.ones(len(levels), dtype=np.bool_)
     if not comparison.rest_alike:
-        fine = no_group_suffers_up_to(levels, limit, criteria.users_share)
-        held = held & (fine | _held_by_each_group(visits, levels, comparison, criteria, critical))
+        served_alike = no_group_suffers_up_to(levels, limit, criteria.users_share)
+        held = held & (served_alike | _held_by_each_group(visits, levels, comparison, criteria, critical))
     disturbed = np.array([not level.replies for level in sound_levels], dtype=np.bool_)
     # What higher levels show does not prove a level whose own replies say otherwise.
     held = held & broken.allows_holding & ~contradicting & ~disturbed
@@ -101,8 +106,10 @@ def gather(visits: Sequence[Visit], criteria: Criteria, critical: float | None, 
         disturbed=disturbed,
         visits_left_out=left_out,
         contradicting=contradicting,
+        outvoted=proofs.falls_short_alone(sound, limit, bounds.proof) & ~failed,
         drift=find_drift(sound_levels, pooled, bounds.contradiction),
         comparison=comparison,
+        served_alike=served_alike,
         broken=broken,
         fit=proofs.monotone_fit(sound),
         held=held & ~both,

@@ -3,6 +3,12 @@
 For users who are alike, more of them never help. So if the levels i…j together serve more than the limit, level i does
 too; if levels j…i together serve less, so does i. Each level is given the strongest of these proofs (compare R. E.
 Barlow and others, Statistical Inference under Order Restrictions, 1972).
+
+With several levels, one of them seems to fail by chance more often than each alone. That a level serves the limit
+implies it of all lower ones, so these hypotheses are nested, and a closed test keeps their joint error at that of
+one: a level fails only where it and each measured level above it are shown to fail, by pools that end there (R.
+Marcus, E. Peritz, K. R. Gabriel, Biometrika 63 (1976) 655–660). Above a level that truly fails, others do so more
+clearly: it costs little.
 """
 
 from dataclasses import dataclass
@@ -13,7 +19,7 @@ from probe_ext.verdict.evidence.columns import Bools, Floats
 from probe_ext.verdict.inference.quantiles import signed_root
 
 POOL_ALLOWANCE = 1.1
-"""the strongest of many pools is stronger by chance: found at a share of exactly the limit"""
+"""the strongest of the pools that end at a level is stronger by chance: found at a share of exactly the limit"""
 
 
 @dataclass(frozen=True)
@@ -59,11 +65,19 @@ def evidence_of_holding(counts: EffectiveCounts, limit: float) -> Floats:
 
 
 def evidence_of_failing(counts: EffectiveCounts, limit: float) -> Floats:
-    """Standard errors by which each level is proven to lie below `limit`."""
+    """Standard errors by which each level, with all those above it, is proven to lie below `limit`."""
     roots = -_roots_of_pools(counts, limit)
-    alone = np.eye(len(counts.of), dtype=np.bool_)
-    best = np.max(np.where(alone, roots, roots / POOL_ALLOWANCE), axis=0, initial=0.0)
-    return np.asarray(np.maximum.accumulate(best))
+    last = np.arange(len(counts.of))
+    length = np.maximum(1, last[None, :] - last[:, None] + 1)
+    # Pools of 1, 2, 4, 8… levels: the fewer are tried, the less often one of them proves something by chance.
+    weight = np.where(length & (length - 1) == 0, np.where(length == 1, 1.0, 1 / POOL_ALLOWANCE), 0.0)
+    best = np.max(roots * weight, axis=0, initial=0.0)
+    return np.asarray(np.minimum.accumulate(best[::-1])[::-1])
+
+
+def falls_short_alone(counts: EffectiveCounts, limit: float, critical: float) -> Bools:
+    """Return levels whose own replies would prove that they fail, whatever the levels above them show."""
+    return np.asarray(-np.diag(_roots_of_pools(counts, limit)) > critical)
 
 
 def find_contradictions(counts: EffectiveCounts, limit: float, critical: float) -> Bools:

@@ -15,9 +15,17 @@ import numpy as np
 
 from probe_ext.verdict.evidence.columns import Bools, Floats, Ints
 from probe_ext.verdict.inference.observations import Level, Visit
+from probe_ext.verdict.inference.quantiles import normal_quantile
+from probe_ext.verdict.values.capacity_estimate import Criteria
 
-DIFFER, DIFFER_IN_SEARCH, DIFFER_AT_ONE_LEVEL, REST_ALIKE = 2.4, 2.9, 3.3, 0.84
+DIFFER_PART, DIFFER_PART_IN_SEARCH, DIFFER_PART_AT_ONE_LEVEL = 1 / 3, 1 / 13, 1 / 50
+"""of the error that the run may have: how often chance makes users differ who are alike, over all levels, over those
+of a search, which looks repeatedly, and at each level"""
+REST_ALIKE = 0.84
 """standard errors"""
+MIN_REPLIES_PER_USER, FEW_REPLIES_EXCESS = 5, 5.0
+"""Replies in stretches with served and unserved ones; standard errors that it takes with fewer, as a user may have
+met the same phase of a queue each time."""
 MIN_STRETCH = 6
 """replies"""
 EM_STEPS = 200
@@ -35,6 +43,15 @@ class UserResiduals:
     """part of variance² that stretches have alone, where nothing is random"""
     replies: Floats
     served: Floats
+    telling: Floats
+    """replies in stretches that have served and unserved ones"""
+
+    def differ(self, error: float) -> bool:
+        """Whether users differ: at most `error` of the runs say so by chance."""
+        present = self.telling > 0
+        few = self.telling.sum() < MIN_REPLIES_PER_USER * present.sum()
+        needed = normal_quantile(1 - error)
+        return self.excess() > (max(FEW_REPLIES_EXCESS, needed) if few else needed)
 
     def excess(self) -> float:
         """By how many standard errors the users differ more than chance explains."""
@@ -55,14 +72,14 @@ class UserResiduals:
 def user_residuals(visits: Sequence[Visit]) -> UserResiduals:
     """Sum each user's residuals over these visits."""
     users = np.unique(np.concatenate([visit.user for visit in visits])) if visits else np.zeros(0, dtype=np.int64)
-    sums = np.zeros((5, len(users)))
+    sums = np.zeros((6, len(users)))
     for visit in visits:
         sums += _of_visit(visit, np.searchsorted(users, visit.user), len(users))
     return UserResiduals(users, *sums)
 
 
 def _of_visit(visit: Visit, user: Ints, users: int) -> Floats:
-    """Residual, variance, part within stretches, replies and served replies: a row each, a column a user."""
+    """A row for each figure of `UserResiduals`, a column for each user."""
     order = np.lexsort((visit.served, visit.user, visit.sent))
     user, served = user[order], visit.served[order].astype(np.float64)
     present = len(np.unique(user))
@@ -77,7 +94,8 @@ def _of_visit(visit: Visit, user: Ints, users: int) -> Floats:
     m, p = size[of_stretch], share[of_stretch]
     variance = mine * p * (1 - p) * (m - mine) / np.maximum(m - 1, 1)  # hypergeometric
     within = variance**2 * m / np.maximum(m - 1, 1)
-    by_cell = (np.bincount(inverse, served) - mine * p, variance, within, mine, np.bincount(inverse, served))
+    fine = np.bincount(inverse, served)
+    by_cell = (fine - mine * p, variance, within, mine, fine, np.where((p > 0) & (p < 1), mine, 0.0))
     return np.stack([np.bincount(of_user, values, users) for values in by_cell])
 
 
@@ -91,15 +109,16 @@ class UserComparison:
     """whether those are alike who remain when as many of the worst are left out as need not be served"""
 
 
-def compare_users(levels: Sequence[Level], users_share: float, *, searching: bool) -> UserComparison:
+def compare_users(levels: Sequence[Level], criteria: Criteria, *, searching: bool) -> UserComparison:
     """Compare users over all levels, and at each, where they may differ although they don't on the whole."""
     residuals = user_residuals([visit for level in levels for visit in level.visits])
-    differ = residuals.excess() > (DIFFER_IN_SEARCH if searching else DIFFER) or any(
-        user_residuals(level.visits).excess() > DIFFER_AT_ONE_LEVEL for level in levels
+    part = DIFFER_PART_IN_SEARCH if searching else DIFFER_PART
+    differ = residuals.differ(part * criteria.error) or any(
+        user_residuals(level.visits).differ(DIFFER_PART_AT_ONE_LEVEL * criteria.error) for level in levels
     )
     if not differ:
         return UserComparison(residuals, differ=False, rest_alike=True)
-    rest = [without_worst(level, residuals, 1 - users_share) for level in levels]
+    rest = [without_worst(level, residuals, 1 - criteria.users_share) for level in levels]
     excess = user_residuals([visit for level in rest for visit in level.visits]).excess()
     return UserComparison(residuals, differ=True, rest_alike=excess < REST_ALIKE)
 

@@ -177,6 +177,17 @@ def test_users_who_differ_are_grouped_and_each_group_has_its_capacity() -> None:
     assert result.bracket[0] is None
 
 
+def test_users_who_differ_at_more_users_leave_a_level_alone_where_all_were_served() -> None:
+    rng = np.random.default_rng(5)
+    user = np.arange(16 * 15) % 16
+    above = visit(16, rng.random(len(user)) < np.where(user < 4, 0.3, 0.97), start=50.0)
+    result = estimate([visit(2, [True] * 6), above])
+    assert result.users_differ
+    lowest = result.levels[0]
+    assert (lowest.state, lowest.reasons) == ("unproven", ("too_few_replies",))
+    assert lowest.replies_needed
+
+
 def test_small_minority_does_not_take_the_level_down() -> None:
     result = estimate(draw_run(NAMED["3 % at 0.3"], 1))
     assert result.users_differ

@@ -7,6 +7,7 @@ from probe_ext.verdict.inference.level_proofs import (
     effective_counts,
     evidence_of_failing,
     evidence_of_holding,
+    falls_short_alone,
     find_contradictions,
     gaps_of_crossing,
     monotone_fit,
@@ -24,6 +25,21 @@ def test_holding_carries_down_and_failing_carries_up() -> None:
     assert failing[2] > 2 > failing[1]
     assert np.all(np.diff(holding) <= 0)
     assert np.all(np.diff(failing) >= 0)
+
+
+def test_level_fails_only_if_those_above_are_shown_to_fail_too() -> None:
+    """A low level may seem to fail by chance: the more levels, the sooner one of them does."""
+    below, above = evidence_of_failing(counts([80, 93], [100, 100]), 0.9)
+    assert below == above < 2
+    assert falls_short_alone(counts([80, 93], [100, 100]), 0.9, 2.0).tolist() == [True, False]
+    clear = evidence_of_failing(counts([80, 70], [100, 100]), 0.9)
+    assert clear[0] == pytest.approx(evidence_of_failing(counts([80], [100]), 0.9)[0])
+
+
+def test_chance_makes_no_more_levels_fail_together_than_one() -> None:
+    rng = np.random.default_rng(70_000)
+    runs = [counts(list(rng.binomial(100, 0.9, 8).astype(float)), [100.0] * 8) for _ in range(400)]
+    assert np.mean([evidence_of_failing(run, 0.9).max() > 1.96 for run in runs]) < 0.05
 
 
 def test_neighbours_above_help_to_hold() -> None:

@@ -8,6 +8,7 @@ from runs import random_visit, visit
 
 from probe_ext.verdict.inference.observations import group_by_users
 from probe_ext.verdict.inference.user_differences import compare_users, split_users, user_residuals
+from probe_ext.verdict.values.capacity_estimate import Criteria
 
 
 def two_kinds(users: int, cycles: int, worse: int, shares: tuple[float, float], seed: int = 0):
@@ -42,15 +43,36 @@ def test_worse_group_is_found_and_measured() -> None:
 
 
 def test_few_worse_users_leave_the_others_alike() -> None:
-    comparison = compare_users(group_by_users([two_kinds(60, 15, 2, (0.2, 0.97))]), 0.95, searching=False)
+    comparison = compare_users(group_by_users([two_kinds(60, 15, 2, (0.2, 0.97))]), Criteria(), searching=False)
     assert comparison.differ
     assert comparison.rest_alike
 
 
 def test_many_worse_users_do_not() -> None:
-    comparison = compare_users(group_by_users([two_kinds(60, 15, 15, (0.2, 0.97))]), 0.95, searching=False)
+    comparison = compare_users(group_by_users([two_kinds(60, 15, 15, (0.2, 0.97))]), Criteria(), searching=False)
     assert comparison.differ
     assert not comparison.rest_alike
+
+
+def test_four_replies_of_a_user_do_not_make_users_differ() -> None:
+    """Three of the four first words of one user were late, and one of the five of another: seen in a real run."""
+    user = np.array([0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0])
+    late = np.isin(np.arange(17), [3, 7, 14, 15])
+    level = group_by_users([replace(visit(4, ~late), user=user)])
+    assert user_residuals(level[0].visits).excess() > 2.4
+    assert not compare_users(level, Criteria(), searching=False).differ
+
+
+def test_few_replies_of_many_users_still_tell_who_gets_nothing() -> None:
+    comparison = compare_users(group_by_users([two_kinds(300, 3, 20, (0.0, 0.99))]), Criteria(), searching=False)
+    assert comparison.differ
+
+
+def test_less_error_takes_a_clearer_difference() -> None:
+    """Of several kinds of user, each may have a part of the error only."""
+    found = user_residuals([two_kinds(16, 20, 3, (0.7, 0.9), seed=4)])
+    assert found.differ(0.025)
+    assert not found.differ(1e-9)
 
 
 @pytest.mark.parametrize("served", [[True], [False], [True] * 9, [False] * 9])
