@@ -159,32 +159,37 @@ def _rest(estimate: CapacityEstimate, context: Context) -> list[str]:
 
 
 def _nothing_held(estimate: CapacityEstimate, context: Context) -> tuple[Phrase, list[str]]:
-    """Say what the data suggest where no level is proven to hold."""
+    """Say what the data suggest where no level is proven to hold, and what is proven to be too many."""
     failed = estimate.bracket[1]
     if failed is None:
         return _suggested(estimate, context), []
-    first, limit = (
-        Phrase(capitalised(too_many(failed, first=True, pause=context.pause, who=context.who))),
-        _limit(estimate, context),
-    )
-    if failed == estimate.levels[0].users:
+    limit = _limit(estimate, context)
+    groups = _groups(estimate, context.needed_share)
+    lowest = failed == estimate.levels[0].users
+    if not lowest and not groups and not _to_revisit(estimate):
+        return _suggested(estimate, context), [f"{too_many(failed)}.", *limit]
+    first = Phrase(capitalised(too_many(failed, first=True, pause=context.pause, who=context.who)))
+    if lowest:
         more = _would_tell(context.next_measurement)
         fewer = "Lower rates" if isinstance(failed, Rate) else "Fewer"
-        return first, [*limit, f"{fewer} were not tried{more}.", *_groups(estimate, context.needed_share)]
-    return first, [*limit, f"{_suggested(estimate, context)}."]
+        return first, [*limit, f"{fewer} were not tried{more}.", *groups]
+    return first, [*limit, *(groups or [f"{_suggested(estimate, context)}."])]
 
 
 def _suggested(estimate: CapacityEstimate, context: Context) -> Phrase:
     groups = _groups(estimate, context.needed_share)
     if groups:
         return Phrase(f"Nothing is proven, as users are not served alike: {groups[0].rstrip('.')}")
-    revisit = [level.users for level in estimate.levels if REVISIT & {*level.reasons}]
-    if revisit:
+    if revisit := _to_revisit(estimate):
         more = _would_tell(context.next_measurement)
         return Phrase(f"{_users(revisit)} {'is' if len(revisit) == 1 else 'are'} not proven{more}")
     guess = estimate.suggestion.users if estimate.suggestion else 0
     more = _would_tell(context.next_measurement, [guess] if guess else ())
     return Phrase(f"{suggested_phrase(estimate, context.pause, context.who)}, not proven{more}")
+
+
+def _to_revisit(estimate: CapacityEstimate) -> list[int]:
+    return [level.users for level in estimate.levels if REVISIT & {*level.reasons}]
 
 
 def _open(levels: Sequence[LevelEstimate]) -> str:

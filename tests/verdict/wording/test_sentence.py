@@ -116,6 +116,16 @@ def test_run_that_proves_nothing_still_says_what_it_suggests(
     assert said(open_levels, more=more) == expected
 
 
+def test_search_that_was_ended_early_leads_with_its_estimate_and_interval() -> None:
+    levels = [level(8, "unproven"), level(12, "failed")]
+    ended = estimate(levels, (None, 12), (2, 11), suggestion=Suggestion(8, 2, 11))
+    longer = NextMeasurement(which_search="a longer search")
+    assert said(ended, "typing", more=longer) == (
+        "Probably about 8 people (2 to 11), not proven; a longer search would tell more. "
+        "12 are too many. Typing speed is the first limit."
+    )
+
+
 def test_level_above_the_proven_one() -> None:
     levels = [level(8), level(12, "unproven"), level(16, "unproven", "too_few_replies")]
     both = estimate(levels, (8, None), (8, None), 8)
