@@ -222,6 +222,12 @@ def delays(reply: Reply, peer: Peer) -> list[float]:
     return [t - part.before for t, part in zip(column.at, peer.token_parts, strict=True)]
 
 
+def third_delay(reply: Reply, peer: Peer) -> float:
+    """Return the third shortest delay since the end of a write: the peer, too, may have to wait in the midst of one."""
+    (column,) = reply.events
+    return sorted(t - part.after for t, part in zip(column.at, peer.token_parts, strict=True))[2]
+
+
 @pytest.mark.parametrize("stamped", [True, False], ids=["kernel stamps", "no stamps"])
 def test_a_blocked_event_loop_does_not_delay_token_times(monkeypatch: pytest.MonkeyPatch, stamped: bool) -> None:
     reply, peer = reply_with_blocked_hub(monkeypatch, stamped=stamped)
@@ -229,7 +235,7 @@ def test_a_blocked_event_loop_does_not_delay_token_times(monkeypatch: pytest.Mon
     assert reply.outcome is Outcome.COMPLETE
     assert len(late) == 4
     assert min(late) >= -1e-4
-    assert sorted(late)[2] < BLOCKED_S / 2
+    assert third_delay(reply, peer) < BLOCKED_S / 2
 
 
 def test_late_reads_keep_token_times_and_report_lag(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,7 +247,7 @@ def test_late_reads_keep_token_times_and_report_lag(monkeypatch: pytest.MonkeyPa
         pytest.skip("this kernel does not stamp: token times are read times")
     assert min(late) >= -1e-4
     assert max(reply.lags) >= 0.9 * BLOCKED_S
-    assert sorted(late)[2] < max(reply.lags) / 2
+    assert third_delay(reply, peer) < max(reply.lags) / 2
 
 
 def test_without_kernel_stamps_late_reads_delay_token_times_and_are_known_to_be_late(
