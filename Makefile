@@ -88,7 +88,7 @@ test-long: $(READY) ## run the tests too slow for `test`: more end-to-end runs, 
 	$(BIN)/python -m pytest -n 4 --hypothesis-profile=nightly -m "long or hypothesis" --ignore tests/docs
 
 test-docs: $(READY) ## run every documented command, and the queries of the dashboard where there is a Prometheus (10 minutes)
-	$(BIN)/python -m pytest -n 2 -m "long or not long" tests/docs tests/e2e/test_prometheus.py
+	$(BIN)/python -m pytest -n 2 -m "long or not long" tests/docs tests/e2e/servers/test_prometheus.py
 
 test-repeat: $(READY) ## run the test suite ten times, every other time next to busy processes (40 minutes)
 	$(BIN)/python scripts/repeat_tests.py

@@ -28,9 +28,9 @@ _OF_THIS_MACHINE = re.compile(r"token events came (one by one|in \d+ arrivals)")
 _SIMULATED = """# Short looks at every simulated server
 
 What do `probe doctor`, `probe warmup` and `probe scout` say of each
-[personality](../../docs/simulator.md#personalities) of `probe sim`, and of each
-[wrong metrics page](../../docs/simulator.md#wrong-metrics)? `make looks` writes this page; `make test-doctor` checks
-the doctor's part of the personalities.
+[personality](../../docs/simulator/personalities.md#personalities) of `probe sim`, and of each
+[wrong metrics page](../../docs/simulator/personalities.md#wrong-metrics)?
+`make looks` writes this page; `make test-doctor` checks the doctor's part of the personalities.
 
 Of the doctor, what it says otherwise than of the first one (apart from figures), without the checks of this machine. Of
 the warm-up, its last line, with four requests at once at most. Of the scout, the server's line and the remarks that

@@ -111,6 +111,12 @@ def section(page: str, heading: str) -> str:
     return below[: end.start()] if end else below
 
 
+def page_with(folder: str, heading: str) -> str:
+    """Return the page below a folder that has a heading."""
+    (page,) = [page for page in (ROOT / folder).glob("*.md") if f"\n## {heading}\n" in page.read_text(encoding="utf-8")]
+    return str(page.relative_to(ROOT))
+
+
 def tables(page_part: str) -> list[Table]:
     """Return the rows of every table, without header and rule, as written."""
     found: list[Table] = []
@@ -330,7 +336,7 @@ def test_keys_of_the_scouts_document() -> None:
     state = State("u", None, (OpenPage("/p", "", False),), False, RollingWindow(1.0).figures(), None,
                   (Outage(0.0, None, None),), Suspicion((Sign("n", "e"),), ()))  # fmt: skip
     (server,) = document(ranked([state]), str, 1.0)["servers"]
-    top, configured, figures = tables(section("docs/scout.md", "The document for programs"))
+    top, configured, figures = tables(section("docs/scout/json.md", "The document for programs"))
     assert names(top) == list(server)
     assert names(configured) == list(server["configuration"])
     assert names(figures) == list(server["figures"])
@@ -379,11 +385,11 @@ def test_make_targets() -> None:
     ],
 )
 def test_columns(heading: str, row_type: type[Row]) -> None:
-    assert tuple(documented("docs/run-directory.md", heading)) == columns(row_type)
+    assert tuple(documented(page_with("docs/run-directory", heading), heading)) == columns(row_type)
 
 
 def test_columns_of_pauses() -> None:
-    assert tuple(documented("docs/run-directory.md", "pauses.csv")) == PAUSE_COLUMNS
+    assert tuple(documented("docs/run-directory/server.md", "pauses.csv")) == PAUSE_COLUMNS
 
 
 @pytest.fixture(scope="module")
@@ -432,7 +438,7 @@ def test_keys_of_prometheus_json(real_run: Path, tmp_path: Path) -> None:
     with prometheus_fake.serving(prometheus_fake.Fake([(labels, samples)], now=started)) as fake:
         prometheus_import.read(run, manifest.read(run), PrometheusSource(fake.url))
     written = json.loads((run / directory.PROMETHEUS).read_text(encoding="utf-8"))
-    top, server = tables(section("docs/run-directory.md", directory.PROMETHEUS))
+    top, server = tables(section("docs/run-directory/server.md", directory.PROMETHEUS))
     assert names(top) == list(written)
     assert names(server) == list(written["servers"][0])
 
@@ -515,10 +521,10 @@ def test_terms_that_every_reader_needs() -> None:
 
 
 def test_quantities_by_engine() -> None:
-    listed, engines, *_ = tables(text("docs/metrics.md"))
+    (listed,), (engines,) = tables(text("docs/metrics.md")), tables(text("docs/metrics/engines.md"))
     written = [(names([row])[0], *row[1:4], row[4]) for row in listed]
     assert written == [(f"{q.name}", q.unit, q.kind, q.over, q.meaning) for q in QUANTITIES.values()]
-    head = next(line for line in text("docs/metrics.md").splitlines() if line.startswith("| quantity | `"))
+    head = next(line for line in text("docs/metrics/engines.md").splitlines() if line.startswith("| quantity | `"))
     assert _CODE.findall(head) == [engine.kind for engine in ENGINES]
     told = [{source.quantity for source in engine.sources} for engine in ENGINES]
     assert engines == [[f"`{name}`", *("●" if name in engine else "–" for engine in told)] for name in QUANTITIES]
@@ -564,8 +570,8 @@ def test_gpu_quantities_by_exporter() -> None:
 
 def test_simulator_profiles_personalities_and_faults() -> None:
     assert set(documented("docs/simulator.md", "Profiles")) == set(sim_command.profile_names())
-    assert set(documented("docs/simulator.md", "Personalities")) == set(personality_names())
-    assert set(documented("docs/simulator.md", "Faults")) == set(KINDS)
+    assert set(documented("docs/simulator/personalities.md", "Personalities")) == set(personality_names())
+    assert set(documented("docs/simulator/personalities.md", "Faults")) == set(KINDS)
 
 
 def test_simulator_paths() -> None:
@@ -723,7 +729,8 @@ def test_pictures_are_small_and_of_the_right_width(name: str, width: int) -> Non
 
 def test_lines_are_short() -> None:
     for page in PAGES:
-        for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
+        shown = re.sub(r'<a id="[^"]*"></a>', "", page.read_text(encoding="utf-8"))
+        for number, line in enumerate(shown.splitlines(), 1):
             assert len(line) <= 128 or line.startswith(("|", "!", "**")), f"{page.relative_to(ROOT)}:{number}"
 
 

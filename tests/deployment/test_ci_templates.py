@@ -62,7 +62,7 @@ def test_every_gate_is_an_input_and_reaches_its_option() -> None:
 def test_inputs_are_documented_with_their_defaults() -> None:
     written = {names([row])[0]: row[1].strip("`") for row in tables(section("docs/ci.md", "GitHub"))[0]}
     assert written == {name: str(one.get("default") or "–") for name, one in ACTION["inputs"].items()}
-    figures = names(tables(section("docs/ci.md", "Limits of single figures"))[0])
+    figures = names(tables(section("docs/ci/gates.md", "Limits of single figures"))[0])
     assert figures == list(GATE_FIGURES)
 
 

@@ -116,6 +116,11 @@ def test_scheduled_test_files_exist() -> None:
     assert [prefix for prefix in (*WAITING, *INDEPENDENT) if not list(ROOT.glob(f"{prefix}*"))] == []
 
 
+def test_files_that_targets_test_exist() -> None:
+    named = re.findall(r"\btests/[\w/]+(?:\.py)?", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    assert [path for path in named if not list(ROOT.glob(f"{path}*"))] == []
+
+
 def test_release_notes_are_the_part_of_one_version() -> None:
     changelog = "# Changes\n\n## Unreleased\n\n- c\n\n## 0.2.0\n\n- b\n\n### More\n\n- b\n\n## 0.1.0\n\n- a\n"
     assert release_notes(changelog, "0.2.0") == "- b\n\n### More\n\n- b"

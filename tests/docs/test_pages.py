@@ -110,6 +110,23 @@ def test_a_page_that_was_split_leads_to_its_parts() -> None:
             assert re.findall(r'<a id="([^"]+)"', line) == re.findall(r"`(\w+)`", line)
 
 
+REFERENCES = {
+    "checks.md": "a table of all checks, by name",
+    "python-api.md": "made from the docstrings",
+    "run-json.md": "the keys of one file, by name",
+}
+"""pages that are looked up by name and not read through"""
+WORDS = 1600
+
+
+def test_pages_are_short() -> None:
+    for page in (ROOT / "docs").rglob("*.md"):
+        words = len(page.read_text(encoding="utf-8").split())
+        assert words <= WORDS or str(page.relative_to(ROOT / "docs")) in REFERENCES, (
+            f"{page.name}: {words} words; split it"
+        )
+
+
 def test_every_page_begins_with_the_question_that_it_answers() -> None:
     for page in (ROOT / "docs").rglob("*.md"):
         title, first, *_ = page.read_text(encoding="utf-8").split("\n\n")

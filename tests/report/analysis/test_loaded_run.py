@@ -17,7 +17,7 @@ from probe_ext.measure.table_rows import GapRow, GpuRow, ReplyRow, ServerRow, Us
 from probe_ext.report.sections.pauses import CSV_COLUMNS
 from probe_ext.run.manifest import ManifestError
 from probe_ext.settings.errors import SettingsError
-from tests.test_docs import documented, names, section, tables
+from tests.test_docs import documented, names, page_with, section, tables
 
 ROOT = Path(__file__).resolve().parents[3]
 EXAMPLE = ROOT / "reports" / "examples" / "vllm"
@@ -128,7 +128,7 @@ def documented_units(page: str, heading: str) -> dict[str, str]:
 def test_units_are_those_of_the_documentation(run: LoadedRun) -> None:
     unitless = {"–", "flag", "count"}
     for name, file in {**FILES, "pauses": "pauses.csv"}.items():
-        written = documented_units("docs/run-directory.md", file)
+        written = documented_units(page_with("docs/run-directory", file), file)
         if name == "replies":
             added = tables(section("docs/notebooks.md", "Frames"))[1]
             written |= {column: row[1] for row in added for column in names(row[:1] and [row])[:1]}

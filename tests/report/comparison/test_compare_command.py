@@ -175,7 +175,7 @@ def test_the_published_schema_is_that_of_the_code() -> None:
 
 
 def test_keys_of_compare_json_are_documented() -> None:
-    top, set_up, aspect, row = tables(section("docs/compare.md", "compare.json"))
+    top, set_up, aspect, row = tables(section("docs/compare/json.md", "compare.json"))
     assert names(top) == list(SCHEMA["properties"])
     assert names(set_up, 0) == _keys("SetUpResult")
     assert names(aspect, 0) == _keys("Aspects")
@@ -190,7 +190,7 @@ def test_options_quantities_and_aspects_are_documented() -> None:
     assert names(tables(section("docs/compare.md", "What differs"))[0], 0) == list(WAIVABLE)
     assert names(tables(section("docs/compare.md", "How it is decided"))[0], 0) == list(KINDS)
     assert list(QUANTITIES) == list(KINDS)
-    (aspect,) = (row for table in tables(section("docs/compare.md", "compare.json")) for row in table
+    (aspect,) = (row for table in tables(section("docs/compare/json.md", "compare.json")) for row in table
                  if row[0] == "`aspect`")  # fmt: skip
     assert set(names([aspect], 1)) == set(NAMES)
 
