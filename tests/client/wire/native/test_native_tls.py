@@ -13,9 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from recorded_replies import STREAMS, events_of, recorded, shortened
+from scripted_server import Peer, ScriptedServer
 from test_matched_runs import CHUNKED, END, chunk
 
 from probe_ext.client.wire.address import parse_target
+from probe_ext.client.wire.connection import Connection
 from probe_ext.client.wire.native import native_extension
 from probe_ext.client.wire.native.native_arrivals import arrivals_of
 from probe_ext.client.wire.native.native_extension import NATIVE, reading_path
@@ -194,6 +196,31 @@ def test_keys_may_change_in_mid_stream(servers: Any, version: ssl.TLSVersion, ch
     for seed in range(6):
         read, end = compare(lambda: servers(version), wire, seed, at_end=False)
         assert (b"".join(read), end) == (b"onetwothree", (False, None))
+
+
+def test_python_reads_where_keys_are_logged(
+    servers: Any, certificate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenSSL logs new keys through Python while it reads, which would wait for a thread that waits for this one."""
+    log = tmp_path / "keys"
+    monkeypatch.setenv("SSLKEYLOGFILE", str(log))
+    server = servers(VERSIONS[1])
+    session = server.connect()
+    assert session.native is None
+    before = log.read_text().count("\n")
+    server.tls.write(b"one")
+    update_keys(server)
+    server.tls.write(b"two")
+    assert read_by_python(session, [server.outgoing.read()])[0] == [b"onetwo"]
+    assert log.read_text().count("\n") > before
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with ScriptedServer(Peer.hold, tls=context) as scripted:
+        target = parse_target(f"https://localhost:{scripted.port}")
+        connection = Connection(target, client_context(TlsSettings(insecure=True)))
+        connection.open(10.0)
+        assert connection.reading_path == "python: TLS: its keys are logged"
+        connection.close()
 
 
 def test_nothing_is_read_after_close_notify(servers: Any) -> None:
