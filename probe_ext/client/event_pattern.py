@@ -64,7 +64,7 @@ class EventPattern(NamedTuple):
     literals: tuple[bytes, ...]
     """the constant bytes before, between and after the values"""
     slots: str
-    """kinds of the values, one letter each, as events.h knows them"""
+    """kinds of the values, one letter each, as patterns.h knows them"""
 
 
 class PatternCache:
@@ -131,7 +131,7 @@ class _Slot(NamedTuple):
 
 
 def _kind(slot: _Slot) -> str:
-    """Return the letter of the slot's kind in events.h."""
+    """Return the letter of the slot's kind in patterns.h."""
     letters = {b"text": "t", b"prompt_tokens": "p", b"completion_tokens": "c"}
     return letters.get(slot.name) or ("n" if slot.trial.isdigit() else "i")
 

@@ -74,7 +74,11 @@ class Connection:
 
     def _choose_path(self) -> str:
         path = reading_path(tls=self._session is not None)
-        return path if path != NATIVE or self.stamped else "python: no kernel timestamps"
+        if path == NATIVE and not self.stamped:
+            return "python: no kernel timestamps"
+        if path == NATIVE and self._session is not None and self._session.native is None:
+            return "python: TLS: its keys are logged"
+        return path
 
     def usable(self) -> bool:
         """Return whether a request can be sent: the connection is open, and the server sent nothing unexpected."""

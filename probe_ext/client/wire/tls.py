@@ -22,6 +22,8 @@ class TlsSession:
             lambda: tls_context.wrap_bio(self._incoming, self._outgoing, server_hostname=target.host)
         )
         """`native`: by what the C extension reads it; None where it can't"""
+        if tls_context.keylog_filename:
+            self.native = None  # Python writes the log, also of keys that change later: no thread without it may read
 
     def handshake(self) -> bool:
         """Continue the handshake; True once it is done. ssl.SSLError if it fails."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from probe_ext.client.wire.kernel_receive import SLICE_BYTES, Arrivals
 
 _SPAN, _PIECE = struct.Struct("@ii10I"), struct.Struct("@dII")
-"""the structures of events.h"""
+"""the structures of received.h"""
 _MATCHED_BYTES_PER_BYTE = 16
 """taking events that were matched already costs so much less than parsing their bytes"""
 

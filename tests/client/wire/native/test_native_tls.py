@@ -1,5 +1,6 @@
 """TLS records lead to the same plaintext, in the same reads, natively and by Python, however the wire is cut."""
 
+import ctypes
 import random
 import ssl
 from collections.abc import Callable, Iterator, Sequence
@@ -12,9 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from recorded_replies import STREAMS, events_of, recorded, shortened
+from scripted_server import Peer, ScriptedServer
 from test_matched_runs import CHUNKED, END, chunk
 
 from probe_ext.client.wire.address import parse_target
+from probe_ext.client.wire.connection import Connection
 from probe_ext.client.wire.native import native_extension
 from probe_ext.client.wire.native.native_arrivals import arrivals_of
 from probe_ext.client.wire.native.native_extension import NATIVE, reading_path
@@ -35,7 +38,18 @@ class Server:
         context.load_cert_chain(certificate)
         context.minimum_version = context.maximum_version = version
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_side=True)
+        self.tls, self._handle = native.capture_tls(
+            lambda: context.wrap_bio(self.incoming, self.outgoing, server_side=True)
+        )
+
+    def call(self, function: str, *more: int) -> int:
+        """Call a function of OpenSSL that Python has no name for, on this server's SSL."""
+        get_pointer = ctypes.pythonapi.PyCapsule_GetPointer
+        get_pointer.restype, get_pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+        openssl = ctypes.CDLL(native_extension._ssl.__file__)
+        pointer = ctypes.c_void_p(get_pointer(self._handle, b"SSL of OpenSSL"))
+        result: int = openssl[function](pointer, *more)
+        return result
 
     def connect(self) -> TlsSession:
         """Return a client that has shaken hands; what the server sent after that is still in `outgoing`."""
@@ -57,11 +71,13 @@ class Wire:
 
     plain: Sequence[bytes]
     end: str = ""
+    between: Callable[[Server], None] = lambda _: None
     spoil: Callable[[bytearray], None] = lambda _: None
 
     def bytes_of(self, server: Server) -> bytes:
         for part in self.plain:
             server.tls.write(part)
+            self.between(server)
         if self.end == "close_notify":
             with pytest.raises(ssl.SSLWantReadError):
                 server.tls.unwrap()
@@ -165,8 +181,50 @@ def test_broken_records_end_the_stream_alike(servers: Any, version: ssl.TLSVersi
         assert bool(failure) is (spoil is not cut_short)
 
 
+def update_keys(server: Server) -> None:
+    assert server.call("SSL_key_update", 1) == 1  # asks for an update in return, which goes out with the next request
+
+
+def ask_to_renegotiate(server: Server) -> None:
+    assert server.call("SSL_renegotiate") == 1
+    server.call("SSL_do_handshake")
+
+
+@pytest.mark.parametrize(("version", "change"), [(VERSIONS[1], update_keys), (VERSIONS[0], ask_to_renegotiate)])
+def test_keys_may_change_in_mid_stream(servers: Any, version: ssl.TLSVersion, change: Any) -> None:
+    wire = Wire([b"one", b"two", b"three"], between=change)
+    for seed in range(6):
+        read, end = compare(lambda: servers(version), wire, seed, at_end=False)
+        assert (b"".join(read), end) == (b"onetwothree", (False, None))
+
+
+def test_python_reads_where_keys_are_logged(
+    servers: Any, certificate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenSSL logs new keys through Python while it reads, which would wait for a thread that waits for this one."""
+    log = tmp_path / "keys"
+    monkeypatch.setenv("SSLKEYLOGFILE", str(log))
+    server = servers(VERSIONS[1])
+    session = server.connect()
+    assert session.native is None
+    before = log.read_text().count("\n")
+    server.tls.write(b"one")
+    update_keys(server)
+    server.tls.write(b"two")
+    assert read_by_python(session, [server.outgoing.read()])[0] == [b"onetwo"]
+    assert log.read_text().count("\n") > before
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with ScriptedServer(Peer.hold, tls=context) as scripted:
+        target = parse_target(f"https://localhost:{scripted.port}")
+        connection = Connection(target, client_context(TlsSettings(insecure=True)))
+        connection.open(10.0)
+        assert connection.reading_path == "python: TLS: its keys are logged"
+        connection.close()
+
+
 def test_nothing_is_read_after_close_notify(servers: Any) -> None:
-    wire = Wire([b"last"], "close_notify", lambda sent: sent.extend(b"\x17\x03\x03\x00\x05extra"))
+    wire = Wire([b"last"], "close_notify", spoil=lambda sent: sent.extend(b"\x17\x03\x03\x00\x05extra"))
     read, end = compare(lambda: servers(VERSIONS[1]), wire, 3, at_end=False)
     assert (read, end) == ([b"last"], (True, None))
 
