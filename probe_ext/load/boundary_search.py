@@ -15,6 +15,7 @@ from typing import Literal
 
 from probe_ext.load.level_plan import MAX_HOLD_FACTOR
 from probe_ext.load.monitor import EstimateView, Interval, Monitor, State
+from probe_ext.load.time_left import TimeLeft, seconds_to_narrow
 
 FIRST_CRITICAL, FREE_VISITS, CRITICAL_GROWTH = 2.24, 12, 2.0
 """standard errors for a proof, where dispersion is known, scaled as Student's t, up to so many visits. From then on,
@@ -140,6 +141,7 @@ class SearchSteps:
         """levels that were left for a higher one without a visit, since replies did well so far"""
         self._cycle = 0.0
         self._judged_in: float | None = None
+        self._time_left = TimeLeft()
         self.overloaded: int | None = None
         """the level at which, by what replies did so far, doubling stopped"""
 
@@ -183,14 +185,18 @@ class SearchSteps:
 
     @property
     def seconds_left(self) -> float | None:
-        """About how long until the interval is narrow enough: its width shrinks with the root of time."""
+        """About how long until the interval is narrow enough and proven; 0 once it is, None while unknown."""
+        return 0.0 if self._is_precise() else self._time_left.seconds(self._now)
+
+    def _forecast(self) -> float | None:
+        """Return what the interval says of the time left."""
         if self._closing_since is None or self.interval is None or self.interval[1] is None:
             return None
-        width, wanted = self.interval[1] - self.interval[0], self.plan.target_width(self._center(self.interval))
-        if width <= wanted and self.missing_proof:
+        if self._is_narrow() and self.missing_proof:
             present = self.latest.level(self.level) if self.latest else None
             return present.seconds_needed if present else None
-        return max(0.0, (self._now - self._closing_since) * ((width / wanted) ** 2 - 1))
+        width, wanted = self.interval[1] - self.interval[0], self.plan.target_width(self._center(self.interval))
+        return seconds_to_narrow(self._now - (self._began or 0.0), width, wanted)
 
     def as_json(self) -> dict[str, object]:
         """The manifest's `plan`: levels in order of the first visit, then every step."""
@@ -238,11 +244,13 @@ class SearchSteps:
         if self.outcome is None and now - self._began >= self.plan.longest:
             self.latest = monitor.estimate(now)
             self._end("time", now, monitor)
+        self._time_left.update(now, self._forecast())
         return None if self.outcome else self.level
 
     def review(self, now: float, monitor: Monitor) -> None:
         """Read the estimate once more when the run is over: replies that ended late may have changed it."""
         self.latest = monitor.estimate(now)
+        self._time_left.update(self._now, self._forecast())
         self.steps = [replace(step, state=self._state(step.users)) for step in self.steps]
         if self.outcome == "precise" and not self._is_precise(tolerance=LATE_REPLIES_TOLERANCE):
             self.outcome = "widened"

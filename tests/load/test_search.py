@@ -1,7 +1,9 @@
 """The steps of a search around a server of known capacity: no clock, no server, only a monitor's answers."""
 
+import math
 import re
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -185,7 +187,8 @@ def test_its_time_is_limited_and_what_it_reached_stays() -> None:
 @pytest.mark.parametrize(
     ("left", "said"),
     [
-        (20.0, " About 60 s more would do."),
+        (250.0, " About 5 more minutes would do."),
+        (20.0, " About 1 more minute would do."),
         (43_000.0, " That would take more than another 5 min: the replies vary too much."),
     ],
 )
@@ -260,6 +263,8 @@ def test_it_tells_about_how_long_it_will_take() -> None:
     known = [seconds for seconds in left if seconds is not None]
     assert left[0] is None
     assert known
+    raised = sum(after > before for before, after in pairwise(known))
+    assert raised <= 2 + math.log2(max(known) / 10)
     assert steps.seconds_left == 0.0
 
 

@@ -1,5 +1,6 @@
 """How a search ended, as a finding: how narrow its interval is, and what would help if it is wider than asked."""
 
+import math
 from typing import Any
 
 from probe_ext.load.boundary_search import SearchSteps
@@ -69,4 +70,9 @@ def _more(steps: SearchSteps) -> str:
         return ""
     if seconds > steps.plan.longest:
         return f" That would take more than another {span(steps.plan.longest)}: the replies vary too much."
-    return f" About {span(max(60.0, 60 * round(seconds / 60)))} more would do."
+    return f" About {minutes_in_words(seconds)} would do."
+
+
+def minutes_in_words(seconds: float) -> str:
+    """Return `4 more minutes`: the same while the search runs and in its report."""
+    return things(math.ceil(seconds / 60), "more minute")
