@@ -27,7 +27,7 @@ from statistics import median
 
 from probe_ext.recording.recorded_request import RecordedRequest
 from probe_ext.recording.recording_files import read_recording
-from scripts.gateways.processes import free_port
+from scripts.processes import free_port
 
 REPORT = Path(__file__).parents[2] / "reports" / "tap" / "real.md"
 LOAD = ("--levels", "2,6", "--hold", "15s", "--settle", "3s", "--input-tokens", "100", "--max-tokens", "60")
