@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from probe_ext.sim.personality import personality_names
+from scripts.processes import PROBE, simulated
 
 MACHINE = {"open_files", "disk", "ceiling"}
 AT_ONCE = 3
@@ -59,14 +60,8 @@ STATES = {"warn", "problem", "unknown"}
 
 def findings(personality: str) -> list[dict[str, str]]:
     """Return the doctor's findings on a simulated server of a process of its own."""
-    probe = [sys.executable, "-m", "probe_ext"]
-    command = [*probe, "sim", "--port", "0", "--speed", SPEED, "--personality", personality]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as sim:
-        try:
-            url = sim.stdout.readline().split()[-1] if sim.stdout else ""
-            looked = subprocess.run([*probe, "doctor", url, "--json"], capture_output=True, text=True, check=False)
-        finally:
-            sim.terminate()
+    with simulated("--speed", SPEED, "--personality", personality) as url:
+        looked = subprocess.run([*PROBE, "doctor", url, "--json"], capture_output=True, text=True, check=False)
     return list(json.loads(looked.stdout)["findings"])
 
 

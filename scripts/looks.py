@@ -8,16 +8,15 @@ import argparse
 import json
 import re
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from probe_ext.sim.metrics.altered_pages import ALTERED
 from probe_ext.sim.personality import personality_names
+from scripts.processes import PROBE, simulated
 
 FOLDER = Path(__file__).parent.parent / "reports" / "looks"
-PROBE = [sys.executable, "-m", "probe_ext"]
 MACHINE = {"open_files", "disk", "ceiling", "server_process"}
 MACHINE_TITLES = ("open files here", "disk space here", "load generator", "the server's machine")
 AT_ONCE = 2
@@ -63,15 +62,10 @@ def said(*arguments: str) -> tuple[int, str]:
 def look(personality: str) -> Looks:
     """Look at a simulated server of a process of its own."""
     option = [personality] if personality.startswith("--") else ["--personality", personality]
-    command = [*PROBE, "sim", "--port", "0", "--speed", SPEED, *option]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as sim:
-        try:
-            url = sim.stdout.readline().split()[-1] if sim.stdout else ""
-            warm, warm_text = said("warmup", url, "--users", "4")
-            seen, found = said("doctor", url, "--json")
-            scouted, board = said("scout", url)
-        finally:
-            sim.terminate()
+    with simulated("--speed", SPEED, *option) as url:
+        warm, warm_text = said("warmup", url, "--users", "4")
+        seen, found = said("doctor", url, "--json")
+        scouted, board = said("scout", url)
     checks = {
         one["id"]: (
             one["status"],
@@ -91,7 +85,7 @@ def ranked(board: str, url: str) -> list[str]:
     return [line.replace(url, "URL") for line in text.splitlines() if line]
 
 
-def simulated(names: list[str]) -> str:
+def page_of(names: list[str]) -> str:
     """Return the page of all personalities."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
         looks = dict(zip(names, pool.map(look, names), strict=True))
@@ -169,7 +163,7 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     pages = [f"--metrics={page}" for page in ("off", "slow", "frozen", *ALTERED)]
     names = given.names or [*personality_names(), *pages]
-    text = real(given.url, given.name) if given.url else simulated(names)
+    text = real(given.url, given.name) if given.url else page_of(names)
     slug = re.sub(r"\W+", "-", given.name.lower()) if given.url else "simulated"
     (FOLDER / f"{slug}.md").write_text(text, encoding="utf-8")
 

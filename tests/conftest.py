@@ -1,6 +1,7 @@
 """Set up every test: ignore this machine's own settings and calibration, and distribute the tests over processes."""
 
 import fcntl
+import gc
 import os
 import shutil
 import tempfile
@@ -44,6 +45,18 @@ def pytest_configure(config: pytest.Config) -> None:
     """Trace only what coverage needs, and estimate the same only once."""
     config.pluginmanager.register(Tracing())
     config.pluginmanager.register(Remembering())
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection() -> Iterator[object]:
+    """Let the garbage collector neither run during collection nor look through what that leaves for all tests."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 BuildOnce = Callable[[str, Callable[[Path], None]], Path]

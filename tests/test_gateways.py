@@ -8,8 +8,8 @@ import pytest
 from scripts.gateways.arms import PROXIES, Arm
 from scripts.gateways.measure import Arrival, ask
 from scripts.gateways.page import Replayed, outcome_of, page
-from scripts.gateways.processes import StartError, free_port, running
 from scripts.gateways.replay import command, parts
+from scripts.processes import StartError, free_port, running
 
 RECORDINGS = Path(__file__).parent / "fixtures" / "recordings"
 NAME = "sse_vllm_0.32.0_chat_usage.txt"

@@ -22,9 +22,9 @@ from probe_ext.measure.outcome import Outcome
 from scripts.gateways.arms import MOCK_SERVER, PROXIES, Arm
 from scripts.gateways.measure import PROBE, Arrival, ask, load_test
 from scripts.gateways.page import Replayed, outcome_of, page
-from scripts.gateways.processes import StartError, free_port, running
 from scripts.gateways.replay import command
 from scripts.gateways.software import MissingError
+from scripts.processes import StartError, free_port, running
 
 _ROOT = Path(__file__).parents[2]
 _RECORDINGS = _ROOT / "tests" / "fixtures" / "recordings"

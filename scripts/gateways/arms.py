@@ -8,14 +8,15 @@ from pathlib import Path
 
 from scripts.gateways.software import proxy_path, proxy_version, python_package
 
-_NGINX = """
+NGINX = """
 daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;
 events {{ worker_connections 512; }}
 http {{
   access_log off;
   client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
   uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-  server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://127.0.0.1:{upstream}; {settings} }} }}
+  {pool}
+  server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://{server}; {settings} }} }}
 }}
 """
 _HAPROXY = """
@@ -67,14 +68,15 @@ class Arm:
 def _proxy(name: str, template: str, file: str, arguments: Callable[[Path], list[str]], label: str, lines: str) -> Arm:
     def command(folder: Path, port: int, upstream: int, model: str) -> list[str]:
         path = folder / file
-        path.write_text(template.format(folder=folder, port=port, upstream=upstream, settings=lines, model=model))
+        values = {"folder": folder, "port": port, "upstream": upstream, "settings": lines, "model": model}
+        path.write_text(template.format(**values, pool="", server=f"127.0.0.1:{upstream}"))
         return [proxy_path(name), *arguments(path)]
 
     return Arm(name, label, lambda: proxy_version(name), command)
 
 
 def _nginx(label: str, lines: str) -> Arm:
-    return _proxy("nginx", _NGINX, "nginx.conf", lambda path: ["-p", str(path.parent), "-c", str(path)], label, lines)
+    return _proxy("nginx", NGINX, "nginx.conf", lambda path: ["-p", str(path.parent), "-c", str(path)], label, lines)
 
 
 def _haproxy(label: str, lines: str) -> Arm:

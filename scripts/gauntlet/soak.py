@@ -17,7 +17,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -28,6 +27,7 @@ from typing import Any
 from scripts.gauntlet.page import page
 from scripts.gauntlet.published import published_beside
 from scripts.gauntlet.soak_page import evaluate, soak_page
+from scripts.processes import free_port, kill
 from scripts.swarm.usage import usage
 
 ROOT = Path(__file__).parents[2]
@@ -72,7 +72,7 @@ def _soak(out: Path, minutes: float, rate: float) -> None:
     with contextlib.ExitStack() as processes:
         truth = out / "server_truth.jsonl"
         server, url = _server("--profile", PROFILE, "--fault", fault, "--truth", str(truth))
-        processes.callback(_end, server)
+        processes.callback(kill, server)
         named = _swarm(out, url, hold, rate, processes)
         (out / "soak_plan.json").write_text(json.dumps({"minutes": minutes, "rate": rate, "fault": fault}) + "\n")
         _sample(out / "soak.csv", {"server": server, **named}, hold)
@@ -96,8 +96,7 @@ def _server(*options: str) -> tuple["subprocess.Popen[str]", str]:
 def _swarm(
     out: Path, url: str, hold: float, rate: float, processes: contextlib.ExitStack
 ) -> dict[str, "subprocess.Popen[Any]"]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     probe = [sys.executable, "-m", "probe_ext"]
     stream = ["--rate", f"{rate:g}", "--hold", f"{hold:g}s", "--window", f"{WINDOW_SHARE * hold:g}s"]
     swarm = ["--master", "--master-bind-host", "127.0.0.1", "--master-bind-port", port]
@@ -110,7 +109,7 @@ def _swarm(
     named = {"master": subprocess.Popen([*master, *run_options], stdout=log, **where)}
     named |= {f"worker {n + 1}": subprocess.Popen(worker, stdout=log, **where) for n in range(WORKERS)}
     for process in named.values():
-        processes.callback(_end, process)
+        processes.callback(kill, process)
     return named
 
 
@@ -136,12 +135,6 @@ def _time_report(out: Path) -> None:
     wall, after = _now() - began, os.times()
     cpu = after.children_user + after.children_system - before.children_user - before.children_system
     (out / "report_time.json").write_text(json.dumps({"wall_s": round(wall, 1), "cpu_s": round(cpu, 1)}) + "\n")
-
-
-def _end(process: "subprocess.Popen[Any]") -> None:
-    if process.poll() is None:
-        process.kill()
-        process.wait()
 
 
 def _now() -> float:

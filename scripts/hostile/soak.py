@@ -17,7 +17,6 @@ import csv
 import json
 import os
 import secrets
-import socket
 import subprocess
 import sys
 import time
@@ -31,6 +30,7 @@ from probe_ext.exit_codes import ExitCode
 from probe_ext.measure.outcome import Outcome
 from scripts.hostile.memory import judge_memory
 from scripts.hostile.tricks import NOT_CONNECTED, TRICKS
+from scripts.processes import free_port, kill, started
 from scripts.swarm.soak import Sample
 from scripts.swarm.usage import usage
 from tests.attacks.stranger import say_everything, stranger
@@ -89,20 +89,13 @@ def main() -> int:
 
 @contextlib.contextmanager
 def _hostile() -> Iterator[str]:
-    command = [sys.executable, "-m", "scripts.hostile.server"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert server.stdout is not None  # noqa: S101 - a pipe was asked for
-        yield server.stdout.readline().rpartition(" ")[2].strip()
-    finally:
-        server.terminate()
-        server.wait()
+    with started(sys.executable, "-m", "scripts.hostile.server") as (_, line):
+        yield line.rpartition(" ")[2].strip()
 
 
 def _run(args: argparse.Namespace, host: str, key: str, course: Course) -> tuple[int, str]:
     """Start master and workers and watch them until the run is over; return the master's exit code and its output."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     environment = {**os.environ, "PROBE_API_KEY": key, "PROBE_THINK": str(args.think)}
     environment["PYTHONPATH"] = os.pathsep.join([str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")])
     master = [PROBE, "run", HERE / "asking.py", "--host", host, "--model", "m", "--out", args.out, "--force", *LIMITS]
@@ -116,7 +109,7 @@ def _run(args: argparse.Namespace, host: str, key: str, course: Course) -> tuple
         named = {"master": subprocess.Popen([str(part) for part in master], **how)}
         named |= {f"worker {n + 1}": subprocess.Popen([str(part) for part in worker], **how) for n in range(WORKERS)}
         for process in named.values():
-            processes.callback(_end, process)
+            processes.callback(kill, process)
         _watch(args, named, port, course)
         for process in named.values():
             process.wait(60)
@@ -187,12 +180,6 @@ def _compare(out: Path, fired: dict[str, Any], course: Course) -> tuple[dict[str
         "longest_quiet_seconds": round(course.quiet),
     }
     return summary, faults
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.kill()
-        process.wait()
 
 
 def _now() -> float:

@@ -12,6 +12,8 @@ import time
 from html import escape
 from pathlib import Path
 
+from scripts.processes import PROBE, simulated
+
 OUT = Path(__file__).parents[2] / "docs" / "images" / "terminal.svg"
 SHOWN = "probe run capacity --host http://127.0.0.1:8000 --levels 2,4,8,10,12,16"
 COLUMNS, LINE_PX, LETTER_PX, MARGIN_PX = 122, 19, 7.8, 16
@@ -27,17 +29,9 @@ Line = tuple[float, str]
 
 def record(run: Path, levels: str) -> list[Line]:
     """Run it; returns the lines with the seconds at which they were printed."""
-    probe = [sys.executable, "-m", "probe_ext"]
-    sim = subprocess.Popen(
-        [*probe, "sim", "--profile", "demo", "--port", "0"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
     lines: list[Line] = []
-    try:
-        host = sim.stdout.readline().rpartition(" ")[2].strip() if sim.stdout else ""
-        command = [*probe, "run", "capacity", "--host", host, "--levels", levels, "--out", run]
+    with simulated("--profile", "demo") as host:
+        command = [*PROBE, "run", "capacity", "--host", host, "--levels", levels, "--out", run]
         started = time.monotonic()  # noqa: TID251 - a recording is of real time
         process = subprocess.Popen(
             [*command, "--force"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1
@@ -46,9 +40,6 @@ def record(run: Path, levels: str) -> list[Line]:
             lines.append((time.monotonic() - started, line.rstrip("\n")))  # noqa: TID251 - as above
         if process.wait():
             sys.exit(f"the run ended with exit code {process.returncode}:\n" + "\n".join(text for _, text in lines))
-    finally:
-        sim.terminate()
-        sim.wait()
     return lines
 
 

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import linear_regression
 
+from scripts.processes import started
 from scripts.swarm.usage import children, usage
 
 HERE = Path(__file__).parent
@@ -35,14 +36,8 @@ Sample = tuple[float, str, float, float]
 @contextmanager
 def quick_server(*more: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """Run the quick server; yield its URL and process."""
-    command = [sys.executable, HERE / "quick_server.py", *more]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        line = server.stdout.readline() if server.stdout else ""
+    with started(sys.executable, HERE / "quick_server.py", *more) as (server, line):
         yield line.rpartition(" ")[2].strip(), server
-    finally:
-        server.terminate()
-        server.wait()
 
 
 def main() -> int:

@@ -6,15 +6,14 @@ a third path leads through a program that passes bytes on and does nothing else.
 
 import asyncio
 import os
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+
+from scripts.processes import PROBE, started
 
 REPORT = Path(__file__).parents[2] / "reports" / "tap" / "latency.md"
 BLOCKS, ROUNDS, TOKENS, PAUSE_S = 5, 60, 10, 0.003
@@ -146,25 +145,13 @@ def _cpu_seconds(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-@contextmanager
-def _process(*command: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Run a program; yields it and the first line that it prints."""
-    process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None  # noqa: S101
-        yield process, process.stdout.readline()
-    finally:
-        process.terminate()
-        process.wait()
-
-
 def main() -> int:
     """Measure, print and write; exit code 1 if it is a millisecond or more at the median of all blocks."""
-    with tempfile.TemporaryDirectory() as scratch, _process("-c", _SERVER) as (_, direct):
+    with tempfile.TemporaryDirectory() as scratch, started(sys.executable, "-c", _SERVER) as (_, direct):
         tap = ("tap", "--upstream", f"http://127.0.0.1:{int(direct)}", "--port", "0", "--out", f"{scratch}/rec")
         with (
-            _process("-c", _FORWARDER, direct) as (_, forwarder),
-            _process("-m", "probe_ext", *tap) as (process, listening),
+            started(sys.executable, "-c", _FORWARDER, direct) as (_, forwarder),
+            started(*PROBE, *tap) as (process, listening),
         ):
             ports = [int(direct), int(forwarder), int(listening.split()[2].rstrip(",").rpartition(":")[2])]
             rows = [asyncio.run(measured(ports, process.pid, *load)) for load in LOADS]

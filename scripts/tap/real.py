@@ -12,7 +12,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,29 +26,18 @@ from statistics import median
 
 from probe_ext.recording.recorded_request import RecordedRequest
 from probe_ext.recording.recording_files import read_recording
-from scripts.gateways.processes import free_port
+from scripts.gateways.arms import NGINX
+from scripts.processes import HOST, PROBE, free_port, running, started
 
 REPORT = Path(__file__).parents[2] / "reports" / "tap" / "real.md"
 LOAD = ("--levels", "2,6", "--hold", "15s", "--settle", "3s", "--input-tokens", "100", "--max-tokens", "60")
 AGAIN = ("--levels", "6", "--hold", "15s", "--settle", "3s")
 _SKIPPED = 77
 _MAX_TTFT_DIFFERENCE_S = 0.005
-_NGINX = """
-daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;
-events {{ worker_connections 512; }}
-http {{
-  access_log off;
-  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-  upstream tap {{ server 127.0.0.1:{upstream}; keepalive 32; }}
-  server {{
-    listen 127.0.0.1:{port};
-    location / {{
-      proxy_pass http://tap; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off;
-      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-    }}
-  }}
-}}
+_POOL = "upstream tap {{ server 127.0.0.1:{port}; keepalive 32; }}"
+_SETTINGS = """
+proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off;
+proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
 """
 
 
@@ -62,23 +50,10 @@ class Wire:
 
 
 @contextmanager
-def process(*command: str, url: bool = False) -> Iterator[str]:
-    """Run a program until the block ends; yields the first line that it prints, or the URL in it."""
-    running = subprocess.Popen(command, stdout=subprocess.PIPE if url else None, text=True)
-    try:
-        line = running.stdout.readline() if running.stdout else ""
-        yield line.split()[2].rstrip(",") if url else line
-    finally:
-        running.terminate()
-        running.wait()
-
-
-def tap(upstream: str, folder: Path) -> tuple[str, ...]:
-    """Return the command of a tap."""
-    return (
-        *(sys.executable, "-m", "probe_ext", "tap", "--upstream", upstream, "--port", "0"),
-        *("--out", str(folder)),
-    )
+def tapped(server: str, folder: Path) -> Iterator[str]:
+    """Run a tap before a server; yields its URL."""
+    with started(*PROBE, "tap", "--upstream", server, "--port", "0", "--out", folder) as (_, line):
+        yield line.split()[2].rstrip(",")
 
 
 @contextmanager
@@ -86,21 +61,10 @@ def nginx(upstream: int, folder: Path) -> Iterator[str]:
     """Run nginx before a port; yields its URL."""
     folder.mkdir()
     port, file = free_port(), folder / "nginx.conf"
-    file.write_text(_NGINX.format(folder=folder, port=port, upstream=upstream), encoding="utf-8")
-    with process("nginx", "-c", str(file)):
-        _wait_for(port)
-        yield f"http://127.0.0.1:{port}"
-
-
-def _wait_for(port: int) -> None:
-    for _ in range(100):
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=5).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    raise SystemExit(f"nothing listens on port {port}")
+    pool = _POOL.format(port=upstream)
+    file.write_text(NGINX.format(folder=folder, port=port, pool=pool, server="tap", settings=_SETTINGS), "utf-8")
+    with running(["nginx", "-c", str(file)], port, folder, None, 10):
+        yield f"http://{HOST}:{port}"
 
 
 # --- bytes -----------------------------------------------------------------------------------------------------------
@@ -167,7 +131,7 @@ async def passed(server: str, folder: Path, model: str) -> list[Passed]:
     """Send every kind of request through the tap, and through nginx and the tap."""
     wire, found = await _wire(int(server.rpartition(":")[2])), []
     with ExitStack() as stack:
-        url = stack.enter_context(process(*tap(f"http://127.0.0.1:{wire.port}", folder / "bytes"), url=True))
+        url = stack.enter_context(tapped(f"http://127.0.0.1:{wire.port}", folder / "bytes"))
         front = stack.enter_context(nginx(int(url.rpartition(":")[2]), folder / "nginx-bytes"))
         for name, request in requests_of_all_kinds(model).items():
             await asyncio.sleep(0.1)
@@ -270,7 +234,7 @@ def probe(*words: str) -> int:
 def loaded(server: str, folder: Path, options: tuple[str, ...], name: str) -> Loaded:
     """Load-test through nginx and the tap."""
     recording, out = folder / name, folder / f"{name}-run"
-    with process(*tap(server, recording), url=True) as url:
+    with tapped(server, recording) as url:
         before = _counters(server)
         with nginx(int(url.rpartition(":")[2]), folder / f"nginx-{name}") as front:
             probe("run", *options, "--host", front, "--ignore-eos", "--out", str(out))
@@ -314,7 +278,7 @@ async def hung_up(server: str, folder: Path, model: str) -> tuple[str, float]:
     chat = {"model": model, "messages": [{"role": "user", "content": "Go on for ever"}], "stream": True}
     request = _raw("POST /v1/chat/completions", json.dumps({**chat, "max_tokens": 900, "ignore_eos": True}).encode())
     with (
-        process(*tap(server, folder / "hung-up"), url=True) as url,
+        tapped(server, folder / "hung-up") as url,
         nginx(int(url.rpartition(":")[2]), folder / "nginx-hung-up") as front,
     ):
         reader, writer = await asyncio.open_connection("127.0.0.1", int(front.rpartition(":")[2]))

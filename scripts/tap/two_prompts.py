@@ -7,7 +7,6 @@ up, tuned, and with the tap's cache.
 """
 
 import asyncio
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from probe_ext.sim.profile import Profile, load_profile
 from probe_ext.tap.shown.recording_view import RecordingView, recording_view
 from probe_ext.tap.shown.terminal_table import table
 from probe_ext.tap.statistics.totals import Totals
+from scripts.processes import PROBE, started
 from tests.in_process_sim import running_sim
 
 REPORT = Path(__file__).parents[2] / "reports" / "tap" / "two-prompts.md"
@@ -72,14 +72,8 @@ def measured(name: str, profile: Profile, *options: str) -> Measured:
     with tempfile.TemporaryDirectory() as scratch, running_sim(loaded_profile=profile) as sim:
         folder = Path(scratch) / "rec"
         command = ["tap", "--upstream", sim.url, "--port", "0", "--out", str(folder), *options]
-        tap = subprocess.Popen([sys.executable, "-m", "probe_ext", *command], stdout=subprocess.PIPE, text=True)
-        assert tap.stdout is not None  # noqa: S101
-        url = tap.stdout.readline().split()[2].rstrip(",")
-        try:
-            asyncio.run(_blast(url, profile.model))
-        finally:
-            tap.terminate()
-            tap.communicate()
+        with started(*PROBE, *command) as (_, line):
+            asyncio.run(_blast(line.split()[2].rstrip(","), profile.model))
         recording, totals = read_recording(folder), Totals()
         requests = list(recording.requests())
         for request in requests:

@@ -18,7 +18,7 @@ from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.timeline import Marks
 
 HEAD = b"HTTP/1.1 %d OK\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n"
-SIZE = 4 * 2**20
+SIZE = 2 * 2**20
 EVENTS, JSON, HTML = b"text/event-stream", b"application/json", b"text/html"
 
 

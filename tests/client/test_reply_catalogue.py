@@ -86,7 +86,7 @@ def test_each_reply_reads_the_same_wherever_it_is_cut(file: str) -> None:
     for entry in entries_of(file):
         expected = without_times(values(entry.reply()))
         stream = b"".join(entry.wire())
-        for cut in range(1, len(stream), max(1, len(stream) // 53)):
+        for cut in range(1, len(stream), max(1, len(stream) // 37)):
             assert without_times(values(entry.reply([stream[:cut], stream[cut:]]))) == expected, (entry.name, cut)
         if len(stream) < 3000:
             single = [stream[k : k + 1] for k in range(len(stream))]
@@ -126,7 +126,7 @@ def check_both_ways(entry: Entry) -> None:
     slow, fast = read_both_ways(entry, entry.chunks(), batch=1000)
     assert fast == slow, entry.name
     size = sum(map(len, entry.body))
-    for cut in range(0, size, max(41, size // 29)):
+    for cut in range(0, size, max(41, size // 19)):
         before, parts = cut, list(entry.body)
         for index, part in enumerate(parts):
             if before < len(part):

@@ -323,11 +323,11 @@ class TestTokens:
 
 
 @pytest.mark.untraced
-def test_a_hundred_thousand_models_cost_nothing():
-    names = [f"model-{n}" for n in range(100_000)]
+def test_thirty_thousand_models_cost_nothing():
+    names = [f"model-{n}" for n in range(30_000)]
     pages = {"/v1/models": as_json({"data": [{"id": name} for name in names]})}
-    (entry,) = identify(pages, model="model-99999")
-    assert entry["models"] == [*names[:100], "model-99999"]
+    (entry,) = identify(pages, model="model-29999")
+    assert entry["models"] == [*names[:100], "model-29999"]
     assert len(identify(pages)[0]["models"]) == 100
 
 

@@ -106,10 +106,10 @@ def test_absurd_sketches_are_reported(run: Path) -> None:
 
 @pytest.mark.untraced
 @pytest.mark.parametrize("quote", ["", '"'])
-def test_a_field_of_twenty_megabytes_is_a_bad_line(run: Path, quote: str) -> None:
+def test_a_field_of_megabytes_is_a_bad_line(run: Path, quote: str) -> None:
     path = run / "requests.csv"
     header, first, *rest = path.read_text().splitlines()
-    huge = first.replace("complete", f"{quote}{'x' * 20_000_000}{quote}", 1)
+    huge = first.replace("complete", f"{quote}{'x' * 6_000_000}{quote}", 1)
     path.write_text("\n".join([header, huge, first.replace("w1:", "w1:9", 1), *rest]) + "\n")
     assert len(frames.load(run).replies["end"]) >= len(rest)
     assert quote or main(["report", str(run)]) in {0, 3}

@@ -93,7 +93,7 @@ def drawn_run(run: Path, seed: int) -> Path:
     return run
 
 
-@pytest.fixture(scope="module", params=range(10))
+@pytest.fixture(scope="module", params=[*range(6), *(pytest.param(n, marks=pytest.mark.long) for n in range(6, 20))])
 def drawn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Drawn:
     run = drawn_run(tmp_path_factory.mktemp("drawn") / "run", request.param)
     gate = random.Random(request.param).choice([1, 4, 8, 12])

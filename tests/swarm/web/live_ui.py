@@ -3,6 +3,8 @@
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +16,7 @@ from locust.env import Environment
 from locust.web import WebUI
 from worlds import CHAT, reply
 
+from probe_ext.live import live_levels
 from probe_ext.live.live_levels import rules_of
 from probe_ext.live.live_run import LiveRun
 from probe_ext.live.visit_monitor import VisitMonitor
@@ -78,10 +81,17 @@ class Ui:
         return run
 
 
+@cache
 @untraced
-def a_run(environment: Environment, directory: Path, seconds: int, model: str = "demo") -> Any:
-    """The parts of a run that are displayed."""
-    options, profile = read_options({}), CHAT.model_dump(mode="json")
+def a_live_run(seconds: int, model: str) -> LiveRun:
+    """What is known of a run of 4 users, then 8; copy it. Estimates take no time, whatever the machine does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(live_levels, "clock", SimpleNamespace(monotonic=lambda: 0.0))
+        return _live_run(seconds, model)
+
+
+def _live_run(seconds: int, model: str) -> LiveRun:
+    options = read_options({})
     live = LiveRun(rules_of(options.plan, KindProfiles(CHAT)), VisitMonitor(CHAT, options.min_replies))
     for second in range(seconds):
         t, users = float(second), 4 if second < seconds / 2 else 8
@@ -99,6 +109,13 @@ def a_run(environment: Environment, directory: Path, seconds: int, model: str = 
         live.on_server([ServerRow(t, "u", "0", name, float(value)) for name, value in told.items()])
         live.cpu.add("w1", t, 0.2 * t)
         live.tick(t, final=second == seconds - 1)
+    return live
+
+
+@untraced
+def a_run(environment: Environment, directory: Path, seconds: int, model: str = "demo") -> Any:
+    """The parts of a run that are displayed."""
+    options, profile = read_options({}), CHAT.model_dump(mode="json")
     workers = Workers()
     peer = workers.join("w1")
     peer.begun_at, peer.host = SAME_CLOCK, "here"
@@ -121,7 +138,7 @@ def a_run(environment: Environment, directory: Path, seconds: int, model: str = 
         options=options,
         preparation=made,
         workers=workers,
-        live=live,
+        live=deepcopy(a_live_run(seconds, model)),
         ended=None,
         steps=None,
         goes_on=False,

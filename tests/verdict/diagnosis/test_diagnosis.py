@@ -44,10 +44,10 @@ def test_every_rule_has_a_run_where_it_must_hold() -> None:
 
 
 QUICK_HOSTILE = (
-    "gateway, 250 tokens/s", "proxy, one at a time", "GPU throttles", "350 ms behind an edge", "sticky balancer 3:1",
-    "one replica slow", "cache 60 ms away", "4 tokens an event, no usage", "buffering proxy", "first token, then all",
-    "429 beyond 8 at once", "noisy neighbour",
+    "gateway, 250 tokens/s", "GPU throttles", "350 ms behind an edge", "sticky balancer 3:1", "cache 60 ms away",
+    "buffering proxy", "429 beyond 8 at once", "noisy neighbour",
 )  # fmt: skip
+HOSTILE_TOO = ("proxy, one at a time", "one replica slow", "4 tokens an event, no usage", "first token, then all")
 """One of each kind; the study has all."""
 SLOW = {"ceiling, experts", "ceiling, other card", "healthy, thinking", "wall, other card", "batch, other card"}
 """Left to the study: many users, or too short a run."""
@@ -118,7 +118,9 @@ def test_high_confidence_needs_a_sign_from_another_source(
 
 
 @pytest.mark.untraced
-@pytest.mark.parametrize("name", QUICK_HOSTILE)
+@pytest.mark.parametrize(
+    "name", [*QUICK_HOSTILE, *(pytest.param(name, marks=pytest.mark.long) for name in HOSTILE_TOO)]
+)
 def test_servers_that_mislead(name: str) -> None:
     hostile, run = HOSTILE[name], diagnoses.evidence_of(HOSTILE[name], 5)
     verdict = judge(run, CHAT)

@@ -211,7 +211,13 @@ def test_more_time_is_asked_for_where_the_level_is_near_the_limit() -> None:
 
 @pytest.mark.untraced
 @pytest.mark.parametrize(
-    "case", [GENTLE, STEEP, FINE, NAMED["neighbour's 20 s"], NAMED["flat 0.92"]], ids=lambda case: case.name
+    "case",
+    [
+        STEEP,
+        NAMED["neighbour's 20 s"],
+        *(pytest.param(one, marks=pytest.mark.long) for one in (GENTLE, FINE, NAMED["flat 0.92"])),
+    ],
+    ids=lambda case: case.name,
 )
 def test_calibration_in_the_small(case: StatedCase) -> None:
     results = [estimate(draw_run(case, 9000 + seed)) for seed in range(40)]

@@ -70,7 +70,7 @@ def test_the_interval_contains_the_cost(shape: str) -> None:
     assert np.median([one.users for one in known]) == pytest.approx(4.0, rel=0.25)
 
 
-@pytest.mark.untraced
+@pytest.mark.long
 def test_a_narrow_interval_is_no_coarser_than_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
     """Visits of 20 minutes, and a cost between those that are tried first."""
     monkeypatch.setattr(f"{__name__}.CYCLES", 400)

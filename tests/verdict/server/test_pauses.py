@@ -119,8 +119,13 @@ def test_pauses_everywhere_meet_every_preemption_and_chance_explains_it() -> Non
     assert found.ends_with_preemption.result == "no_sign"
 
 
+QUICK_LOADS = ("even load", "busy spells of 20 s")
+
+
 @pytest.mark.untraced
-@pytest.mark.parametrize("load", LOADS)
+@pytest.mark.parametrize(
+    "load", [load if load in QUICK_LOADS else pytest.param(load, marks=pytest.mark.long) for load in LOADS]
+)
 def test_what_only_shares_the_load_is_seldom_called_more_than_chance(load: str) -> None:
     """2.5 % are claimed; the study counts more runs."""
     false = sum(independent(load, seed, 15, 60) == "more_than_chance" for seed in range(60))

@@ -1,4 +1,4 @@
-"""Start what listens on a port of loopback, wait until it answers, and stop it."""
+"""Start processes for a while, such as what listens on a port of loopback, and stop them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import http.client
 import os
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 HOST = "127.0.0.1"
+PROBE = (sys.executable, "-m", "probe_ext")
 _POLL_S = 0.1
 _STOP_S = 10.0
 
@@ -29,8 +32,35 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(command: Sequence[str], port: int, folder: Path, health: str, start_s: float) -> Iterator[None]:
+def started(*command: str | Path, **how: Any) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run a command until the block ends; yields it and the first line that it prints, empty if it ends before."""
+    process = subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, text=True, **how)
+    try:
+        yield process, process.stdout.readline() if process.stdout else ""
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+@contextlib.contextmanager
+def simulated(*options: str) -> Iterator[str]:
+    """Run `probe sim` until the block ends; yields its URL."""
+    with started(*PROBE, "sim", "--port", "0", *options, stderr=subprocess.DEVNULL) as (_, line):
+        yield line.rpartition(" ")[2].strip()
+
+
+def kill(process: subprocess.Popen[Any]) -> None:
+    """End a process that may still run."""
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+
+
+@contextlib.contextmanager
+def running(command: Sequence[str], port: int, folder: Path, health: str | None, start_s: float) -> Iterator[None]:
     """Run a command until the block ends. StartError if it exits, or does not answer within `start_s` seconds.
+
+    It answers once it has a page `health`, or listens where that is None.
 
     It gets a process group of its own, but no session: Linux would schedule a session as a group of its own, which
     starves its neighbours on a machine with few cores.
@@ -58,7 +88,7 @@ def _environment() -> dict[str, str]:
     return {**os.environ, **offline, "NO_PROXY": HOST}
 
 
-def _wait(process: subprocess.Popen[bytes], port: int, health: str, start_s: float, log: Path) -> None:
+def _wait(process: subprocess.Popen[bytes], port: int, health: str | None, start_s: float, log: Path) -> None:
     for _ in range(int(start_s / _POLL_S)):
         if process.poll() is not None:
             break
@@ -69,9 +99,12 @@ def _wait(process: subprocess.Popen[bytes], port: int, health: str, start_s: flo
     raise StartError(f"port {port} did not answer within {start_s:g} s: {words[-1][:300]}")
 
 
-def _answers(port: int, path: str) -> bool:
+def _answers(port: int, path: str | None) -> bool:
     connection = http.client.HTTPConnection(HOST, port, timeout=5)
     try:
+        connection.connect()
+        if path is None:
+            return True
         connection.request("GET", path)
         return connection.getresponse().status < http.client.INTERNAL_SERVER_ERROR
     except (OSError, http.client.HTTPException):
