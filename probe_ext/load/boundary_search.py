@@ -215,6 +215,7 @@ class SearchSteps:
                 "critical": round(critical_after(self.visits), 4),
                 "estimate": None if self.estimate is None else round(self.estimate, 2),
                 "interval": None if self.interval is None else list(self.interval),
+                "seconds_left": None if self.seconds_left is None else round(self.seconds_left, 1),
                 "steps": [step.as_json() for step in self.steps],
             },
         }

@@ -55,14 +55,7 @@ def limits(hits: int, of: int) -> tuple[float, float]:
     return (middle - half) / (1 + Z * Z / of), (middle + half) / (1 + Z * Z / of)
 
 
-KNOWN_SHORTFALLS = {
-    ("hard", "flat 0.90"): (
-        "A share exactly at the limit is the hardest truth. A level may fail by its own replies or by any pool with "
-        "levels below it, and the best of several pools passes by chance more often than one. Counting such pools "
-        "10 % less lowered the false answers from 8 % to about 6 % on other seeds. A stricter limit for all proofs was "
-        "not taken, because it leaves more levels unproven everywhere."
-    ),
-}
+KNOWN_SHORTFALLS: dict[tuple[str, str], str] = {}
 """Claims that the study refutes, with what is known of why and what was tried."""
 
 

@@ -83,3 +83,11 @@ def test_stopped_by_hand_it_is_precise_unless_the_last_replies_widened_it() -> N
 )
 def test_no_search_promises_more_time_than_it_has(left: float | None, limit: float, said: str) -> None:
     assert search_position(left, limit) == said
+
+
+@pytest.mark.parametrize("left", [5.0, 60.0, 61.0, 330.0])
+def test_live_view_and_report_say_the_same_time(left: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = SearchPlan(hold=30.0, settle=5.0, min_replies=3, max_users=64, longest=1800.0).begin()
+    monkeypatch.setattr(type(steps), "seconds_left", property(lambda _steps: left))
+    minutes = search_position(left, steps.plan.longest).removeprefix("search, about ")
+    assert search_finding(steps)["why"].endswith(f" About {minutes} would do.")

@@ -114,9 +114,15 @@ def _further_search(search: Mapping[str, Any]) -> NextMeasurement | None:
         higher = {"max_users": int(2 * number(search, "max_users", 1.0))}
         return NextMeasurement(search=higher, which_search="a search that may go higher")
     if outcome == "time":
-        longer = {"search_time": 2 * number(search, "longest", HOLD_S)}
-        return NextMeasurement(search=longer, which_search="a longer search")
+        return NextMeasurement(search={"search_time": _search_time(search)}, which_search="a longer search")
     return None if outcome in {"precise", "unreachable"} else NextMeasurement(which_search="a longer search")
+
+
+def _search_time(search: Mapping[str, Any]) -> float:
+    """Return how long a search would probably take from its beginning, in whole minutes; at most twice as long."""
+    longest = number(search, "longest", HOLD_S)
+    left = number(search, "seconds_left", longest)
+    return min(2 * longest, 60.0 * math.ceil((longest + left) / 60)) if left > 0 else 2 * longest
 
 
 def _levels_to_measure(estimate: CapacityEstimate, close: set[int]) -> tuple[int, ...]:

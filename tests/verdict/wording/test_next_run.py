@@ -127,6 +127,15 @@ def test_search_that_met_a_limit_goes_on_beyond_it(outcome: str | None, expected
     assert command == (expected and f"probe run capacity --host http://server:8000 {expected}")
 
 
+@pytest.mark.parametrize(("left", "expected"), [(400.0, 2220), (43_000.0, 3600), (None, 3600)])
+def test_search_that_ran_out_of_time_is_given_what_it_would_have_taken(left: float | None, expected: int) -> None:
+    search = {"outcome": "time", "max_users": 512, "longest": 1800.0, "seconds_left": left}
+    held = estimate([level(8)], (8, None), (8, None), 8)
+    found = measurement(held, search=search)
+    assert found is not None
+    assert found.search == {"search_time": expected}
+
+
 def test_invalid_run_is_repeated_as_it_was() -> None:
     stated = manifest(plan={"levels": [2, 4, 2], "hold": 30.0})
     assert next_command(stated, estimate([level(2)], (2, None)), None, invalid=True) == (
