@@ -125,11 +125,11 @@ class Exchange:
 
     def _send_and_read(self) -> Ending | None:
         reused = self._connection.usable()
-        ending = self._attempt()
+        ending = self._attempt(connected=reused)
         if reused and self._closed_unanswered(ending):
             # The server closed an idle connection just as we used it; like every HTTP client, retry once.
             self._discard_connection()
-            ending = self._attempt()
+            ending = self._attempt(connected=False)
         return ending
 
     def _closed_unanswered(self, ending: Ending | None) -> bool:
@@ -143,9 +143,9 @@ class Exchange:
         self._stream = None
         self._connection.close()
 
-    def _attempt(self) -> Ending | None:
+    def _attempt(self, *, connected: bool) -> Ending | None:
         """Connect if necessary, send and read. Returns how the exchange was broken off, None for a whole response."""
-        if not self._connection.usable():
+        if not connected:
             try:
                 setup = self._connection.open(self._limits.connect)
             except ConnectError as error:

@@ -19,7 +19,7 @@ MIN_RECORDED_GAP_S = 0.25
 """gaps at least this long have a row in gaps.csv"""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # a frozen one takes 7 µs to make instead of 0.6, and each reply makes three
 class ReplyRow:
     """A started reply: a row of `requests.csv`."""
 
