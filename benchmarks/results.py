@@ -133,8 +133,8 @@ def _pairs(results: list[dict[str, Any]]) -> str:
         for row in results
         if "reader" in row["us"]
     )
-    repeats = len(results[0]["us"]["native"])
-    return f"{table(header, rows)}\n\n{repeats} turns. The C reader and the batching one took: {readers}."
+    bare = f" The C reader and the batching one took: {readers}." if readers else ""
+    return f"{table(header, rows)}\n\n{len(results[0]['us']['native'])} turns.{bare}"
 
 
 def _ratio(value: float | None) -> str:

@@ -179,12 +179,11 @@ def _without_repeats(texts: Sequence[str]) -> list[str] | None:
     if last is first or not last.startswith(first):
         return None
     shown = [text for text in texts if text]
-    growths = sum(len(after) > len(before) for before, after in pairwise(shown))
-    if all(after.startswith(before) for before, after in pairwise(shown)) and (
-        growths >= _MIN_GROWTHS or (growths == 1 and len(first) >= _MIN_REPEATED_LENGTH)
-    ):
-        lengths = accumulate((len(text) for text in texts), max, initial=0)
-        return [text[before:] for text, before in zip(texts, lengths, strict=False)]
+    if all(after.startswith(before) for before, after in pairwise(shown)):
+        growths = sum(len(after) > len(before) for before, after in pairwise(shown))
+        if growths >= _MIN_GROWTHS or (growths == 1 and len(first) >= _MIN_REPEATED_LENGTH):
+            lengths = accumulate((len(text) for text in texts), max, initial=0)
+            return [text[before:] for text, before in zip(texts, lengths, strict=False)]
     if len(shown) > 2 and len(last) >= _MIN_REPEATED_LENGTH and last == "".join(shown[:-1]):
         end = max(index for index, text in enumerate(texts) if text)
         return [text if index < end else "" for index, text in enumerate(texts)]
