@@ -1,9 +1,9 @@
 """Run other load generators on the same load, each in its own environment, offline, with a local tokenizer.
 
-Every tool runs 100 streams of 50 tokens/s with 100 tokens per reply, once for few and once for many replies; CPU per
-token is the difference. The figures it reports for the longer run are compared with the server's record of that run.
-Environments are in ~/.cache/probe-bench, except vLLM's, which `scripts/real/vllm.py setup` installs; BENCH_TOKENIZER
-selects the folder of a Hugging Face tokenizer.
+Every tool runs 100 streams of 50 tokens/s with 100 tokens per reply (inference-perf: 30), once for few and once for
+many replies; CPU per token is the difference. The figures it reports for the longer run are compared with the server's
+record of that run. Environments are in ~/.cache/probe-bench, except vLLM's, which `scripts/real/vllm.py setup`
+installs; BENCH_TOKENIZER selects the folder of a Hugging Face tokenizer.
 """
 
 import json
@@ -26,7 +26,15 @@ from benchmarks.truth import read_truth
 STREAMS, TOKENS = 100, 100
 FEW_REPLIES, MANY_REPLIES = 200, 800
 ENVIRONMENTS = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "probe-bench"
-VERSIONS = {"guidellm": "0.8.1", "aiperf": "0.13.0", "genai-bench": "0.0.5"}
+VERSIONS = {
+    "guidellm": "0.8.1",
+    "aiperf": "0.13.0",
+    "genai-bench": "0.0.5",
+    "servebench": "1.1.3",
+    "inference-perf": "0.7.0",
+}
+PYTHONS = {"inference-perf": "python3.12"}
+"""interpreters of tools that need a newer Python than this one"""
 RUN_TIMEOUT_S = 150
 
 Figures = dict[str, float | None]
@@ -55,7 +63,8 @@ def install() -> None:
     for name, version in VERSIONS.items():
         if not (ENVIRONMENTS / name / "bin" / name).exists():
             print(f"installing {name} {version} …", flush=True)
-            subprocess.run([sys.executable, "-m", "venv", ENVIRONMENTS / name], check=False)
+            python = shutil.which(PYTHONS.get(name, sys.executable)) or sys.executable
+            subprocess.run([python, "-m", "venv", ENVIRONMENTS / name], check=False)
             pip = [
                 ENVIRONMENTS / name / "bin" / "pip",
                 "install",
@@ -203,6 +212,42 @@ def _genai_read(folder: Path) -> Figures:
     raise CannotRunError("its report has no figures")
 
 
+def _servebench_line(program: Path, url: str, replies: int, folder: Path) -> Sequence[str]:
+    return [
+        str(program), "run", "--url", f"{url}/v1", "--model", "paced", "--concurrency", str(STREAMS),
+        "--num-requests", str(replies), "--input-len", "32", "--output-len", str(TOKENS), "--no-gpu",
+        "--out", str(folder / "run.json"),
+    ]  # fmt: skip
+
+
+def _servebench_read(folder: Path) -> Figures:
+    report = json.loads((folder / "run.json").read_text())["levels"][0]["summary"]
+    names = (("ttft", "ttft"), ("gap", "itl"))
+    return {f"{name}_{q}": 1e3 * report[metric][q] for name, metric in names for q in ("p50", "p99")}
+
+
+def _inference_perf_line(program: Path, url: str, replies: int, folder: Path) -> Sequence[str]:
+    """Chat without a data set to download: prompts of its own, and replies of 30 tokens, which it asks for."""
+    settings = {
+        "api": {"type": "chat", "streaming": True},
+        "data": {"type": "mock"},
+        "load": {"type": "concurrent", "stages": [{"num_requests": replies, "concurrency_level": STREAMS}]},
+        "server": {"type": "vllm", "model_name": "paced", "base_url": url, "ignore_eos": True},
+        "tokenizer": {"pretrained_model_name_or_path": str(tokenizer())},
+        "report": {"request_lifecycle": {"percentiles": [50, 99], "use_server_output_tokens": True}},
+        "storage": {"local_storage": {"path": str(folder / "report")}},
+    }
+    (folder / "settings.json").write_text(json.dumps(settings))  # which is YAML, too
+    return [str(program), "--config_file", str(folder / "settings.json")]
+
+
+def _inference_perf_read(folder: Path) -> Figures:
+    """Without gaps: it divides them by tokens of the tokenizer, which finds several in each event of this server."""
+    latency = json.loads((folder / "report" / "summary_lifecycle_metrics.json").read_text())["successes"]["latency"]
+    ttft = latency["time_to_first_token"]
+    return {"ttft_p50": 1e3 * ttft["median"], "ttft_p99": 1e3 * ttft["p99"], "gap_p50": None, "gap_p99": None}
+
+
 def _plain_line(program: Path, url: str, _replies: int, _folder: Path) -> Sequence[str]:
     users = Path(__file__).with_name("plain_user.py")
     load = ["-u", str(STREAMS), "-r", str(STREAMS), "-t", "120s"]
@@ -226,6 +271,13 @@ PEERS = (
     Peer("GuideLLM", lambda: _installed("guidellm"), _guidellm_line, _guidellm_read),
     Peer("AIPerf", lambda: _installed("aiperf"), _aiperf_line, _aiperf_read),
     Peer("genai-bench", lambda: _installed("genai-bench"), _genai_line, _genai_read),
+    Peer("servebench", lambda: _installed("servebench"), _servebench_line, _servebench_read),
+    Peer(
+        "inference-perf, 30 tokens a reply",
+        lambda: _installed("inference-perf"),
+        _inference_perf_line,
+        _inference_perf_read,
+    ),
 )
 
 
@@ -291,10 +343,10 @@ def true_figures(path: Path) -> Figures:
             for name, values in (("ttft", ttft), ("gap", gaps)) for q, p in (("p50", 50), ("p99", 99))}  # fmt: skip
 
 
-def measure() -> dict[str, Any]:
-    """Run all tools; return a row for each one, and the reasons for those that cannot be run."""
-    rows, skipped = [_probe()], {}
-    for peer in PEERS:
+def measure(peers: Sequence[Peer] = PEERS) -> dict[str, Any]:
+    """Run all tools between two runs of `probe`; return their rows, and the reasons for those that cannot be run."""
+    rows, skipped = [_probe("probe run, before the others")], {}
+    for peer in peers:
         print(f"  {peer.name} …", flush=True)
         try:
             program, version = peer.program()
@@ -306,15 +358,15 @@ def measure() -> dict[str, Any]:
         rows.append(
             {"name": peer.name, "version": version, "us": us, "reported": many["reported"], "true": many["true"]}
         )
-    return {"rows": rows, "left_out": skipped}
+    return {"rows": [*rows, _probe("probe run, after the others")], "left_out": skipped}
 
 
-def _probe() -> dict[str, Any]:
+def _probe(name: str) -> dict[str, Any]:
     """Measure `probe run` in the same way, all its processes together."""
     runs = []
     for seconds in (4, 16):
-        with tempfile.TemporaryDirectory() as name:
-            truth = Path(name) / "truth"
+        with tempfile.TemporaryDirectory() as folder:
+            truth = Path(folder) / "truth"
             with native.server(truth=truth) as server:
                 run = probe_run.run(
                     server, probe_run.Load(STREAMS, seconds, TOKENS), token_log=seconds == 16, core="0,1"
@@ -325,7 +377,7 @@ def _probe() -> dict[str, Any]:
     first = np.cumsum(long.token_log["tokens"]) - long.token_log["tokens"]
     ttft = 1e3 * (long.token_log["at"][first] - long.token_log["sent"])
     gaps = np.delete(1e3 * np.diff(long.token_log["at"]), first[1:] - 1)
-    report = {f"{name}_{q}": float(np.percentile(values, p))
-            for name, values in (("ttft", ttft), ("gap", gaps)) for q, p in (("p50", 50), ("p99", 99))}  # fmt: skip
+    report = {f"{figure}_{q}": float(np.percentile(values, p))
+            for figure, values in (("ttft", ttft), ("gap", gaps)) for q, p in (("p50", 50), ("p99", 99))}  # fmt: skip
     us = 1e6 * (long.process_cpu - short.process_cpu) / (long.total("tokens_out") - short.total("tokens_out"))
-    return {"name": "probe run", "version": "this", "us": us, "reported": report, "true": true}
+    return {"name": name, "version": "this", "us": us, "reported": report, "true": true}

@@ -243,7 +243,8 @@ _PEERS_LOAD = (
     "100 streams of 50 tokens/s, 100 tokens per reply. Each percentile reported by a tool is followed by the true "
     "value from the server's record of the same run. CPU covers all processes of the tool and is the difference "
     "between a short and a long run. *Gap* is what each tool calls inter-token latency; GuideLLM, AIPerf and "
-    "genai-bench record one mean per reply, so theirs are percentiles of replies."
+    "genai-bench record one mean per reply, so theirs are percentiles of replies. inference-perf asks for 30 tokens "
+    "where no data set can be downloaded; its gaps are of its tokenizer's tokens, which are not this server's."
 )
 
 
