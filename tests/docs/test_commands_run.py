@@ -32,7 +32,7 @@ from tests.in_process_sim import running_sim
 
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 HELP = {f"probe {name} --help": module for name, (module, _) in PROGRAMS.items()} | {"probe --help": "probe_ext.cli"}
-COMMANDS = {page.name: commands_in(page) for page in PAGES} | {
+COMMANDS = {str(page.relative_to(ROOT)): commands_in(page) for page in PAGES} | {
     **{page: examples_in(ROOT / f"{module.replace('.', '/')}.py") for page, module in HELP.items()},
     **{path.name: examples_in(path) for path in sorted((ROOT / "locustfiles").glob("*.py"))},
 }
@@ -46,7 +46,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "GATEWAY_KEY": "not-a-secr
 
 IN_ORDER = {"probe tap --help"}
 """later examples read what the first one writes"""
-WRITTEN_ON_PAGES = {line for page in PAGES for line in COMMANDS[page.name]}
+WRITTEN_ON_PAGES = {line for page in PAGES for line in COMMANDS[str(page.relative_to(ROOT))]}
 
 
 def to_run(page: str) -> list[str]:
