@@ -24,7 +24,6 @@ OBSOLETE_KEYS: Mapping[str, Set[str]] = {"users": {"broken_share_from", "decided
 _MAX_PROFILE_BYTES = 64 * 1024
 
 Positive = Field(gt=0, allow_inf_nan=False)
-Share = Field(ge=0, le=1)
 
 
 class _Section(BaseModel):

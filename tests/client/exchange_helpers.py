@@ -1,5 +1,9 @@
 """Run exchanges with a scripted server, and compare their times with the server's own record."""
 
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
 import gevent
 from recorded_replies import KEY
 from scripted_server import Peer, ScriptedServer
@@ -14,6 +18,7 @@ from probe_ext.measure import clock
 
 SHORT = Limits(connect=5.0, first=5.0, gap=5.0, total=10.0)
 TEST_TIMEOUT_S = 30.0
+ATTEMPTS = 5
 CLOCK_TOLERANCE_S = 100e-6
 """accepted distance between clock readings of client and server"""
 
@@ -56,8 +61,27 @@ def ask(
             own.close()
 
 
+class LateError(AssertionError):
+    """Tokens were late: through the measurement, or because the machine is busy."""
+
+
+def not_always_late(test: Callable[..., None]) -> Callable[..., None]:
+    """Repeat a test whose tokens were late: a busy machine delays them at times, a measurement error always."""
+
+    @wraps(test)
+    def attempts(*arguments: Any, **named: Any) -> None:
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return test(*arguments, **named)
+            except LateError:
+                pass
+        return test(*arguments, **named)
+
+    return attempts
+
+
 def check_times(at: list[float], tokens: list[int], peer: Peer, slack: float) -> None:
-    """Check that no token arrives before it was sent, and that the median delay is at most `slack`.
+    """Check that no token arrives before it was sent, and that the median delay is at most `slack`, or LateError.
 
     The median, not the maximum: a busy machine delays some tokens, a measurement error all of them.
     """
@@ -67,4 +91,5 @@ def check_times(at: list[float], tokens: list[int], peer: Peer, slack: float) ->
     early = [part.before - t for t, part in zip(at, truth, strict=True) if t < part.before - CLOCK_TOLERANCE_S]
     assert not early, f"{len(early)} tokens arrived before they were sent, by up to {max(early)} s"
     late = sorted(t - part.after for t, part in zip(at, truth, strict=True))
-    assert late[len(late) // 2] <= slack, f"median delay of {late[len(late) // 2]} s"
+    if late[len(late) // 2] > slack:
+        raise LateError(f"median delay of {late[len(late) // 2]} s")

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from exchange_helpers import check_times
+from exchange_helpers import check_times, not_always_late
 from scripted_server import ScriptedServer
 from test_live_figures import PROFILES, paced
 
@@ -32,6 +32,7 @@ print(json.dumps([
 
 
 @pytest.mark.parametrize("name", ["quick", "slow"])
+@not_always_late
 def test_works_in_a_monkey_patched_process(name: str) -> None:
     first, gap, events, each = PROFILES[name]
     with ScriptedServer(paced(first, gap, events, each)) as server:

@@ -1,19 +1,23 @@
 """`probe run` and `locust` from a process that has already loaded Locust: it forks, and the child runs the command.
 
-Loading Locust takes a second of CPU time, often more than all the rest of a short run. That the commands load what
-they need is shown by the tests that start them anew.
+Loading Locust takes a second of CPU time, often more than all the rest of a short run. So one such process serves all
+workers of pytest-xdist. That the commands load what they need is shown by the tests that start them anew.
 """
 
+import atexit
 import contextlib
+import fcntl
 import gc
 import json
 import os
 import random
 import select
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping
 from functools import cache
@@ -22,6 +26,9 @@ from typing import Any, TextIO
 
 PATIENCE = 300
 """seconds after which a command of `ask` is killed"""
+FOLDER = "TESTS_LOADED_FOLDER"
+"""environment variable with the folder of the process's socket"""
+LOOK_AROUND_S = 2.0
 
 
 class Started:
@@ -74,12 +81,27 @@ class Started:
         self.send_signal(signal.SIGKILL)
 
 
+def share() -> None:
+    """Let all workers that this process starts use one process; call it before they start."""
+    folder = tempfile.mkdtemp(prefix="probe-loaded-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ[FOLDER] = f"{folder}:{os.getpid()}"
+
+
 @cache
 def _loaded() -> socket.socket:
-    """Start the process; it ends with this one, which holds the other end of its socket."""
-    ours, its = socket.socketpair()
-    with its:
-        subprocess.Popen([sys.executable, __file__, str(its.fileno())], pass_fds=[its.fileno()])
+    """Connect to the process, and start it if nobody has. It ends after the process that shares it."""
+    if FOLDER not in os.environ:
+        share()
+    folder, _, owner = os.environ[FOLDER].rpartition(":")
+    ours = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with Path(folder, "lock").open("w") as lock, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as its:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        path = f"{folder}/socket"
+        if not Path(path).exists():
+            its.bind(path)
+            subprocess.Popen([sys.executable, __file__, str(its.fileno()), owner], pass_fds=[its.fileno()])
+    ours.connect(path)
     return ours
 
 
@@ -109,7 +131,7 @@ def ask(command: list[str], environment: Mapping[str, str]) -> "subprocess.Compl
         return subprocess.CompletedProcess(command, started.wait(), output, errors.read())
 
 
-def _serve(asking: socket.socket) -> None:
+def _serve(asking: socket.socket, owner: int) -> None:
     """Fork for each message, and run the command in a child of the fork, which tells its process id and exit code."""
     import locust.main  # noqa: F401, PLC0415 - patches this process, and is for it alone
     from gevent import monkey  # noqa: PLC0415 - as above
@@ -118,12 +140,16 @@ def _serve(asking: socket.socket) -> None:
 
     # The patched versions need a running event loop.
     fork, wait, close = monkey.get_original("os", ["fork", "waitpid", "close"])
+    wait_for_input = monkey.get_original("select", "select")
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
     gc.freeze()  # or the collector of each fork looks through, and so copies, all that is loaded here
     while True:
+        while not wait_for_input([asking], [], [], LOOK_AROUND_S)[0]:
+            try:
+                os.kill(owner, 0)
+            except ProcessLookupError:
+                return
         _, descriptors, _, _ = socket.recv_fds(asking, 1, 3)
-        if not descriptors:
-            return
         if not fork():
             break
         for descriptor in descriptors:
@@ -168,4 +194,4 @@ def _become(asked: dict[str, Any]) -> int:
 
 
 if __name__ == "__main__":
-    _serve(socket.socket(fileno=int(sys.argv[1])))
+    _serve(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]))

@@ -138,7 +138,7 @@ def reasoning(subject: Subject) -> CheckResult:
     evidence = f"{seen}typing, not as the answer."
     if any(reply.text for reply in thinking):
         return CheckResult("reasoning", Status.OK, evidence, None, figures)
-    evidence += f" No answer followed within {max(reply.tokens_out or 0 for reply in thinking)} tokens."
+    evidence += f" No answer followed within {things(max(reply.tokens_out or 0 for reply in thinking), 'token')}."
     limit = subject.plan.max_tokens
     return CheckResult(
         "reasoning", Status.WARN, evidence, f"Raise --max-tokens ({limit}), or switch reasoning off.", figures

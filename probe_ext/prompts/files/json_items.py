@@ -8,7 +8,7 @@ from probe_ext.prompts.files.source import MAX_PROMPT_BYTES, PromptFileError, Re
 _SPACE = re.compile(rb"[ \t\r\n]*+")
 _MARK = re.compile(rb'["\[\]{}]')
 _STRING_REST = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
-_OPENING, _CLOSING = b"[{", b"]}"
+_OPENING = b"[{"
 
 
 def items(source: Source) -> Iterator[Record]:

@@ -18,6 +18,7 @@ from probe_ext.report.inputs.line_scan import MAX_HEADER_BYTES, numbered
 from probe_ext.run import directory, manifest
 from probe_ext.run.regular_files import check_regular
 from probe_ext.verdict.evidence.evidence import Columns, Evidence, LocustCounts, Window
+from probe_ext.verdict.phrasing.plurals import things
 
 _MAX_TIME_S = 1e9
 _MAX_RATE = 1e9  # requests per second
@@ -193,7 +194,7 @@ def _locust_history(path: Path, content: manifest.Manifest, damage: list[str]) -
     absurd = (table["Timestamp"] - float(started)).abs() > _MAX_TIME_S
     absurd |= ~table[["Requests/s", "Failures/s"]].apply(lambda rate: rate.between(0, _MAX_RATE)).all(axis=1)
     if absurd.any():
-        damage.append(f"{path.name}: {absurd.sum()} lines with an impossible time or rate, ignored")
+        damage.append(f"{path.name}: {things(int(absurd.sum()), 'line')} with an impossible time or rate, ignored")
         table = table[~absurd]
     t = table["Timestamp"].to_numpy(dtype=np.float64) - float(started)
     rates = {"requests_per_s": table["Requests/s"], "failures_per_s": table["Failures/s"]}

@@ -64,10 +64,10 @@ def _accounted(evidence: Evidence) -> Finding:
     if lost and all(n <= _in_flight(evidence, w) for w, n in missing.items()):
         had = "has" if lost == 1 else "have"
         gone = things(lost, "reply", "replies")
-        why = f"{total:,} replies were started; {gone} in flight on a lost worker {had} no row"
+        why = f"{_were_started(total)}; {gone} in flight on a lost worker {had} no row"
         return Finding("accounted", "fail", False, f"{why} ({_named(evidence, missing)}).", _MERGE_ADVICE)
     are = "is" if lost == 1 else "are"
-    why = f"{total:,} replies were started, but {things(lost, 'row')} {are} missing"
+    why = f"{_were_started(total)}, but {things(lost, 'row')} {are} missing"
     why = why if lost else f"There are {things(-sum(missing.values()), 'more row')} than replies that were started"
     advice = "Look for requests-<worker>.csv on the workers' machines and add them with probe merge."
     return Finding("accounted", "fail", True, f"{why} ({_named(evidence, missing)}).", advice)
@@ -77,6 +77,10 @@ def _started(worker: Mapping[str, Any]) -> float | None:
     """Return how many replies a worker is known to have started; 0 if it was lost before it reported any."""
     started = number(worker, "started")
     return 0 if started is None and number(worker, "lost_at") is not None else started
+
+
+def _were_started(replies: int) -> str:
+    return f"{things(replies, 'reply', 'replies')} {'was' if replies == 1 else 'were'} started"
 
 
 def _named(evidence: Evidence, worker_ids: Iterable[str]) -> str:
@@ -198,7 +202,7 @@ def _locust(evidence: Evidence) -> Finding:
     if (locust.requests, locust.failures) == (finished, failed):
         why = f"Locust counted the same: {things(finished, 'reply', 'replies')}, {failed:,} failed."
         return Finding(name, "pass", False, why)
-    why = f"Locust counted {locust.requests:,} replies ({locust.failures:,} failed), "
+    why = f"Locust counted {things(locust.requests, 'reply', 'replies')} ({locust.failures:,} failed), "
     why += f"probe recorded {finished:,} ({failed:,} failed)."
     advice = "This report uses probe's rows; Locust's statistics may lack what its workers sent last."
     return Finding(name, "fail", False, why, advice)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from exchange_helpers import SHORT, check_times, new_exchange, run_exchange
+from exchange_helpers import SHORT, check_times, new_exchange, not_always_late, run_exchange
 from recorded_replies import JSON_HEAD, sized
 from scripted_server import Peer, ScriptedServer
 from test_live_figures import PROFILES, paced
@@ -80,6 +80,7 @@ def test_rejects_a_certificate_for_another_name(serving: ssl.SSLContext, certifi
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @pytest.mark.parametrize("name", PROFILES)
+@not_always_late
 def test_counts_and_times_match_the_servers_record_over_tls(
     name: str, version: ssl.TLSVersion, serving: ssl.SSLContext
 ) -> None:
