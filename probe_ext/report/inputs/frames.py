@@ -15,8 +15,10 @@ from probe_ext.measure.sketch import LatencySketch
 from probe_ext.measure.table_rows import GapRow, GpuRow, ReplyRow, Row, ServerRow, UserRow
 from probe_ext.report.inputs import csvs
 from probe_ext.report.inputs.line_scan import MAX_HEADER_BYTES, numbered
+from probe_ext.report.inputs.packed_columns import first_of_each, joined, share_equal
 from probe_ext.run import directory, manifest
 from probe_ext.run.regular_files import check_regular
+from probe_ext.verdict.evidence.columns import known_ids, numbers, select, size
 from probe_ext.verdict.evidence.evidence import Columns, Evidence, LocustCounts, Window
 
 _MAX_TIME_S = 1e9
@@ -26,6 +28,9 @@ _MAX_LOCUST_BYTES = 2 * 10**9
 _OUR_TYPE = "LLM"
 """Type of our replies' rows in Locust's tables."""
 _LOCUST_COUNTS = ("Request Count", "Failure Count")
+_OFTEN_EQUAL = [
+    (name, f"{name}_visible") for name in ("first", "events", "tpot", "longest_gap")
+]  # where a model does not reason, all of its text is visible
 WindowKey = tuple[str, float, float]
 """Metric, start, seconds."""
 
@@ -38,15 +43,13 @@ def load(run: Path) -> Evidence:
     replies = _merged(run, directory.REQUESTS, ReplyRow, ["reply_id"], damage)
     gaps = _merged(run, directory.GAPS, GapRow, ["reply_id", "start", "end", "tokens_before"], damage)
     return Evidence(
-        replies=_arrays(replies),
-        gaps=_arrays(gaps),
-        users=_arrays(_master_table(run / directory.USERS, UserRow, damage)),
-        server=_arrays(
-            _master_table(
-                run / (directory.SERVER if prometheus is None else directory.SERVER_PROMETHEUS), ServerRow, damage
-            )
+        replies=share_equal(replies, _OFTEN_EQUAL),
+        gaps=gaps,
+        users=_master_table(run / directory.USERS, UserRow, damage),
+        server=_master_table(
+            run / (directory.SERVER if prometheus is None else directory.SERVER_PROMETHEUS), ServerRow, damage
         ),
-        gpu=_arrays(_gpu_table(run / directory.GPU, damage)),
+        gpu=_gpu_table(run / directory.GPU, damage),
         windows=_windows(run / directory.SKETCHES, damage),
         manifest=content if prometheus is None else {**content, "prometheus": prometheus},
         locust=_locust(run / f"{directory.LOCUST_PREFIX}_stats.csv", damage),
@@ -67,7 +70,7 @@ def _prometheus(run: Path) -> dict[str, Any] | None:
     return about if isinstance(about, dict) else {}
 
 
-def _merged(run: Path, name: str, row_type: type[Row], key: list[str], damage: list[str]) -> pd.DataFrame:
+def _merged(run: Path, name: str, row_type: type[Row], key: list[str], damage: list[str]) -> Columns:
     """Merge the master's table with the rows of each worker's own table that the master lacks."""
     stem = name.removesuffix(".csv")
     paths = [run / name, *sorted(run.glob(f"{stem}-*.csv"))]
@@ -76,31 +79,31 @@ def _merged(run: Path, name: str, row_type: type[Row], key: list[str], damage: l
         damage.append(f"{name}: missing")
     merged = csvs.empty(row_type)
     for path in present:
-        rows = csvs.read(path, row_type, damage).drop_duplicates(key)
-        # All rows of a reply are written together, so a known reply is complete.
-        rows = rows[~rows["reply_id"].isin(pd.Index(merged["reply_id"].unique()))]
-        if len(merged) and len(rows):
-            merged = pd.concat([merged, rows], ignore_index=True)
-        elif len(rows):
+        rows = csvs.read(path, row_type, damage)
+        first = first_of_each(rows, key)
+        rows = rows if first is None else select(rows, first)
+        if size(merged) and size(rows):
+            # All rows of a reply are written together, so a known reply is complete.
+            new = ~known_ids(rows, merged, "reply_id")
+            merged = joined([merged, select(rows, new)]) if new.any() else merged
+        elif size(rows):
             merged = rows
     return merged
 
 
-def _master_table(path: Path, row_type: type[Row], damage: list[str]) -> pd.DataFrame:
+def _master_table(path: Path, row_type: type[Row], damage: list[str]) -> Columns:
     """Return a table that only the master writes, in order of time."""
     if not path.exists():
         damage.append(f"{path.name}: missing")
         return csvs.empty(row_type)
-    return csvs.read(path, row_type, damage).sort_values("t", kind="stable", ignore_index=True)
+    rows = csvs.read(path, row_type, damage)
+    t = numbers(rows, "t")
+    return select(rows, np.argsort(t, kind="stable")) if (np.diff(t) < 0).any() else rows
 
 
-def _gpu_table(path: Path, damage: list[str]) -> pd.DataFrame:
+def _gpu_table(path: Path, damage: list[str]) -> Columns:
     """Return the GPUs' table, which only runs with --gpu-metrics have."""
     return _master_table(path, GpuRow, damage) if path.exists() else csvs.empty(GpuRow)
-
-
-def _arrays(frame: pd.DataFrame) -> Columns:
-    return {str(name): np.asarray(frame[name].to_numpy()) for name in frame}
 
 
 def _windows(path: Path, damage: list[str]) -> tuple[Window, ...]:

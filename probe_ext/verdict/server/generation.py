@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from probe_ext.verdict.evidence.columns import Floats, numbers, texts
+from probe_ext.verdict.evidence.columns import Floats, is_any, numbers
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.evidence.manifest_view import servers
 from probe_ext.verdict.server.server_series import STALE_S, Series, combine, read_metrics, usable_metrics
@@ -56,6 +56,6 @@ def generating_share(evidence: Evidence, start: Floats, end: Floats) -> Floats:
 
 
 def _counters(evidence: Evidence) -> list[Series]:
-    rows = np.array([name == COUNTER for name in texts(evidence.server, "quantity")], dtype=np.bool_)
+    rows = is_any(evidence.server, "quantity", {COUNTER})
     counters = {name: values[rows] for name, values in evidence.server.items()}
     return list(usable_metrics(read_metrics(counters)).get(COUNTER, {}).values())
