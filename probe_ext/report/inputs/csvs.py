@@ -21,7 +21,7 @@ import pandas as pd
 from probe_ext.measure.safe_text import printable
 from probe_ext.measure.table_rows import OPTIONAL_COLUMNS, GpuRow, Row, ServerRow, columns
 from probe_ext.report.inputs.line_scan import Scan, WholeLines, numbered, scan
-from probe_ext.report.inputs.packed_columns import IdPieces, NumberColumn, TextPieces
+from probe_ext.report.inputs.packed_columns import IdPieces, NumberColumn, TextPieces, TwinColumn
 from probe_ext.verdict.evidence.columns import Bools, Floats
 from probe_ext.verdict.evidence.evidence import Columns as TableColumns
 from probe_ext.verdict.evidence.text_columns import TextColumn
@@ -31,6 +31,8 @@ Quoting = Literal[0, 3]
 _SURPLUS = " surplus"
 """Column after the last: filled by lines with one field too many (pandas skips lines with more)."""
 _LINES_PER_PIECE = 100_000
+_VISIBLE = "_visible"
+# Of a column for the text outside reasoning: where a model does not reason, it has the values of the one for all text.
 _MAX_NUMBER = 1e15
 _KEYS = {"ReplyRow": ("reply_id", "outcome", "end"), "GapRow": ("reply_id", "start", "end"), "UserRow": ("t", "users")}
 _KEYS["ServerRow"] = _KEYS["GpuRow"] = ("t", "quantity", "value")
@@ -210,7 +212,13 @@ class _Table:
         kind = kinds(row_type)
         self._ids = {name: IdPieces(rows) for name in kind.text if name == _UNIQUE_TEXT}
         self._texts = {name: TextPieces(rows) for name in kind.text if name != _UNIQUE_TEXT}
-        self._numbers = {name: NumberColumn(rows, counts=name in kind.counts) for name in kind.numbers}
+        twins = {name: name.removesuffix(_VISIBLE) for name in kind.numbers if name.endswith(_VISIBLE)}
+        twins = {name: twin for name, twin in twins.items() if twin in kind.numbers}  # tokens_visible has none
+        counts = kind.counts
+        self._numbers = {name: NumberColumn(rows, counts=name in counts) for name in kind.numbers if name not in twins}
+        self._visible = {
+            name: TwinColumn(rows, self._numbers[twin], counts=name in counts) for name, twin in twins.items()
+        }
         self._flags = {name: NumberColumn(rows) for name in kind.flags}
         self._names = columns(row_type)
 
@@ -224,6 +232,9 @@ class _Table:
         unknown = np.broadcast_to(np.nan, (len(piece),))
         for name, number in self._numbers.items():
             number.add(numeric.get(name, unknown)[rows])
+        for name, visible in self._visible.items():
+            twin = name.removesuffix(_VISIBLE)
+            visible.add(*(numeric.get(one, unknown)[rows] for one in (name, twin)))
         for name, flag in self._flags.items():
             flag.add(np.nan_to_num(numeric.get(name, unknown)[rows]) != 0.0)
 
@@ -232,6 +243,7 @@ class _Table:
         made: dict[str, Any] = {name: one.values() for name, one in self._ids.items()}
         made |= {name: one.values() for name, one in self._texts.items()}
         made |= {name: one.values() for name, one in self._numbers.items()}
+        made |= {name: one.values() for name, one in self._visible.items()}
         made |= {name: one.values().astype(np.bool_, copy=False) for name, one in self._flags.items()}
         return {name: made[name] for name in self._names}
 

@@ -15,7 +15,7 @@ from probe_ext.measure.sketch import LatencySketch
 from probe_ext.measure.table_rows import GapRow, GpuRow, ReplyRow, Row, ServerRow, UserRow
 from probe_ext.report.inputs import csvs
 from probe_ext.report.inputs.line_scan import MAX_HEADER_BYTES, numbered
-from probe_ext.report.inputs.packed_columns import first_of_each, joined, share_equal
+from probe_ext.report.inputs.packed_columns import first_of_each, joined
 from probe_ext.run import directory, manifest
 from probe_ext.run.regular_files import check_regular
 from probe_ext.verdict.evidence.columns import known_ids, numbers, select, size
@@ -28,9 +28,6 @@ _MAX_LOCUST_BYTES = 2 * 10**9
 _OUR_TYPE = "LLM"
 """Type of our replies' rows in Locust's tables."""
 _LOCUST_COUNTS = ("Request Count", "Failure Count")
-_OFTEN_EQUAL = [
-    (name, f"{name}_visible") for name in ("first", "events", "tpot", "longest_gap")
-]  # where a model does not reason, all of its text is visible
 WindowKey = tuple[str, float, float]
 """Metric, start, seconds."""
 
@@ -43,7 +40,7 @@ def load(run: Path) -> Evidence:
     replies = _merged(run, directory.REQUESTS, ReplyRow, ["reply_id"], damage)
     gaps = _merged(run, directory.GAPS, GapRow, ["reply_id", "start", "end", "tokens_before"], damage)
     return Evidence(
-        replies=share_equal(replies, _OFTEN_EQUAL),
+        replies=replies,
         gaps=gaps,
         users=_master_table(run / directory.USERS, UserRow, damage),
         server=_master_table(
@@ -109,23 +106,21 @@ def _gpu_table(path: Path, damage: list[str]) -> Columns:
 def _windows(path: Path, damage: list[str]) -> tuple[Window, ...]:
     """Merge the sketches and counts of all workers by metric and window, in order."""
     merged: dict[WindowKey, tuple[int | None, LatencySketch | None]] = {}
-    for record in _records(path, damage).values():
-        key = (str(record["metric"]), float(record["start"]), float(record["seconds"]))
+    for (_, key), record in _records(path, damage).items():
         count, sketch = merged.get(key, (None, None))
-        if "count" in record:
-            count = (count or 0) + int(record["count"])
+        if isinstance(record, int):
+            count = (count or 0) + record
         else:
-            merged_sketch = LatencySketch.from_wire(record["sketch"])
             if sketch:
-                merged_sketch.merge(sketch)
-            sketch = merged_sketch
+                record.merge(sketch)
+            sketch = record
         merged[key] = (count, sketch)
     return tuple(Window(*key, *merged[key]) for key in sorted(merged))
 
 
-def _records(path: Path, damage: list[str]) -> dict[tuple[str, WindowKey], dict[str, Any]]:
+def _records(path: Path, damage: list[str]) -> dict[tuple[str, WindowKey], int | LatencySketch]:
     """Return the readable lines; of several for the same worker, metric and window, the last one."""
-    records: dict[tuple[str, WindowKey], dict[str, Any]] = {}
+    records: dict[tuple[str, WindowKey], int | LatencySketch] = {}
     bad: list[int] = []
     if not path.exists():
         damage.append(f"{path.name}: missing")
@@ -141,24 +136,21 @@ def _records(path: Path, damage: list[str]) -> dict[tuple[str, WindowKey], dict[
             try:
                 record = json.loads(line)
                 key = (str(record["metric"]), float(record["start"]), float(record["seconds"]))
-                _check(record)
+                content = _content(record)
             except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
                 bad.append(number)
             else:
-                records[str(record.get("worker")), key] = record
+                records[str(record.get("worker")), key] = content
     if bad:
         damage.append(f"{path.name}: {numbered(bad)}: not sketches of this version, ignored")
     return records
 
 
-def _check(record: dict[str, Any]) -> None:
-    """Raise ValueError, KeyError or TypeError if a record has neither a count nor a valid sketch, or an absurd time."""
+def _content(record: dict[str, Any]) -> int | LatencySketch:
+    """Return a record's count or sketch. ValueError, KeyError or TypeError if it has neither, or an absurd time."""
     if not (abs(float(record["start"])) < _MAX_TIME_S and 0 < float(record["seconds"]) < _MAX_TIME_S):
         raise ValueError("not a time of a run")
-    if "count" in record:
-        int(record["count"])
-    else:
-        LatencySketch.from_wire(record["sketch"])
+    return int(record["count"]) if "count" in record else LatencySketch.from_wire(record["sketch"])
 
 
 def _locust(path: Path, damage: list[str]) -> LocustCounts | None:

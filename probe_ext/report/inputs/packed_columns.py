@@ -4,7 +4,7 @@ A column that has one value throughout, or none, takes no memory. Counts are kep
 its distinct values. No value is rounded: reading a column gives what was added.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,28 @@ class NumberColumn:
         if self._values is None:
             return np.broadcast_to(self._constant, (self._size,))
         return self._values[: self._size]
+
+
+class TwinColumn:
+    """Numbers that are usually those of another column, its twin: then they are kept once."""
+
+    def __init__(self, rows: int, twin: NumberColumn, *, counts: bool = False) -> None:
+        self._rows, self._twin, self._counts = rows, twin, counts
+        self._own: NumberColumn | None = None
+        self._size = 0
+
+    def add(self, values: NDArray[Any], of_twin: NDArray[Any]) -> None:
+        """Append values; `of_twin`: those that the twin got or will get for the same rows."""
+        if self._own is None and not np.array_equal(values, of_twin, equal_nan=True):
+            self._own = NumberColumn(self._rows, counts=self._counts)
+            self._own.add(np.asarray(self._twin.values()[: self._size], dtype=np.float64))
+        if self._own is not None:
+            self._own.add(values)
+        self._size += len(values)
+
+    def values(self) -> NDArray[Any]:
+        """Return all values, as one array with the twin's if they are the same."""
+        return (self._twin if self._own is None else self._own).values()
 
 
 class TextPieces:
@@ -105,24 +127,18 @@ def _narrow(values: NDArray[Any], *, counts: bool) -> NDArray[Any]:
         return values
     unknown = np.isnan(values)
     if unknown.any():
-        small = values.astype(np.float32)
-        return small if bool(((small == values) | unknown).all()) else values
+        for kind in (np.float16, np.float32):
+            with np.errstate(over="ignore"):
+                small = values.astype(kind)
+            if bool(((small == values) | unknown).all()):
+                return small
+        return values
     low, high = values.min(), values.max()
     for kind in _COUNT_TYPES:
         if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
             small = values.astype(kind)
             return small if bool((small == values).all()) else values
     return values
-
-
-def share_equal(columns: Mapping[str, Any], pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """Return the columns, with one array for both columns of a pair where they have the same values."""
-    shared = dict(columns)
-    for one, other in pairs:
-        a, b = shared.get(one), shared.get(other)
-        if isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and np.array_equal(a, b, equal_nan=True):
-            shared[other] = a
-    return shared
 
 
 def joined(tables: Sequence[Columns]) -> Columns:
@@ -148,6 +164,8 @@ def _joined(parts: Sequence[Any]) -> Any:
 def first_of_each(columns: Columns, key: Sequence[str]) -> Bools | None:
     """Tell which rows are the first with their values of the columns `key`; None where all are."""
     keys: list[Floats | Ints] = [ids(columns, key[0]).keys, *(columns[name] for name in key[1:])]
+    if not (np.diff(np.sort(keys[0])) == 0).any():
+        return None
     order = np.lexsort(keys[::-1])
     same = np.ones(max(len(order) - 1, 0), dtype=np.bool_)
     for values in keys:

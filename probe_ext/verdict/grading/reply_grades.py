@@ -42,12 +42,18 @@ class Experience:
 
     waited: Floats
     """seconds until the first word"""
-    elapsed: Floats
-    """seconds until the reply ended, in whatever way"""
     rate: Floats
     """tokens per second; NaN where the profile does not judge it"""
     gap: Floats
     """longest silence in mid-reply, seconds"""
+
+
+@dataclass(frozen=True)
+class _WholeExperience(Experience):
+    """And what only its grades need."""
+
+    elapsed: Floats
+    """seconds until the reply ended, in whatever way"""
     tokens: Floats
 
 
@@ -91,7 +97,8 @@ def judge_replies(
         by[dimension] = np.where(ours & (by[dimension] == SERVED), UNJUDGED, by[dimension])
     by = {dimension: np.where(ended["client_error"], UNJUDGED, grades) for dimension, grades in by.items()}
     overall = _overall(by, ours, streamed & (profile.first_word is not None))
-    return GradedReplies(by, overall, experience, arrived, hidden & streamed)
+    seen = Experience(experience.waited, experience.rate, experience.gap)
+    return GradedReplies(by, overall, seen, arrived, hidden & streamed)
 
 
 def pick_grades(first: Bools, these: GradedReplies, others: GradedReplies) -> GradedReplies:
@@ -110,7 +117,7 @@ def pick_grades(first: Bools, these: GradedReplies, others: GradedReplies) -> Gr
 
 def _experience(
     columns: Columns, profile: SloProfile, reasoning: Reasoning, arrived: Bundling, ended: Mapping[str, Bools]
-) -> Experience:
+) -> _WholeExperience:
     """Return what the user saw: of all text, or with `hidden` of the text outside reasoning."""
     suffix = "_visible" if reasoning == "hidden" else ""
     base = asked_at(columns, profile)
@@ -125,7 +132,7 @@ def _experience(
     longest = np.where(arrived.held_gap, np.nan, numbers(columns, "longest_gap" + suffix))
     gap: Floats = np.fmax(longest, died_silent)
     # Rounded to the nanosecond, as in the files: subtracting must not make a wait of exactly 1 s longer.
-    return Experience(
+    return _WholeExperience(
         waited=np.where(arrived.at_once, np.nan, np.round(first - base, 9)),
         elapsed=np.round(end - base, 9),
         rate=np.round(_rate(numbers(columns, "tpot" + suffix), least, events, profile.typing), 9),
@@ -173,7 +180,7 @@ def _at_most(values: Floats, served: Floats | float, strained: Floats | float) -
     return np.where(np.isnan(values), UNJUDGED, grades).astype(np.int8)
 
 
-def _first_word(experience: Experience, profile: SloProfile) -> Grades:
+def _first_word(experience: _WholeExperience, profile: SloProfile) -> Grades:
     if profile.first_word is None:
         return np.full(len(experience.waited), UNJUDGED)
     bounds = profile.first_word.served, profile.first_word.strained
@@ -193,7 +200,7 @@ def _typing(slowest: Floats, fastest: Floats, profile: SloProfile) -> tuple[Grad
     return np.where(hidden, UNJUDGED, worst), hidden
 
 
-def _silence(experience: Experience, profile: SloProfile) -> Grades:
+def _silence(experience: _WholeExperience, profile: SloProfile) -> Grades:
     if profile.silence is None:
         return np.full(len(experience.gap), UNJUDGED)
     # These bounds belong to the worse side: "less than 2 s".
@@ -202,7 +209,7 @@ def _silence(experience: Experience, profile: SloProfile) -> Grades:
 
 
 def _answer(
-    experience: Experience, ended: Mapping[str, Bools], streamed: Bools, profile: SloProfile, longest: float
+    experience: _WholeExperience, ended: Mapping[str, Bools], streamed: Bools, profile: SloProfile, longest: float
 ) -> Grades:
     """Grade a complete answer by its time if it is judged; broken for every ending that the server caused."""
     served, strained, timed = _whole_answer_bounds(experience, ended, streamed, profile, longest)
@@ -220,7 +227,7 @@ def longest_answer(columns: Columns, ended: Bools | None = None) -> float:
     return float(np.nanmax(tokens)) if (~np.isnan(tokens)).any() else np.nan
 
 
-def _most_tokens(experience: Experience, ended: Mapping[str, Bools], longest: float) -> Floats:
+def _most_tokens(experience: _WholeExperience, ended: Mapping[str, Bools], longest: float) -> Floats:
     """Return the tokens of each complete answer; of one that we ended, those of the longest complete one of the run.
 
     How long it would have become is not known, so it has missed its bound only if it has missed that of any answer.
@@ -229,7 +236,7 @@ def _most_tokens(experience: Experience, ended: Mapping[str, Bools], longest: fl
 
 
 def _whole_answer_bounds(
-    experience: Experience, ended: Mapping[str, Bools], streamed: Bools, profile: SloProfile, longest: float
+    experience: _WholeExperience, ended: Mapping[str, Bools], streamed: Bools, profile: SloProfile, longest: float
 ) -> tuple[Floats, Floats, Bools]:
     """Return both bounds of each reply in seconds, and whether it is judged by its whole time at all.
 

@@ -63,4 +63,5 @@ def _stretches(counters: list[Series], moved: Floats) -> Iterator[tuple[float, f
 
 
 def _between(ends: Floats, start: float, end: float) -> int:
-    return int(((ends > start) & (ends < end)).sum())
+    """Return how many of the sorted `ends` lie between two moments."""
+    return max(0, int(np.searchsorted(ends, end, side="left") - np.searchsorted(ends, start, side="right")))

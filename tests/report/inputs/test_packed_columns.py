@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe_ext.report.inputs.packed_columns import NumberColumn, TextPieces, first_of_each, joined, share_equal
+from probe_ext.report.inputs.packed_columns import NumberColumn, TextPieces, TwinColumn, first_of_each, joined
 
 NAN = float("nan")
 VALUES = st.sampled_from([NAN, 0.0, 1.0, -1.0, 127.0, 128.0, 2.0**24 + 1, 2.0**40, 0.1, 1e15])
@@ -24,7 +24,14 @@ def test_numbers_come_back_exactly(pieces: list[list[float]], counts: bool) -> N
 
 @pytest.mark.parametrize(
     ("values", "bytes_each"),
-    [([NAN] * 100, 0), ([5.0] * 100, 0), (range(100), 1), (range(1000), 2), ([NAN, *range(100)], 4)],
+    [
+        ([NAN] * 100, 0),
+        ([5.0] * 100, 0),
+        (range(100), 1),
+        (range(1000), 2),
+        ([NAN, *range(100)], 2),
+        ([NAN, *range(5000)], 4),
+    ],
 )
 def test_counts_take_few_bytes(values: Sequence[float], bytes_each: int) -> None:
     column = NumberColumn(len(values), counts=True)
@@ -54,8 +61,17 @@ def test_tables_are_joined_and_doubled_rows_found() -> None:
     assert first_of_each(table(["w:1", "w:2"], [1.0, 1.0]), ["reply_id"]) is None
 
 
-def test_equal_columns_are_kept_once() -> None:
-    known = {"first": np.array([1.0, NAN]), "first_visible": np.array([1.0, NAN]), "tpot": np.array([1.0, 2.0])}
-    shared = share_equal(known, [("first", "first_visible"), ("first", "tpot")])
-    assert shared["first_visible"] is shared["first"]
-    assert shared["tpot"] is known["tpot"]
+@given(st.lists(st.lists(st.tuples(VALUES, st.booleans()), max_size=4), max_size=4))
+def test_a_twin_has_its_own_values_from_the_first_difference_on(pieces: list[list[tuple[float, bool]]]) -> None:
+    rows = sum(map(len, pieces))
+    column = NumberColumn(rows)
+    twin = TwinColumn(rows, column)
+    for piece in pieces:
+        values = np.array([value for value, _ in piece], dtype=np.float64)
+        others = np.array([7.0 if differs else value for value, differs in piece], dtype=np.float64)
+        column.add(values)
+        twin.add(others, values)
+    expected = [7.0 if differs else value for piece in pieces for value, differs in piece]
+    assert np.array_equal(np.asarray(twin.values(), dtype=np.float64), np.array(expected), equal_nan=True)
+    if not any(differs for piece in pieces for _, differs in piece):
+        assert np.shares_memory(twin.values(), column.values()) or column.values().strides == (0,)
