@@ -15,6 +15,7 @@ from probe_ext.verdict.evidence.evidence import Columns
 from probe_ext.verdict.evidence.text_columns import IdCoder, IdColumn, TextColumn
 
 _COUNT_TYPES = (np.int8, np.int16, np.int32)
+_COUNT_TYPES_WITH_MISSING = (np.float16, np.float32)
 
 
 class NumberColumn:
@@ -127,11 +128,11 @@ def _narrow(values: NDArray[Any], *, counts: bool) -> NDArray[Any]:
         return values
     unknown = np.isnan(values)
     if unknown.any():
-        for kind in (np.float16, np.float32):
+        for with_missing in _COUNT_TYPES_WITH_MISSING:
             with np.errstate(over="ignore"):
-                small = values.astype(kind)
-            if bool(((small == values) | unknown).all()):
-                return small
+                narrow = values.astype(with_missing)
+            if bool(((narrow == values) | unknown).all()):
+                return narrow
         return values
     low, high = values.min(), values.max()
     for kind in _COUNT_TYPES:
