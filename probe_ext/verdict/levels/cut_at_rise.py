@@ -27,6 +27,8 @@ def cut_times(levels: Sequence[Level], stretches: Sequence[Stretch], level_of: I
     """
     rises = {now.start for before, now in itertools.pairwise(stretches) if now.users > before.users}
     ends = [level.t_end if not level.band and level.t_end in rises else np.inf for level in levels]
+    if np.isinf(ends).all():
+        return np.broadcast_to(np.inf, level_of.shape)
     return np.array([*ends, np.inf])[level_of]  # −1 (outside all levels) selects the last
 
 
