@@ -58,14 +58,14 @@ def visits_of(
         if not assignment.is_judged(index):
             continue
         mine = rows_of_level if kind is None else rows_of_level[kind[rows_of_level]]
-        asking = None if kind is None else len(np.unique(assignment.user_of[mine]))
+        by_rate = isinstance(level.users, Rate)
+        asking = None if kind is None or by_rate else len(np.unique(assignment.user_of[mine]))
         people = None if asking is None or kind is None else asking + _resting(assignment, index, kind)
         rows = mine[applies[mine]]
         span = (level.t_start, level.t_end)
         users = assignment.user_of[rows]
-        if isinstance(level.users, Rate):
+        if by_rate:
             people = replies_at_once(sent[mine], assignment.end[mine], span)
-            asking = None
         visit = visit_from_grades(level.users, users, sent[rows], grades[rows], span, last_seconds, people)
         visits.append(replace(visit, asking=asking))
     return visits
