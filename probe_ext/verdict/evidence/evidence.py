@@ -65,4 +65,4 @@ def quantile(values: NDArray[np.float64], q: float) -> float | None:
 def quantiles(values: NDArray[np.float64], shares: Sequence[float]) -> list[float | None]:
     """Return several quantiles, for which the values are ordered only once."""
     present = values[~np.isnan(values)]
-    return list(np.quantile(present, shares).tolist()) if present.size else [None] * len(shares)
+    return list(np.quantile(present, shares, overwrite_input=True).tolist()) if present.size else [None] * len(shares)
