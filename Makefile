@@ -184,6 +184,9 @@ coding-report: $(READY) ## is a 16 GB card a coding assistant for a team? writes
 bench-page: $(READY) ## measure the report of a large run: time, memory, page size (1 minute)
 	@$(BIN)/python -m scripts.page
 
+report-scale: $(READY) ## the same, and a gauntlet of ten million requests (4 GB of disk, 6 minutes)
+	@$(BIN)/python -m scripts.page --long
+
 sim-load: $(READY) ## measure how punctual the simulated server is with 1,000 streams (20 seconds)
 	@$(BIN)/python scripts/sim_load.py
 

@@ -70,13 +70,12 @@ def client_context(settings: TlsSettings = SYSTEM) -> ssl.SSLContext:
 
 
 def _trust(context: ssl.SSLContext, path: str) -> None:
-    before = len(context.get_ca_certs())
     if Path(path).is_dir():
         context.load_verify_locations(capath=path)
-    else:
-        context.load_verify_locations(cafile=path)
-        if len(context.get_ca_certs()) == before and not context.get_ca_certs():
-            raise ssl.SSLError("no authority")
+        return
+    context.load_verify_locations(cafile=path)
+    if not context.cert_store_stats()["x509_ca"]:
+        raise ssl.SSLError("no authority")
 
 
 def _identify(context: ssl.SSLContext, cert: str, key: str | None) -> None:

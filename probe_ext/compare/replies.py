@@ -13,14 +13,15 @@ from probe_ext.measure.outcome import Outcome
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.checks.equal_failures import equal_failures
 from probe_ext.verdict.checks.outage import outage
-from probe_ext.verdict.evidence.columns import Bools, Floats, Ints, numbers, texts
+from probe_ext.verdict.evidence.columns import Bools, Floats, Ints, is_any, numbers
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.evidence.manifest_view import mapping, number
 from probe_ext.verdict.grading.kind_profiles import kind_profiles
 from probe_ext.verdict.grading.reply_grades import BROKEN, GradedReplies
 from probe_ext.verdict.inference.observations import Visit, counts_towards_level
+from probe_ext.verdict.levels.grade_levels import grade_levels
 from probe_ext.verdict.levels.level_assignment import LevelAssignment, assign_levels, rows_by_level, sent_at
-from probe_ext.verdict.levels.visits import client_faults, grade_levels, last_seconds_of, visits_of
+from probe_ext.verdict.levels.visits import client_faults, last_seconds_of, visits_of
 from probe_ext.verdict.results.slo_metrics import token_windows
 from probe_ext.verdict.server.generation import with_generation
 from probe_ext.verdict.server.others import others_by_level
@@ -198,7 +199,7 @@ def _token_counts(evidence: Evidence, visits: Sequence[Visit]) -> list[TokenCoun
 
 def _lengths(evidence: Evidence, assignment: LevelAssignment) -> dict[int, Lengths]:
     tokens = numbers(evidence.replies, "tokens_out")
-    whole = np.array([outcome == Outcome.COMPLETE for outcome in texts(evidence.replies, "outcome")], dtype=np.bool_)
+    whole = is_any(evidence.replies, "outcome", {Outcome.COMPLETE})
     by_users: dict[int, list[Floats]] = {}
     for level, rows in zip(assignment.levels, rows_by_level(assignment), strict=True):
         by_users.setdefault(level.users, []).append(tokens[rows[whole[rows] & ~np.isnan(tokens[rows])]])

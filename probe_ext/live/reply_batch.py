@@ -8,7 +8,7 @@ import numpy as np
 
 from probe_ext.measure.outcome import Outcome, is_failure
 from probe_ext.measure.table_rows import WARM_UP, ReplyRow
-from probe_ext.verdict.evidence.columns import Bools, Floats
+from probe_ext.verdict.evidence.columns import Bools, Floats, numbers
 from probe_ext.verdict.evidence.evidence import Columns
 from probe_ext.verdict.grading.kind_profiles import KindProfiles
 from probe_ext.verdict.grading.reply_grades import Grades
@@ -80,7 +80,8 @@ def judge(
     """
     rows = [row for row in rows if row.scenario != WARM_UP]
     columns = _columns(rows)
-    sent = columns["due"] if by_due else np.where(np.isnan(columns["sent"]), columns["due"], columns["sent"])
+    due, sent = numbers(columns, "due"), numbers(columns, "sent")
+    sent = due if by_due else np.where(np.isnan(sent), due, sent)
     names = [row.scenario for row in rows]
     judged = profiles.grade(as_of(columns, until(sent)), names, None)
     return Batch(

@@ -12,7 +12,7 @@ from probe_ext.verdict.checks.outage import outage
 from probe_ext.verdict.checks.run_checks import run_checks
 from probe_ext.verdict.diagnosis.diagnose import diagnose
 from probe_ext.verdict.diagnosis.facts.diagnosis_input import facts_of
-from probe_ext.verdict.evidence.columns import texts
+from probe_ext.verdict.evidence.columns import counts_of, text_column
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.evidence.manifest_view import mapping, number, who_uses
 from probe_ext.verdict.grading.kind_profiles import Kind, KindProfiles, kind_profiles, request_names
@@ -24,9 +24,10 @@ from probe_ext.verdict.levels.dimension_estimates import (
     estimate_kinds,
 )
 from probe_ext.verdict.levels.find_levels import is_open_stream
+from probe_ext.verdict.levels.grade_levels import grade_levels
 from probe_ext.verdict.levels.level_assignment import LevelAssignment, assign_levels, sent_at
 from probe_ext.verdict.levels.shared_trait import shared_trait
-from probe_ext.verdict.levels.visits import client_faults, criteria_of, grade_levels, visits_of
+from probe_ext.verdict.levels.visits import client_faults, criteria_of, visits_of
 from probe_ext.verdict.phrasing.plurals import Who
 from probe_ext.verdict.results.assemble import JudgedRun, level_results
 from probe_ext.verdict.results.cold_user import arms_of, cold_user, cold_user_checks
@@ -193,15 +194,19 @@ def _estimate(evidence: Evidence, profiles: KindProfiles, reasoning: Reasoning |
     unexplained, down = equal_failures(evidence), outage(evidence)
     left_out = client_faults(evidence.replies) | unexplained.mask | down.mask
 
-    def view(mode: Reasoning | None) -> _View:
-        graded = grade_levels(evidence, profiles, mode, assignment)
-        scenarios = texts(evidence.replies, "scenario")
+    def view(mode: Reasoning | None, like: _View | None = None) -> _View:
+        graded = grade_levels(evidence, profiles, mode, assignment, like.replies.graded if like else None)
+        if like and graded is like.replies.graded:  # all text is visible, or only what lies outside reasoning is asked
+            return like
+        scenarios = text_column(evidence.replies, "scenario")
         replies = JudgedReplies(assignment, graded, sent, left_out, scenarios, _critical(evidence))
         return _View(replies, estimate_dimensions(replies, profiles))
 
-    views: dict[Reasoning, _View] = {mode: view(mode) for mode in REASONINGS}
+    views: dict[Reasoning, _View] = {}
+    for mode in REASONINGS:
+        views[mode] = view(mode, next(iter(views.values()), None))
     each_by_its_own = reasoning is None and profiles.mixes_reasoning
-    judged = view(None) if each_by_its_own else views[reasoning or profiles.default.reasoning]
+    judged = view(None, views["shown"]) if each_by_its_own else views[reasoning or profiles.default.reasoning]
     overall = _with_shared_trait(judged, evidence, profiles.default)
     kinds = _kinds(judged, profiles)
     return _Estimated(assignment, metrics, views, judged, overall, kinds, (unexplained.finding, down.finding))
@@ -212,7 +217,7 @@ def _kinds(view: _View, profiles: KindProfiles) -> tuple[KindResult, ...]:
     if profiles.kinds:
         return kind_results(profiles.kinds, view.estimates.kinds)
     inside = view.replies.assignment.level_of >= 0
-    names = request_names(name for name, counts in zip(view.replies.scenarios, inside, strict=True) if counts)
+    names = request_names(counts_of(view.replies.scenarios, inside))
     if len(names) < 2:
         return ()
     kinds = [Kind(name, profiles.default) for name in names]

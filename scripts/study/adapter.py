@@ -5,8 +5,9 @@ from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.grading.kind_profiles import KindProfiles
 from probe_ext.verdict.inference.estimate import estimate
 from probe_ext.verdict.inference.observations import Visit
+from probe_ext.verdict.levels.grade_levels import grade_levels
 from probe_ext.verdict.levels.level_assignment import assign_levels, sent_at
-from probe_ext.verdict.levels.visits import client_faults, criteria_of, grade_levels, visits_of
+from probe_ext.verdict.levels.visits import client_faults, criteria_of, visits_of
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 from scripts.study.truth import chat
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from probe_ext import __version__
+from probe_ext.client.wire.native.native_extension import reading_path
 from probe_ext.run.manifest import replace_text
 from probe_ext.verdict.phrasing.plurals import things
 
@@ -20,7 +21,7 @@ _UNITS = {"open_streams": "open streams", "tokens_per_second": "tokens/s, at {ra
 
 
 def key() -> dict[str, str]:
-    """Return what a calibration is valid for: this machine, and these versions."""
+    """Return what a calibration is valid for: this machine, these versions, and what reads the sockets."""
     return {
         "machine": platform.node(),
         "processor": f"{_processor()}, {os.cpu_count()} cores",
@@ -29,6 +30,7 @@ def key() -> dict[str, str]:
         "probe_ext": __version__,
         "locust": version("locust"),
         "gevent": version("gevent"),
+        "reading_path": reading_path().partition(":")[0],  # without the reason, which does not change the limits
     }
 
 
@@ -41,7 +43,7 @@ def _processor() -> str:
 
 
 def place() -> Path:
-    """Return the file for this machine and these versions, in the user's cache directory."""
+    """Return the file for what `key` says, in the user's cache directory."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     name = hashlib.sha256(json.dumps(key(), sort_keys=True).encode()).hexdigest()[:16]
     return Path(base) / "probe-ext" / f"floor-{name}.json"
@@ -56,7 +58,7 @@ def save(calibration: dict[str, Any]) -> Path:
 
 
 def load() -> dict[str, Any] | None:
-    """Return the calibration of this machine and these versions; None if there is no readable one."""
+    """Return the calibration for what `key` says; None if there is no readable one."""
     try:
         calibration = json.loads(place().read_text(encoding="utf-8"))
     except (OSError, ValueError, RuntimeError):  # RuntimeError: no home directory

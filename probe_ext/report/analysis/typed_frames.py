@@ -33,7 +33,7 @@ def recorded(table: str, values: Columns, row_type: type[Row]) -> pd.DataFrame:
         elif name in kinds.counts:
             typed[name] = counts(column)
         else:
-            typed[name] = column
+            typed[name] = column if name in kinds.flags else np.asarray(column, dtype=np.float64)
     return with_units(table, pd.DataFrame(typed))
 
 

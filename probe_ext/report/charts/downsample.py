@@ -39,7 +39,9 @@ def cloud(t: Floats, value: Floats, most: int = 8000) -> NDArray[Any]:
     order = np.lexsort((value[present], column))
     last = np.concatenate((np.flatnonzero(np.diff(column[order])), [order.size - 1]))
     worst = present[order[last]]
-    rest = np.setdiff1d(present, worst, assume_unique=True)
+    is_worst = np.zeros(present.size, dtype=np.bool_)
+    is_worst[order[last]] = True
+    rest = present[~is_worst]
     step = -(-rest.size // (most - worst.size))
     chosen = np.concatenate((worst, rest[::step]))
     return chosen[np.argsort(t[chosen], kind="stable")]

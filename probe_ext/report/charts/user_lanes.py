@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from probe_ext.report.charts import lane_chart, svg
+from probe_ext.verdict.evidence.columns import ids, numbers, rows_of, text_codes
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import things
@@ -18,7 +19,8 @@ Span = tuple[int, float, float]
 
 def token_stream(evidence: Evidence, axis: lane_chart.Axis, pause: float) -> lane_chart.Lane:
     """Return one line per user: bars from first to last token, with holes for silences of at least `pause` seconds."""
-    replies = pd.DataFrame({n: evidence.replies[n] for n in ("reply_id", "user", "first", "last", "longest_gap")})
+    replies = pd.DataFrame({n: numbers(evidence.replies, n) for n in ("first", "last", "longest_gap")})
+    replies["user"] = text_codes(evidence.replies, "user")[0]
     replies = replies.dropna(subset=["first", "last"])
     if replies.empty:
         return lane_chart.Lane("words", "token stream", "", None, "no reply had a token")
@@ -27,8 +29,9 @@ def token_stream(evidence: Evidence, axis: lane_chart.Axis, pause: float) -> lan
     shown = by_user.head(MAX_USERS).sort_values("since", kind="stable")
     row_of = {user: i for i, user in enumerate(shown.index)}
     drawn = replies[replies["user"].isin(row_of)].sort_values("first", kind="stable")
-    gaps = pd.DataFrame({n: evidence.gaps[n] for n in ("reply_id", "start", "end")})
-    gaps = gaps[gaps["end"] - gaps["start"] >= pause].merge(drawn[["reply_id", "user"]], on="reply_id")
+    gaps = pd.DataFrame({n: numbers(evidence.gaps, n) for n in ("start", "end")})
+    gaps["reply"] = rows_of(ids(evidence.gaps, "reply_id"), ids(evidence.replies, "reply_id"))
+    gaps = gaps[gaps["end"] - gaps["start"] >= pause].merge(drawn[["user"]], left_on="reply", right_index=True)
     holes = [(row_of[u], s, e) for u, s, e in zip(gaps["user"], gaps["start"], gaps["end"], strict=True)]
     spans = [(row_of[u], f, e) for u, f, e in zip(drawn["user"], drawn["first"], drawn["last"], strict=True)]
     pitch = svg.HEIGHT / len(row_of)

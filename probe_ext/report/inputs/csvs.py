@@ -1,14 +1,15 @@
-"""Read one CSV table of the run directory into a frame, even if it is damaged.
+"""Read one CSV table of the run directory into columns, even if it is damaged.
 
 pandas parses it in pieces, about three seconds for a million replies. It infers numbers by itself: where a piece of a
-numeric column turns out to be text, some line in it is bad, and only there each value is checked.
+numeric column turns out to be text, some line in it is bad, and only there each value is checked. Each piece is packed
+at once, so no more than one is there in full.
 """
 
 import csv
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
@@ -20,13 +21,18 @@ import pandas as pd
 from probe_ext.measure.safe_text import printable
 from probe_ext.measure.table_rows import OPTIONAL_COLUMNS, GpuRow, Row, ServerRow, columns
 from probe_ext.report.inputs.line_scan import Scan, WholeLines, numbered, scan
+from probe_ext.report.inputs.packed_columns import IdPieces, NumberColumn, TextPieces, TwinColumn
+from probe_ext.verdict.evidence.columns import Bools, Floats
+from probe_ext.verdict.evidence.evidence import Columns as TableColumns
+from probe_ext.verdict.evidence.text_columns import TextColumn
 
-Floats = npt.NDArray[np.float64]
 Quoting = Literal[0, 3]
 """csv.QUOTE_MINIMAL or csv.QUOTE_NONE."""
 _SURPLUS = " surplus"
 """Column after the last: filled by lines with one field too many (pandas skips lines with more)."""
 _LINES_PER_PIECE = 100_000
+_VISIBLE = "_visible"
+# Of a column for the text outside reasoning: where a model does not reason, it has the values of the one for all text.
 _MAX_NUMBER = 1e15
 _KEYS = {"ReplyRow": ("reply_id", "outcome", "end"), "GapRow": ("reply_id", "start", "end"), "UserRow": ("t", "users")}
 _KEYS["ServerRow"] = _KEYS["GpuRow"] = ("t", "quantity", "value")
@@ -64,7 +70,7 @@ def _by_kind(row_type: type[Row]) -> Columns:
 _KINDS = {row_type.__name__: _by_kind(row_type) for row_type in get_args(Row)}
 
 
-def read(path: Path, row_type: type[Row], damage: list[str]) -> pd.DataFrame:
+def read(path: Path, row_type: type[Row], damage: list[str]) -> TableColumns:
     """Return the table with all columns of its row type; each thing that could not be read adds a line to `damage`."""
     try:
         scanned = scan(path)
@@ -79,9 +85,9 @@ def read(path: Path, row_type: type[Row], damage: list[str]) -> pd.DataFrame:
         return _read_pieces(path, scanned, row_type, damage, csv.QUOTE_NONE)
 
 
-def empty(row_type: type[Row]) -> pd.DataFrame:
+def empty(row_type: type[Row]) -> TableColumns:
     """Return a table without rows."""
-    return _typed(pd.DataFrame(columns=list(columns(row_type)), dtype=object), row_type)
+    return _Table(row_type, 0).columns()
 
 
 def usable(path: Path, scanned: Scan, row_type: type[Row], damage: list[str]) -> bool:
@@ -108,19 +114,19 @@ def usable(path: Path, scanned: Scan, row_type: type[Row], damage: list[str]) ->
     return True
 
 
-def _read_pieces(path: Path, scanned: Scan, row_type: type[Row], damage: list[str], quoting: Quoting) -> pd.DataFrame:
+def _read_pieces(path: Path, scanned: Scan, row_type: type[Row], damage: list[str], quoting: Quoting) -> TableColumns:
     """Parse piece by piece, which limits the parser's memory, and report the lines that are not valid rows."""
-    kept: list[pd.DataFrame] = []
+    table = _Table(row_type, scanned.lines)
     bad: list[int] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for piece in _pieces(path, scanned, kinds(row_type).text, quoting):
-            wrong = _bad_rows(piece, scanned, row_type)
+            numeric, wrong = _numeric(piece, scanned, row_type)
             bad += list(piece.index[wrong])
-            kept.append(_typed(piece[~wrong] if wrong.any() else piece, row_type))
+            table.add(piece, numeric, ~wrong if wrong.any() else slice(None))
     skipped = _skipped(caught)
     _report(path, sorted([*skipped, *_line_numbers(bad, skipped)]), damage)
-    return pd.concat(kept or [empty(row_type)], ignore_index=True)
+    return table.columns()
 
 
 def _pieces(path: Path, scanned: Scan, text: tuple[str, ...], quoting: Quoting) -> Iterator[pd.DataFrame]:
@@ -142,28 +148,36 @@ def _pieces(path: Path, scanned: Scan, text: tuple[str, ...], quoting: Quoting) 
         )
 
 
-def _bad_rows(frame: pd.DataFrame, scanned: Scan, row_type: type[Row]) -> npt.NDArray[np.bool_]:
-    """Find lines that are too short or too long, lack a required value, or have an invalid number."""
+def _numeric(frame: pd.DataFrame, scanned: Scan, row_type: type[Row]) -> tuple[dict[str, Floats], Bools]:
+    """Convert columns of numbers and flags; tell which lines are not valid rows of the table.
+
+    These are too short or too long, lack a required value, or have an invalid number.
+    """
     kind = kinds(row_type)
-    wrong: npt.NDArray[np.bool_] = frame[_SURPLUS].notna().to_numpy()
+    wrong: Bools = frame[_SURPLUS].notna().to_numpy()
     for name in (*kind.keys, _last_column(scanned, row_type)):
         wrong = wrong | frame[name].isna().to_numpy()
+    numeric: dict[str, Floats] = {}
     for name in kind.numbers + kind.flags:
         if name in scanned.header:
-            wrong = wrong | (np.isnan(_numbers(frame[name])) & frame[name].notna().to_numpy())
-    for name in kind.counts:
-        if name in scanned.header:
-            wrong = wrong | (_numbers(frame[name]) < 0)
-    if row_type in {ServerRow, GpuRow}:
-        wrong = wrong | (_numbers(frame["value"]) < 0)
-    return wrong
+            numeric[name], invalid = _numbers(frame[name])
+            wrong = wrong | invalid if invalid is not None else wrong
+    negative = [*kind.counts, *(["value"] if row_type in {ServerRow, GpuRow} else [])]
+    for name in negative:
+        if name in numeric:
+            wrong = wrong | (numeric[name] < 0)
+    return numeric, wrong
 
 
-def _numbers(column: "pd.Series[Any]") -> Floats:
-    """Convert to numbers; what is none, or beyond all that a run can measure, is missing."""
-    numeric = column if pd.api.types.is_numeric_dtype(column) else pd.to_numeric(column, errors="coerce")
-    values: Floats = numeric.to_numpy(dtype="float64", na_value=np.nan)
-    return np.where(np.abs(values) <= _MAX_NUMBER, values, np.nan)
+def _numbers(column: "pd.Series[Any]") -> tuple[Floats, Bools | None]:
+    """Convert to numbers; what is none, or beyond all that a run can measure, is missing, and told; None if nothing."""
+    is_numeric = pd.api.types.is_numeric_dtype(column)
+    converted = column if is_numeric else pd.to_numeric(column, errors="coerce")
+    values: Floats = converted.to_numpy(dtype="float64", na_value=np.nan)
+    valid = np.abs(values) <= _MAX_NUMBER
+    missing = np.isnan(values) if is_numeric else column.isna().to_numpy()
+    invalid = ~(valid | missing)
+    return (np.where(valid, values, np.nan), invalid) if invalid.any() else (values, None)
 
 
 def _last_column(scanned: Scan, row_type: type[Row]) -> str:
@@ -191,23 +205,54 @@ def _report(path: Path, bad: list[int], damage: list[str]) -> None:
         damage.append(f"{path.name}: {numbered(bad)}: not valid rows of this table, ignored")
 
 
-def _printable(column: "pd.Series[Any]") -> "pd.Series[Any]":
-    """Return a text column without control characters; only texts that repeat are ever shown."""
-    if not isinstance(column.dtype, pd.CategoricalDtype) or all(map(str.isprintable, map(str, column.cat.categories))):
-        return column
-    return column.astype(object).where(column.isna(), column.astype(str).map(printable))
+class _Table:
+    """The columns of a table while its pieces are read."""
+
+    def __init__(self, row_type: type[Row], rows: int) -> None:
+        kind = kinds(row_type)
+        self._ids = {name: IdPieces(rows) for name in kind.text if name == _UNIQUE_TEXT}
+        self._texts = {name: TextPieces(rows) for name in kind.text if name != _UNIQUE_TEXT}
+        twins = {name: name.removesuffix(_VISIBLE) for name in kind.numbers if name.endswith(_VISIBLE)}
+        twins = {name: twin for name, twin in twins.items() if twin in kind.numbers}  # tokens_visible has none
+        counts = kind.counts
+        self._numbers = {name: NumberColumn(rows, counts=name in counts) for name in kind.numbers if name not in twins}
+        self._visible = {
+            name: TwinColumn(rows, self._numbers[twin], counts=name in counts) for name, twin in twins.items()
+        }
+        self._flags = {name: NumberColumn(rows) for name in kind.flags}
+        self._names = columns(row_type)
+
+    def add(self, piece: pd.DataFrame, numeric: Mapping[str, Floats], rows: Bools | slice) -> None:
+        """Append these rows of a piece."""
+        for name, column in self._ids.items():
+            heads = TextColumn(*_coded(piece, "worker", rows)) if "worker" in self._texts else None
+            column.add(piece[name].to_numpy()[rows], heads)
+        for name, text in self._texts.items():
+            text.add(*_coded(piece, name, rows))
+        unknown = np.broadcast_to(np.nan, (len(piece),))
+        for name, number in self._numbers.items():
+            number.add(numeric.get(name, unknown)[rows])
+        for name, visible in self._visible.items():
+            twin = name.removesuffix(_VISIBLE)
+            visible.add(*(numeric.get(one, unknown)[rows] for one in (name, twin)))
+        for name, flag in self._flags.items():
+            flag.add(np.nan_to_num(numeric.get(name, unknown)[rows]) != 0.0)
+
+    def columns(self) -> TableColumns:
+        """Return the columns: numbers with NaN and texts with "" for missing."""
+        made: dict[str, Any] = {name: one.values() for name, one in self._ids.items()}
+        made |= {name: one.values() for name, one in self._texts.items()}
+        made |= {name: one.values() for name, one in self._numbers.items()}
+        made |= {name: one.values() for name, one in self._visible.items()}
+        made |= {name: one.values().astype(np.bool_, copy=False) for name, one in self._flags.items()}
+        return {name: made[name] for name in self._names}
 
 
-def _typed(frame: pd.DataFrame, row_type: type[Row]) -> pd.DataFrame:
-    """Convert to float64, bool, and object columns of str with "" for missing."""
-    kind = kinds(row_type)
-    typed: dict[str, Any] = {}
-    for name in columns(row_type):
-        column = frame[name] if name in frame else pd.Series(float("nan"), index=frame.index)
-        if name in kind.text:
-            typed[name] = _printable(column).astype(object).where(column.notna(), "").to_numpy()
-        elif name in kind.flags:
-            typed[name] = np.nan_to_num(_numbers(column)) != 0.0
-        else:
-            typed[name] = _numbers(column)
-    return pd.DataFrame(typed, index=pd.RangeIndex(len(frame)))
+def _coded(piece: pd.DataFrame, name: str, rows: Bools | slice) -> tuple[npt.NDArray[Any], list[str]]:
+    """Return a text column as codes of its names, without control characters in texts that repeat and may be shown."""
+    if name not in piece:
+        return np.zeros(len(piece), dtype=np.int8)[rows], [""]
+    column = piece[name].cat
+    names = [*(printable(str(one)) for one in column.categories), ""]
+    codes = column.codes.to_numpy()[rows]
+    return np.where(codes < 0, len(names) - 1, codes), names

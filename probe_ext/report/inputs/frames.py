@@ -15,8 +15,10 @@ from probe_ext.measure.sketch import LatencySketch
 from probe_ext.measure.table_rows import GapRow, GpuRow, ReplyRow, Row, ServerRow, UserRow
 from probe_ext.report.inputs import csvs
 from probe_ext.report.inputs.line_scan import MAX_HEADER_BYTES, numbered
+from probe_ext.report.inputs.packed_columns import first_of_each, joined
 from probe_ext.run import directory, manifest
 from probe_ext.run.regular_files import check_regular
+from probe_ext.verdict.evidence.columns import known_ids, numbers, select, size
 from probe_ext.verdict.evidence.evidence import Columns, Evidence, LocustCounts, Window
 from probe_ext.verdict.phrasing.plurals import things
 
@@ -39,15 +41,13 @@ def load(run: Path) -> Evidence:
     replies = _merged(run, directory.REQUESTS, ReplyRow, ["reply_id"], damage)
     gaps = _merged(run, directory.GAPS, GapRow, ["reply_id", "start", "end", "tokens_before"], damage)
     return Evidence(
-        replies=_arrays(replies),
-        gaps=_arrays(gaps),
-        users=_arrays(_master_table(run / directory.USERS, UserRow, damage)),
-        server=_arrays(
-            _master_table(
-                run / (directory.SERVER if prometheus is None else directory.SERVER_PROMETHEUS), ServerRow, damage
-            )
+        replies=replies,
+        gaps=gaps,
+        users=_master_table(run / directory.USERS, UserRow, damage),
+        server=_master_table(
+            run / (directory.SERVER if prometheus is None else directory.SERVER_PROMETHEUS), ServerRow, damage
         ),
-        gpu=_arrays(_gpu_table(run / directory.GPU, damage)),
+        gpu=_gpu_table(run / directory.GPU, damage),
         windows=_windows(run / directory.SKETCHES, damage),
         manifest=content if prometheus is None else {**content, "prometheus": prometheus},
         locust=_locust(run / f"{directory.LOCUST_PREFIX}_stats.csv", damage),
@@ -68,7 +68,7 @@ def _prometheus(run: Path) -> dict[str, Any] | None:
     return about if isinstance(about, dict) else {}
 
 
-def _merged(run: Path, name: str, row_type: type[Row], key: list[str], damage: list[str]) -> pd.DataFrame:
+def _merged(run: Path, name: str, row_type: type[Row], key: list[str], damage: list[str]) -> Columns:
     """Merge the master's table with the rows of each worker's own table that the master lacks."""
     stem = name.removesuffix(".csv")
     paths = [run / name, *sorted(run.glob(f"{stem}-*.csv"))]
@@ -77,53 +77,51 @@ def _merged(run: Path, name: str, row_type: type[Row], key: list[str], damage: l
         damage.append(f"{name}: missing")
     merged = csvs.empty(row_type)
     for path in present:
-        rows = csvs.read(path, row_type, damage).drop_duplicates(key)
-        # All rows of a reply are written together, so a known reply is complete.
-        rows = rows[~rows["reply_id"].isin(pd.Index(merged["reply_id"].unique()))]
-        if len(merged) and len(rows):
-            merged = pd.concat([merged, rows], ignore_index=True)
-        elif len(rows):
+        rows = csvs.read(path, row_type, damage)
+        first = first_of_each(rows, key)
+        rows = rows if first is None else select(rows, first)
+        if size(merged) and size(rows):
+            # All rows of a reply are written together, so a known reply is complete.
+            new = ~known_ids(rows, merged, "reply_id")
+            merged = joined([merged, select(rows, new)]) if new.any() else merged
+        elif size(rows):
             merged = rows
     return merged
 
 
-def _master_table(path: Path, row_type: type[Row], damage: list[str]) -> pd.DataFrame:
+def _master_table(path: Path, row_type: type[Row], damage: list[str]) -> Columns:
     """Return a table that only the master writes, in order of time."""
     if not path.exists():
         damage.append(f"{path.name}: missing")
         return csvs.empty(row_type)
-    return csvs.read(path, row_type, damage).sort_values("t", kind="stable", ignore_index=True)
+    rows = csvs.read(path, row_type, damage)
+    t = numbers(rows, "t")
+    return select(rows, np.argsort(t, kind="stable")) if (np.diff(t) < 0).any() else rows
 
 
-def _gpu_table(path: Path, damage: list[str]) -> pd.DataFrame:
+def _gpu_table(path: Path, damage: list[str]) -> Columns:
     """Return the GPUs' table, which only runs with --gpu-metrics have."""
     return _master_table(path, GpuRow, damage) if path.exists() else csvs.empty(GpuRow)
-
-
-def _arrays(frame: pd.DataFrame) -> Columns:
-    return {str(name): np.asarray(frame[name].to_numpy()) for name in frame}
 
 
 def _windows(path: Path, damage: list[str]) -> tuple[Window, ...]:
     """Merge the sketches and counts of all workers by metric and window, in order."""
     merged: dict[WindowKey, tuple[int | None, LatencySketch | None]] = {}
-    for record in _records(path, damage).values():
-        key = (str(record["metric"]), float(record["start"]), float(record["seconds"]))
+    for (_, key), record in _records(path, damage).items():
         count, sketch = merged.get(key, (None, None))
-        if "count" in record:
-            count = (count or 0) + int(record["count"])
+        if isinstance(record, int):
+            count = (count or 0) + record
         else:
-            merged_sketch = LatencySketch.from_wire(record["sketch"])
             if sketch:
-                merged_sketch.merge(sketch)
-            sketch = merged_sketch
+                record.merge(sketch)
+            sketch = record
         merged[key] = (count, sketch)
     return tuple(Window(*key, *merged[key]) for key in sorted(merged))
 
 
-def _records(path: Path, damage: list[str]) -> dict[tuple[str, WindowKey], dict[str, Any]]:
+def _records(path: Path, damage: list[str]) -> dict[tuple[str, WindowKey], int | LatencySketch]:
     """Return the readable lines; of several for the same worker, metric and window, the last one."""
-    records: dict[tuple[str, WindowKey], dict[str, Any]] = {}
+    records: dict[tuple[str, WindowKey], int | LatencySketch] = {}
     bad: list[int] = []
     if not path.exists():
         damage.append(f"{path.name}: missing")
@@ -139,24 +137,21 @@ def _records(path: Path, damage: list[str]) -> dict[tuple[str, WindowKey], dict[
             try:
                 record = json.loads(line)
                 key = (str(record["metric"]), float(record["start"]), float(record["seconds"]))
-                _check(record)
+                content = _content(record)
             except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
                 bad.append(number)
             else:
-                records[str(record.get("worker")), key] = record
+                records[str(record.get("worker")), key] = content
     if bad:
         damage.append(f"{path.name}: {numbered(bad)}: not sketches of this version, ignored")
     return records
 
 
-def _check(record: dict[str, Any]) -> None:
-    """Raise ValueError, KeyError or TypeError if a record has neither a count nor a valid sketch, or an absurd time."""
+def _content(record: dict[str, Any]) -> int | LatencySketch:
+    """Return a record's count or sketch. ValueError, KeyError or TypeError if it has neither, or an absurd time."""
     if not (abs(float(record["start"])) < _MAX_TIME_S and 0 < float(record["seconds"]) < _MAX_TIME_S):
         raise ValueError("not a time of a run")
-    if "count" in record:
-        int(record["count"])
-    else:
-        LatencySketch.from_wire(record["sketch"])
+    return int(record["count"]) if "count" in record else LatencySketch.from_wire(record["sketch"])
 
 
 def _locust(path: Path, damage: list[str]) -> LocustCounts | None:

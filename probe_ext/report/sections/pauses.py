@@ -139,6 +139,11 @@ def csv_text(evidence: Evidence, profile: SloProfile) -> str:
 
 def _csv_values(values: list[Any]) -> list[Any]:
     """Write booleans as 1 and 0, and floats with six decimals."""
+    kinds = set(map(type, values))
+    if kinds == {float}:
+        return [round(v, 6) for v in values]
+    if not kinds & {bool, float}:
+        return values
     return [int(v) if isinstance(v, bool) else round(v, 6) if isinstance(v, float) else v for v in values]
 
 

@@ -9,6 +9,7 @@ from probe_ext.report.wording import shared_sentences
 from probe_ext.report.wording.labels import label, value
 from probe_ext.run import directory
 from probe_ext.settings.slo import SloProfile, WholeAnswer
+from probe_ext.verdict.evidence.columns import is_any
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.evidence.manifest_view import away, calibration, mapping, mappings, workers
 from probe_ext.verdict.phrasing import formats
@@ -166,9 +167,9 @@ def profile_block(profile: SloProfile) -> Block:
 
 def counts(evidence: Evidence) -> str:
     """Compare Locust's count with probe's. Locust does not count replies that the load generator aborted."""
-    outcomes = evidence.replies["outcome"]
-    ended = int((outcomes == Outcome.ENDED_BY_US).sum())
-    ours = len(outcomes) - ended
+    aborted = is_any(evidence.replies, "outcome", {Outcome.ENDED_BY_US})
+    ended = int(aborted.sum())
+    ours = len(aborted) - ended
     recorded = f"probe recorded {things(ours, 'finished reply', 'finished replies')}"
     recorded += f" and {formats.count(ended)} that it aborted itself" if ended else ""
     if evidence.locust is None:

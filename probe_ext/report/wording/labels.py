@@ -68,6 +68,7 @@ LABELS = {
         "open_streams_on_time": "open streams per worker without delay",
         "tokens_per_second": "tokens/s per worker, maximum",
         "open_streams": "open streams per worker, maximum",
+        "reading_path": "sockets read by",
     },
     "worker": {
         "clock_offset": "clock offset",
@@ -113,6 +114,7 @@ VALUES = {
     ("receive_stamps", "kernel"): "the kernel",
     ("receive_stamps", "read"): "the program's reads",
     ("reading_path", "native"): "the C extension",
+    ("reading_path", "python"): "Python",
 }
 SECONDS_KEYS = {
     *("hold", "settle", "longest", "search_time", "drain", "patience", "metrics_every", "duration", "seconds"),

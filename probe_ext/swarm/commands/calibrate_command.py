@@ -25,6 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from probe_ext.client.wire.native.native_extension import NATIVE
 from probe_ext.exit_codes import ExitCode
 from probe_ext.inspection.machine import calibration_store
 from probe_ext.measure import clock
@@ -38,7 +39,8 @@ OPEN_STREAMS = (100, 250, 500, 1000, 2000, 4000, 8000, 16000)
 LIMITS = ("tokens_per_second_on_time", "tokens_per_second", "open_streams_on_time", "open_streams")
 """a worker's limits: without delay, and while it keeps up at all"""
 KEYS = (
-    *("measured_at", "machine", "processor", "kernel", "python", "probe_ext", "locust", "gevent", "receive_stamps"),
+    *("measured_at", "machine", "processor", "kernel", "python", "probe_ext", "locust", "gevent", "reading_path"),
+    "receive_stamps",
     *("ttft_error_p50", "ttft_error_p99", "ttft_error_max", "gap_error_p50", "gap_error_p99", "gap_error_max"),
     *("cpu_per_token", "cpu_per_reply", "reads_unresolved", "lag_p99", "overdue_p99"),
     *LIMITS,
@@ -271,7 +273,10 @@ def _read(out: Path, errors: dict[str, list[float]]) -> Trial:
 def summary(calibration: dict[str, Any]) -> list[str]:
     """Return lines for a terminal."""
     kernel = calibration["receive_stamps"] == "kernel"
-    lines = [f"receive times: {'from the kernel' if kernel else 'from our own reads'}"]
+    lines = [
+        f"sockets read by: {'the C extension' if calibration['reading_path'] == NATIVE else 'Python'} (without TLS)",
+        f"receive times: {'from the kernel' if kernel else 'from our own reads'}",
+    ]
     for what, name in (("TTFT", "ttft_error"), ("inter-token gap", "gap_error")):
         p50, p99, largest = (_short(calibration[f"{name}_{q}"]) for q in ("p50", "p99", "max"))
         lines.append(f"{what} error: p50 {p50}, p99 {p99}, max {largest}")

@@ -9,11 +9,14 @@ scheme: all pages are asked for by a fetcher, so whoever gave the URL of one is 
 """
 
 import http.client
+import os
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 from weakref import WeakSet
@@ -29,7 +32,7 @@ from probe_ext.target.control.deadline import Late, within
 from probe_ext.target.control.racing import first_connection
 from probe_ext.target.control.scheme_check import may_be_the_scheme, scheme_advice
 from probe_ext.target.control.urls import origin, same_place, shown
-from probe_ext.tls_trust import CLOSED, SYSTEM, TlsSettings, client_context, why_refused
+from probe_ext.tls_trust import AUTHORITIES_VARIABLE, CLOSED, SYSTEM, TlsSettings, client_context, why_refused
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 
@@ -64,11 +67,15 @@ class TlsAdapter(HTTPAdapter):
     """Uses our own TLS context and none of requests' authorities. TlsFileError if one of its files cannot be used."""
 
     def __init__(self, tls: TlsSettings, **options: Any) -> None:
-        self._context = client_context(tls)
+        self._tls = tls
+        if tls.ca or tls.cert or tls.key or os.environ.get(AUTHORITIES_VARIABLE):
+            _ = self._context  # an unusable file is told now
         super().__init__(**options)
 
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs, ssl_context=self._context)
+    @cached_property
+    def _context(self) -> ssl.SSLContext:
+        """Made when it is first used: reading the system's authorities takes longer than all requests before a run."""
+        return client_context(self._tls)
 
     def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
         host, pool = super().build_connection_pool_key_attributes(request, verify, cert)

@@ -40,11 +40,14 @@ class Quantity:
 
     def is_possible(self, value: float) -> bool:
         """Tell whether a server can have this value: a finite one that is not negative, no fraction above 1."""
-        if not 0 <= value < float("inf"):  # false for NaN as well
-            return False
+        return 0 <= value <= self.highest  # false for NaN as well
+
+    @property
+    def highest(self) -> float:
+        """Value that no server exceeds."""
         if self.kind == "counter":
-            return value <= _MAX_COUNT
-        return value <= {"fraction": MAX_FRACTION, "requests": _MAX_REQUESTS}.get(self.unit, _MAX_UNIX_S)
+            return _MAX_COUNT
+        return {"fraction": MAX_FRACTION, "requests": _MAX_REQUESTS}.get(self.unit, _MAX_UNIX_S)
 
     @property
     def max_rate(self) -> float | None:

@@ -1,6 +1,5 @@
 """Is every reply that was started accounted for?"""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -9,7 +8,7 @@ import numpy as np
 from probe_ext.measure.findings import FindingName, FindingState
 from probe_ext.measure.outcome import Outcome, is_failure
 from probe_ext.measure.table_rows import WARM_UP
-from probe_ext.verdict.evidence.columns import numbers, texts
+from probe_ext.verdict.evidence.columns import is_any, numbers, text_counts
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.evidence.manifest_view import away, number, workers
 from probe_ext.verdict.phrasing.formats import moment, percent
@@ -45,7 +44,7 @@ def account_checks(evidence: Evidence, levels: Sequence[LevelResult]) -> Iterato
 
 def _accounted(evidence: Evidence) -> Finding:
     """For every worker, the number of rows must equal the number of replies that it says it started."""
-    rows = Counter(texts(evidence.replies, "worker"))
+    rows = text_counts(evidence.replies, "worker")
     started = {str(w.get("id")): _started(w) for w in workers(evidence.manifest)}
     if not started or any(n is None for n in started.values()):
         why = f"{things(rows.total(), 'row')} found; how many replies were started is not known."
@@ -91,8 +90,7 @@ def _in_flight(evidence: Evidence, worker: str) -> int:
     """Return how many replies a lost worker may have had in flight: one per user it ever had; 0 if it was not lost."""
     if not any(w.get("id") == worker and w.get("lost_at") is not None for w in workers(evidence.manifest)):
         return 0
-    pairs = zip(texts(evidence.replies, "user"), texts(evidence.replies, "worker"), strict=True)
-    return len({user for user, its_worker in pairs if its_worker == worker})
+    return len(text_counts(evidence.replies, "user", is_any(evidence.replies, "worker", {worker})))
 
 
 def _max_users(evidence: Evidence) -> float:
@@ -132,7 +130,7 @@ def _arrivals(evidence: Evidence, levels: Sequence[LevelResult]) -> Iterator[Fin
 
 def _of_trace(evidence: Evidence, due: int, uncertain: int) -> Finding:
     """Compare the requests of a trace that were due with rows."""
-    rows = sum(name != WARM_UP for name in texts(evidence.replies, "scenario"))
+    rows = int((~is_any(evidence.replies, "scenario", {WARM_UP})).sum())
     what = f"{things(due, 'request')} of the trace that {'was' if due == 1 else 'were'} due"
     if abs(rows - due) <= uncertain:
         return Finding("arrivals", "pass", True, f"Each of the {what} has a row, and no other was sent.")
@@ -157,7 +155,7 @@ def _workers(evidence: Evidence) -> Finding:
     if not silent:
         why += ". None of its rows is missing; replies sent meanwhile belong to no level."
         return Finding("workers", "fail", False, why, "Check that worker's log and network.")
-    rows = Counter(texts(evidence.replies, "worker"))
+    rows = text_counts(evidence.replies, "worker")
     have = sum(rows.get(str(w.get("id")), 0) for w in silent)
     arrived = f"{things(have, 'reply', 'replies')} of it {'was' if have == 1 else 'were'} recorded"
     why += f": {arrived}; how many more were in flight is not known."
@@ -193,7 +191,7 @@ def _left_early(evidence: Evidence, known: list[Mapping[str, Any]]) -> Finding:
 def _locust(evidence: Evidence) -> Finding:
     """Locust must count as requests the replies that were not aborted, and as failures those that failed."""
     name: FindingName = "locust_counts"
-    outcomes = Counter(texts(evidence.replies, "outcome"))
+    outcomes = text_counts(evidence.replies, "outcome")
     finished = outcomes.total() - outcomes.get(Outcome.ENDED_BY_US, 0)
     failed = sum(n for outcome, n in outcomes.items() if outcome in _KNOWN_OUTCOMES and is_failure(Outcome(outcome)))
     locust = evidence.locust
@@ -220,7 +218,7 @@ def _files(evidence: Evidence) -> Finding:
 
 def _client_faults(evidence: Evidence) -> Finding:
     """Replies that failed through the load generator (no file descriptors left, an internal error) are left out."""
-    outcomes = Counter(texts(evidence.replies, "outcome"))
+    outcomes = text_counts(evidence.replies, "outcome")
     faults = outcomes.get(Outcome.CLIENT_ERROR, 0)
     if not faults:
         return Finding("client_faults", "pass", True, "No reply failed through a fault of the load generator.")

@@ -1,6 +1,5 @@
 """Did replies arrive as the server wrote them, or did something hold their bytes back on the way?"""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -16,7 +15,7 @@ from probe_ext.verdict.checks.proxy_settings import (
     proxy_advice,
 )
 from probe_ext.verdict.checks.token_counts import usage_advice
-from probe_ext.verdict.evidence.columns import Bools, flags, numbers, texts
+from probe_ext.verdict.evidence.columns import Bools, flags, is_any, numbers, text_counts
 from probe_ext.verdict.evidence.evidence import Columns, Evidence, quantile
 from probe_ext.verdict.grading.held_back import MIN_SEGMENTS_PER_EVENT, MIN_STREAM_TOKENS, uncounted
 from probe_ext.verdict.grading.reply_grades import GradedReplies
@@ -89,11 +88,10 @@ def _put_together(replies: Columns, among: Bools) -> bool | None:
 
 def _not_streamed(replies: Columns, graded: GradedReplies) -> Finding:
     """Replies that came in one piece although a stream was requested."""
-    how = np.array(texts(replies, "delivery"), dtype=object)
-    asked = np.isin(how, [STREAM, ONE_EVENT, DOCUMENT])
+    asked = is_any(replies, "delivery", {STREAM, ONE_EVENT, DOCUMENT})
     kinds = {
-        "one JSON document each": how == DOCUMENT,
-        "all text in one event": how == ONE_EVENT,
+        "one JSON document each": is_any(replies, "delivery", {DOCUMENT}),
+        "all text in one event": is_any(replies, "delivery", {ONE_EVENT}),
         "all events at the same moment": graded.arrived.at_once,
     }
     pieces = np.logical_or.reduce(list(kinds.values())) & asked
@@ -195,7 +193,8 @@ def _typing_known(evidence: Evidence, graded: GradedReplies) -> Finding:
 
 def _named(replies: Columns) -> Sequence[str]:
     """Return the software that most replies name, the nearest first."""
-    named = Counter(via for via in texts(replies, "via") if via)
+    named = text_counts(replies, "via")
+    del named[""]
     return named.most_common(1)[0][0].split(", ") if named else ()
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from probe_ext.verdict.evidence.columns import texts
+from probe_ext.verdict.evidence.columns import size
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.evidence.manifest_view import mapping
 from probe_ext.verdict.phrasing.formats import percent
@@ -103,7 +103,7 @@ def _mean(series: Series, start: float, end: float) -> float:
 
 def _as_requests(held: Mapping[Engine, float], evidence: Evidence) -> Mapping[Engine, float]:
     """Weigh the users at once as so many requests as this run has replies: fewer differ by chance."""
-    whole, replies = sum(held.values()), len(texts(evidence.replies, "outcome"))
+    whole, replies = sum(held.values()), size(evidence.replies)
     return {engine: value / whole * replies for engine, value in held.items()} if whole else {}
 
 

@@ -5,6 +5,7 @@ server can answer as many at once. Or some failed in a way that load never cause
 Waiting in vain is the server's answer to the load, and never counts here.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import numpy as np
 from probe_ext.measure.outcome import CLIENT_SIDE, Outcome
 from probe_ext.verdict.checks.accounting import MAX_CLIENT_FAULT_SHARE
 from probe_ext.verdict.checks.failure_causes import UNAUTHORIZED, Failure
-from probe_ext.verdict.evidence.columns import Bools, numbers, texts
+from probe_ext.verdict.evidence.columns import Bools, is_any, numbers, texts_at
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.evidence.manifest_view import mapping, mappings, number
 from probe_ext.verdict.phrasing.formats import moment
@@ -39,11 +40,10 @@ class EqualFailures:
 
 def equal_failures(evidence: Evidence) -> EqualFailures:
     """Find these replies in a run."""
-    outcomes = np.array(texts(evidence.replies, "outcome"), dtype=object)
-    counted = ~np.isin(outcomes, [outcome.value for outcome in CLIENT_SIDE])
-    failed = np.flatnonzero(counted & (outcomes != Outcome.COMPLETE.value))
+    counted = ~is_any(evidence.replies, "outcome", CLIENT_SIDE)
+    failed = np.flatnonzero(counted & ~is_any(evidence.replies, "outcome", {Outcome.COMPLETE}))
     failures = _failures(evidence, failed)
-    none = np.zeros(len(outcomes), dtype=np.bool_)
+    none = np.zeros(len(counted), dtype=np.bool_)
     if len(failed) == counted.sum() and _all_alike(evidence, failures):
         mask = none.copy()
         mask[failed] = True
@@ -67,13 +67,12 @@ def equal_failures(evidence: Evidence) -> EqualFailures:
 
 def _failures(evidence: Evidence, rows: Any) -> Sequence[Failure]:
     replies = evidence.replies
-    outcomes, messages, finishes = (texts(replies, name) for name in ("outcome", "message", "finish_reason"))
-    status = numbers(replies, "status")
+    outcomes, messages, finishes = (texts_at(replies, name, rows) for name in ("outcome", "message", "finish_reason"))
+    status = numbers(replies, "status")[rows].tolist()
     known: dict[tuple[str, float, str, str], Failure] = {}
     found = []
-    for row in rows:
-        code = status[row]
-        key = (str(outcomes[row]), float(code) if not np.isnan(code) else -1.0, str(messages[row]), str(finishes[row]))
+    for outcome, code, message, finish in zip(outcomes, status, messages, finishes, strict=True):
+        key = (outcome, -1.0 if math.isnan(code) else code, message, finish)
         if key not in known:
             known[key] = Failure(key[0], None if key[1] < 0 else int(key[1]), key[2], key[3])
         found.append(known[key])
@@ -130,7 +129,7 @@ def _some_failed(evidence: Evidence, failures: Sequence[Failure], rows: Any, tot
     worst = most_common([one for one in never if one.code != UNAUTHORIZED])
     at = numbers(evidence.replies, "end")
     first = float(np.nanmin(at[rows])) if (~np.isnan(at[rows])).any() else None
-    complete = np.array(texts(evidence.replies, "outcome"), dtype=object) == Outcome.COMPLETE.value
+    complete = is_any(evidence.replies, "outcome", {Outcome.COMPLETE})
     later = first is not None and bool((at[complete] < first).any())
     since = f" from {moment(first)} on" if later and first is not None else ""
     why = f"{len(rows):,} of {things(total, 'reply', 'replies')} failed{since} for a reason that load does not explain"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from probe_ext.measure.outcome import Outcome
-from probe_ext.verdict.evidence.columns import numbers, texts
+from probe_ext.verdict.evidence.columns import is_any, numbers, text_counts
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.evidence.manifest_view import mapping, mappings, number
 from probe_ext.verdict.phrasing.formats import count, percent, rate, seconds
@@ -136,7 +136,7 @@ def _cached(evidence: Evidence, metrics: Metrics) -> Finding:
 
 def _cached_share(evidence: Evidence, metrics: Metrics) -> float | None:
     given, cached = (numbers(evidence.replies, name) for name in ("tokens_in", "tokens_cached"))
-    first_turn = np.array([kind != "turn" for kind in texts(evidence.replies, "kind")], dtype=np.bool_)
+    first_turn = ~is_any(evidence.replies, "kind", {"turn"})
     known = ~np.isnan(given) & ~np.isnan(cached) & first_turn  # later turns are meant to hit the cache
     if known.any() and given[known].sum():
         return float(cached[known].sum() / given[known].sum())
@@ -159,11 +159,8 @@ def _repeated(evidence: Evidence) -> Iterator[Finding]:
     files = _prompts_by_file(evidence.manifest)
     if not files:
         return
-    begun = Counter(
-        name
-        for name, kind in zip(texts(evidence.replies, "scenario"), texts(evidence.replies, "kind"), strict=True)
-        if kind != "turn"  # later turns of a conversation may come from the same entry
-    )
+    own_prompt = ~is_any(evidence.replies, "kind", {"turn"})  # later turns may come from the same entry
+    begun = text_counts(evidence.replies, "scenario", own_prompt)
     repeated = []
     for (file, prompts), kinds in files.items():
         sent = sum(begun[kind] for kind in kinds)
@@ -205,9 +202,9 @@ def _lengths(levels: Sequence[LevelResult]) -> Finding:
 
 def _cut_reasoning(evidence: Evidence) -> Finding:
     """Replies that spent their token limit on reasoning: users saw no answer, but the limit is the client's."""
-    pairs = zip(texts(evidence.replies, "outcome"), texts(evidence.replies, "finish_reason"), strict=True)
-    cut = sum(1 for outcome, reason in pairs if outcome == Outcome.NO_ANSWER and reason == "length")
-    total = len(texts(evidence.replies, "outcome"))
+    empty = is_any(evidence.replies, "outcome", {Outcome.NO_ANSWER})
+    cut = int((empty & is_any(evidence.replies, "finish_reason", {"length"})).sum())
+    total = len(empty)
     if not total or cut <= MAX_CUT_REASONING_SHARE * total:
         return Finding("thinking_cut", "pass", False, "The token limit left enough room for answers.")
     why = f"{things(cut, 'reply', 'replies')} spent the whole token limit on reasoning and gave no answer."

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from probe_ext.measure.outcome import CLIENT_SIDE, Outcome
-from probe_ext.verdict.evidence.columns import Bools, numbers, texts
+from probe_ext.verdict.evidence.columns import Bools, is_any, numbers
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.phrasing.formats import moment
 from probe_ext.verdict.phrasing.plurals import things
@@ -26,11 +26,9 @@ class Outage:
 
 def outage(evidence: Evidence) -> Outage:
     """Find it by connections that all fail after the last answer."""
-    # As objects: an array of str reserves the longest text's size for each row, and a damaged row may have megabytes.
-    outcomes = np.array(texts(evidence.replies, "outcome"), dtype=object)
     ends, due = (numbers(evidence.replies, column) for column in ("end", "due"))
-    refused = np.isin(outcomes, [Outcome.CONNECT_FAILED.value, Outcome.CONNECT_TIMEOUT.value])
-    ours = np.isin(outcomes, [outcome.value for outcome in CLIENT_SIDE])
+    refused = is_any(evidence.replies, "outcome", {Outcome.CONNECT_FAILED, Outcome.CONNECT_TIMEOUT})
+    ours = is_any(evidence.replies, "outcome", CLIENT_SIDE)
     answered, none = ~refused & ~ours, np.zeros(len(due), dtype=np.bool_)
     if not answered.any():
         return Outage(none, Finding("server_gone", "unproven", False, "The server answered no request."))
@@ -38,7 +36,7 @@ def outage(evidence: Evidence) -> Outage:
     lost = int((refused & (due > since)).sum())
     if lost < MIN_REPLIES_GONE:
         return Outage(none, Finding("server_gone", "pass", False, "The server was reachable until the end."))
-    whole = np.isin(outcomes, [Outcome.COMPLETE.value])
+    whole = is_any(evidence.replies, "outcome", {Outcome.COMPLETE})
     last_whole = float(ends[whole].max()) if whole.any() else since
     why = (
         f"From {moment(since)} on no connection succeeded ({things(lost, 'reply', 'replies')}): the server or the "

@@ -1,6 +1,5 @@
 """What the server reported, and whether it agrees with what its clients saw."""
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from probe_ext.measure.findings import FindingName
 from probe_ext.measure.outcome import FINISHED, Outcome
-from probe_ext.verdict.evidence.columns import Bools, numbers, texts
+from probe_ext.verdict.evidence.columns import Bools, is_any, numbers, text_codes
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.evidence.manifest_view import mapping, mappings, number, servers
 from probe_ext.verdict.grading.server_times import MAX_TIME_APART_S
@@ -158,18 +157,14 @@ def _model_vanished(evidence: Evidence) -> Finding:
     statuses = numbers(evidence.replies, "status")
     if not (statuses == NOT_FOUND).any():
         return none
-    outcomes, ends = texts(evidence.replies, "outcome"), numbers(evidence.replies, "end")
+    complete, end = is_any(evidence.replies, "outcome", {Outcome.COMPLETE}), numbers(evidence.replies, "end")
     # Scenarios may use different models, and a server need not offer both APIs.
-    kinds = zip(texts(evidence.replies, "scenario"), texts(evidence.replies, "kind"), strict=True)
-    answered: dict[tuple[str, bool], float] = {}
-    not_found: list[tuple[tuple[str, bool], float]] = []
-    for (scenario, kind), outcome, status, end in zip(kinds, outcomes, statuses, ends, strict=True):
-        endpoint = (scenario, kind == "completion")
-        if outcome == Outcome.COMPLETE:
-            answered[endpoint] = min(end, answered.get(endpoint, math.inf))
-        elif status == NOT_FOUND:
-            not_found.append((endpoint, end))
-    since = sorted(end for endpoint, end in not_found if answered.get(endpoint, math.inf) < end)
+    code, names = text_codes(evidence.replies, "scenario")
+    endpoint = 2 * code + is_any(evidence.replies, "kind", {"completion"})
+    answered = np.full(2 * len(names), np.inf)
+    np.fmin.at(answered, endpoint[complete], end[complete])
+    not_found = (statuses == NOT_FOUND) & ~complete
+    since = np.sort(end[not_found & (answered[endpoint] < end)]).tolist()
     if not since:
         return none
     failed = things(len(since), "reply", "replies")
@@ -224,7 +219,7 @@ def _replies(evidence: Evidence, metrics: Metrics) -> Finding:
     """Compare the requests that the server finished with the replies that ended by themselves."""
     name: FindingName = "server_replies"
     server = total_rise(metrics, "requests_finished")
-    finished = np.array([outcome in FINISHED for outcome in texts(evidence.replies, "outcome")], dtype=np.bool_)
+    finished = is_any(evidence.replies, "outcome", FINISHED)
     clients = int(finished.sum())
     one_choice = not (numbers(evidence.replies, "choices") > 1).any()
     if server is None or not clients or not one_choice:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from probe_ext.measure.findings import FindingName
-from probe_ext.verdict.evidence.columns import Floats, numbers, texts
+from probe_ext.verdict.evidence.columns import Floats, is_any, numbers
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.evidence.manifest_view import workers
 from probe_ext.verdict.phrasing.formats import percent, seconds
@@ -96,7 +96,7 @@ def _warming(evidence: Evidence, levels: Sequence[LevelResult]) -> Finding:
 def _decline(evidence: Evidence, levels: Sequence[LevelResult]) -> Finding:
     """Throughput that falls at constant load: thermal throttling, or a leak."""
     name: FindingName = "steady"
-    if "turn" in texts(evidence.replies, "kind"):
+    if is_any(evidence.replies, "kind", {"turn"}).any():
         return Finding(
             name, "unproven", False, "Conversations get longer, so throughput may fall for that reason alone."
         )

@@ -1,13 +1,12 @@
 """Do the counts of tokens agree with one another, and with what arrived?"""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from probe_ext.measure.outcome import Outcome
-from probe_ext.verdict.evidence.columns import numbers, texts
+from probe_ext.verdict.evidence.columns import is_any, numbers, text_counts
 from probe_ext.verdict.evidence.evidence import Columns, Evidence
 from probe_ext.verdict.evidence.manifest_view import mapping
 from probe_ext.verdict.grading.held_back import uncounted
@@ -33,8 +32,11 @@ def token_checks(evidence: Evidence) -> Iterator[Finding]:
 
 def _token_source(evidence: Evidence) -> Finding:
     replies = evidence.replies
-    known = zip(texts(replies, "tokens_from"), np.isnan(numbers(replies, "tokens_claimed")), strict=True)
-    sources = Counter(source if believed else "" for source, believed in known if source)
+    known = ~is_any(replies, "tokens_from", {""})
+    believed = known & np.isnan(numbers(replies, "tokens_claimed"))
+    sources = text_counts(replies, "tokens_from", believed)
+    if contradicted := int(known.sum() - believed.sum()):
+        sources[""] = contradicted
     if not sources:
         return Finding("token_source", "unproven", False, "How tokens were counted is not known.")
     share = sources.get("events", 0) / sources.total()
@@ -65,7 +67,7 @@ def usage_advice(manifest: Mapping[str, Any]) -> str:
 def _usage(replies: Columns) -> Finding:
     """Counts of the server that contradict the text or one another."""
     claimed, out, reasoning = (numbers(replies, c) for c in ("tokens_claimed", "tokens_out", "tokens_reasoning"))
-    counted = ~np.isnan(claimed) | np.array([source == "usage" for source in texts(replies, "tokens_from")], dtype=bool)
+    counted = ~np.isnan(claimed) | is_any(replies, "tokens_from", {"usage"})
     total = int(counted.sum())
     if not total:
         return Finding("usage", "unproven", False, "The server counted no tokens.")
@@ -102,8 +104,8 @@ def _claims(claimed: np.ndarray, used: np.ndarray, than: str) -> str:
 def _prompts(replies: Columns) -> Finding:
     """Prompts as the server counts them, against the lengths that they were made for."""
     given, meant = numbers(replies, "tokens_in"), numbers(replies, "tokens_meant")
-    first_turn = np.array([kind != "turn" for kind in texts(replies, "kind")], dtype=np.bool_)
-    complete = np.array([outcome == Outcome.COMPLETE for outcome in texts(replies, "outcome")], dtype=np.bool_)
+    first_turn = ~is_any(replies, "kind", {"turn"})
+    complete = is_any(replies, "outcome", {Outcome.COMPLETE})
     known = first_turn & complete & ~np.isnan(given) & (meant > 0)
     if not known.any():
         return Finding(

@@ -3,12 +3,10 @@
 from collections import Counter
 from collections.abc import Iterator
 
-import numpy as np
-
 from probe_ext.measure.outcome import CLIENT_SIDE, Outcome
 from probe_ext.verdict.checks.accounting import MAX_CLIENT_FAULT_SHARE
 from probe_ext.verdict.checks.failure_causes import UNAUTHORIZED
-from probe_ext.verdict.evidence.columns import numbers, texts
+from probe_ext.verdict.evidence.columns import numbers, pair_counts, text_counts
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.phrasing.plurals import listed, things
 from probe_ext.verdict.phrasing.worker_names import LONE, worker_name
@@ -29,13 +27,14 @@ def _api_key(evidence: Evidence) -> Finding:
     rejected = numbers(evidence.replies, "status") == UNAUTHORIZED
     if not rejected.any():
         return Finding("api_key", "pass", False, "No reply was rejected for its API key.")
-    by_worker = Counter(name for name, out in zip(texts(evidence.replies, "worker"), rejected, strict=True) if out)
+    by_worker = text_counts(evidence.replies, "worker", rejected)
     named = [(worker_name(evidence.manifest, worker), n) for worker, n in sorted(by_worker.items())]
     who = listed([f"{n:,} of {name}" for name, n in named if name != LONE], 3)
     who = f" ({who})" if who else ""
     why = f"{things(by_worker.total(), 'reply', 'replies')} failed with HTTP 401: no valid API key{who}."
-    messages = np.array(texts(evidence.replies, "message"), dtype=object)[rejected]
-    said = Counter(str(message) for message in messages if message).most_common(1)
+    messages = text_counts(evidence.replies, "message", rejected)
+    del messages[""]
+    said = messages.most_common(1)
     why += f" The server says: {said[0][0].rstrip('.')}." if said else ""
     advice = "Set PROBE_API_KEY in the environment of every worker; the master does not send it. Then repeat the run."
     too_many = by_worker.total() > MAX_CLIENT_FAULT_SHARE * len(rejected)
@@ -45,7 +44,7 @@ def _api_key(evidence: Evidence) -> Finding:
 def _reach(evidence: Evidence) -> Iterator[Finding]:
     """Find workers that never connected while others did. Nothing to compare with a single worker."""
     tried, failed = Counter[str](), Counter[str]()
-    ended = Counter(zip(texts(evidence.replies, "worker"), texts(evidence.replies, "outcome"), strict=True))
+    ended = pair_counts(evidence.replies, "worker", "outcome")
     for (worker, outcome), n in ended.items():
         if outcome not in CLIENT_SIDE:
             tried[worker] += n

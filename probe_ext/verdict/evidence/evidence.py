@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from probe_ext.measure.sketch import LatencySketch
 
-Columns = Mapping[str, NDArray[Any]]
-"""Arrays of equal length by column name. Numbers are float64 with NaN for missing; text is an object array of str
-with "" for missing; flags are bool."""
+Columns = Mapping[str, Any]
+"""Columns of equal length by name, read by `columns.py`. Numbers are arrays of any numeric type, with NaN for missing;
+text is a `TextColumn`, an `IdColumn` or an object array of str, with "" for missing; flags are bool."""
 
 
 @dataclass(frozen=True)
@@ -59,5 +59,10 @@ class Evidence:
 
 def quantile(values: NDArray[np.float64], q: float) -> float | None:
     """Return the q-quantile of the values that are not NaN (linear interpolation); None without any."""
+    return quantiles(values, (q,))[0]
+
+
+def quantiles(values: NDArray[np.float64], shares: Sequence[float]) -> list[float | None]:
+    """Return several quantiles, for which the values are ordered only once."""
     present = values[~np.isnan(values)]
-    return float(np.quantile(present, q)) if present.size else None
+    return list(np.quantile(present, shares, overwrite_input=True).tolist()) if present.size else [None] * len(shares)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from probe_ext.measure.timeline import MIN_BURST_TOKENS
-from probe_ext.verdict.evidence.columns import Bools, Floats, numbers, texts
+from probe_ext.verdict.evidence.columns import Bools, Floats, is_any, numbers
 from probe_ext.verdict.evidence.evidence import Columns
 
 MIN_HELD_SHARE = 0.5
@@ -44,7 +44,7 @@ def bundling(columns: Columns) -> Bundling:
     """Return how each reply arrived; False throughout where the run recorded none of it."""
     tokens, held = numbers(columns, "tokens_out"), numbers(columns, "tokens_held")
     bundled = (held >= MIN_HELD_SHARE * tokens) & (held >= MIN_BURST_TOKENS)
-    whole = np.array([outcome == "complete" for outcome in texts(columns, "outcome")], dtype=np.bool_)
+    whole = is_any(columns, "outcome", {"complete"})
     events, segments = numbers(columns, "events"), numbers(columns, "segments")
     apart = segments >= MIN_SEGMENTS_PER_EVENT * events
     one_burst = bundled & np.isnan(numbers(columns, "tpot")) & (numbers(columns, "tokens_first") >= tokens)
@@ -77,7 +77,7 @@ def written_meanwhile(gap: Floats, tokens: Floats, tpot: Floats, bundled: Bools)
 
 def uncounted(columns: Columns) -> Bools:
     """Tell which replies have an unknown number of tokens: events were counted, and one may hold several tokens."""
-    counted = np.array([source == "events" for source in texts(columns, "tokens_from")], dtype=np.bool_)
+    counted = is_any(columns, "tokens_from", {"events"})
     events = np.fmax(np.nan_to_num(numbers(columns, "events")), 1)
     return counted & (numbers(columns, "text_bytes") > MAX_BYTES_PER_TOKEN * events)
 

@@ -5,7 +5,7 @@ Without a workload, the names that a locustfile gives its requests are shown apa
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,10 @@ import numpy as np
 
 from probe_ext.measure.table_rows import WARM_UP
 from probe_ext.settings.slo import Reasoning, SloProfile, profile_of_run
-from probe_ext.verdict.evidence.columns import Floats, Ints, texts
+from probe_ext.verdict.evidence.columns import Floats, Ints, as_text_column, text_column
 from probe_ext.verdict.evidence.evidence import Columns
 from probe_ext.verdict.evidence.manifest_view import mapping, mappings, number
+from probe_ext.verdict.evidence.text_columns import TextColumn
 from probe_ext.verdict.grading.reply_grades import GradedReplies, asked_at, judge_replies, pick_grades
 
 OTHERS = "other requests"
@@ -57,14 +58,23 @@ class KindProfiles:
         """The profiles that judge replies."""
         return [kind.profile for kind in self.stated] or [self.default]
 
-    def grade(self, columns: Columns, scenarios: Sequence[str], mode: Reasoning | None) -> GradedReplies:
-        """Grade every reply by its kind's profile. `mode`: None for each profile's own."""
+    def grade(
+        self,
+        columns: Columns,
+        scenarios: TextColumn | Sequence[str],
+        mode: Reasoning | None,
+        longest: float | None = None,
+    ) -> GradedReplies:
+        """Grade every reply by its kind's profile.
+
+        `mode`: None for each profile's own; `longest`: see `judge_replies`.
+        """
         if not self.kinds:
-            return judge_replies(columns, self.default, mode or self.default.reasoning)
+            return judge_replies(columns, self.default, mode or self.default.reasoning, longest)
         codes = kind_codes(scenarios, self.kinds)
         profiles = [self.default, *(kind.profile for kind in self.kinds)]
         graded = {
-            code: judge_replies(columns, profile, mode or profile.reasoning)
+            code: judge_replies(columns, profile, mode or profile.reasoning, longest)
             for code, profile in enumerate(profiles, -1)
             if code < 0 or bool((codes == code).any())
         }
@@ -75,7 +85,7 @@ class KindProfiles:
     def asked_at(self, columns: Columns) -> Floats:
         """Return when each user's wait begins, seconds of the run."""
         asked = asked_at(columns, self.default)
-        codes = kind_codes(texts(columns, "scenario"), self.kinds)
+        codes = kind_codes(text_column(columns, "scenario"), self.kinds)
         for code, kind in enumerate(self.kinds):
             asked = np.where(codes == code, asked_at(columns, kind.profile), asked)
         return asked
@@ -86,11 +96,13 @@ class KindProfiles:
         return len({kind.profile.reasoning for kind in self.kinds}) > 1
 
 
-def kind_codes(scenarios: Sequence[str], kinds: Sequence[Kind]) -> Ints:
+def kind_codes(scenarios: TextColumn | Sequence[str], kinds: Sequence[Kind]) -> Ints:
     """Return the index of each reply's kind; without a kind OTHERS, −1 for replies of none of them."""
     index = {kind.name: code for code, kind in enumerate(kinds)}
     others = index.get(OTHERS, -1)
-    return np.fromiter((index.get(name, others) for name in scenarios), dtype=np.int64, count=len(scenarios))
+    column = as_text_column(scenarios)
+    codes: Ints = np.array([index.get(name, others) for name in column.names], dtype=np.int64)[column.codes]
+    return codes
 
 
 def kind_profiles(workload: Any, profile: SloProfile, *, one_profile: bool = False) -> KindProfiles:
@@ -123,7 +135,10 @@ def _kind(entry: Mapping[str, Any], profile: SloProfile, *, one_profile: bool) -
     )
 
 
-def request_names(scenarios: Iterable[str]) -> list[str]:
-    """Return the names under which replies were recorded, the most frequent first; at most MAX_NAMES."""
-    counts = Counter(name for name in scenarios if name and name != WARM_UP)
+def request_names(counts: Counter[str]) -> list[str]:
+    """Return the names under which replies were recorded, the most frequent first; at most MAX_NAMES.
+
+    `counts`: the number of replies under each name.
+    """
+    counts = Counter({name: count for name, count in counts.items() if name and name != WARM_UP})
     return [name for name, _ in counts.most_common(MAX_NAMES)]

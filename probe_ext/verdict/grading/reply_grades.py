@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from probe_ext.measure.outcome import CLIENT_SIDE, FINISHED, Outcome
 from probe_ext.settings.slo import Reasoning, SloProfile, Typing
-from probe_ext.verdict.evidence.columns import Bools, Floats, coded, flags, numbers, texts
+from probe_ext.verdict.evidence.columns import Bools, Floats, flags, is_any, numbers
 from probe_ext.verdict.evidence.evidence import Columns
 from probe_ext.verdict.grading.held_back import MAX_BYTES_PER_TOKEN, Bundling, bundling, typing_range, uncounted
 from probe_ext.verdict.values.json_types import DIMENSIONS
@@ -42,12 +42,18 @@ class Experience:
 
     waited: Floats
     """seconds until the first word"""
-    elapsed: Floats
-    """seconds until the reply ended, in whatever way"""
     rate: Floats
     """tokens per second; NaN where the profile does not judge it"""
     gap: Floats
     """longest silence in mid-reply, seconds"""
+
+
+@dataclass(frozen=True)
+class _WholeExperience(Experience):
+    """And what only its grades need."""
+
+    elapsed: Floats
+    """seconds until the reply ended, in whatever way"""
     tokens: Floats
 
 
@@ -65,9 +71,15 @@ class GradedReplies:
     """whether the typing speed is too uncertain to be judged"""
 
 
-def judge_replies(columns: Columns, profile: SloProfile, reasoning: Reasoning) -> GradedReplies:
-    """Grade every reply by every dimension of the profile."""
+def judge_replies(
+    columns: Columns, profile: SloProfile, reasoning: Reasoning, longest: float | None = None
+) -> GradedReplies:
+    """Grade every reply by every dimension of the profile.
+
+    `longest`: tokens of the longest complete answer of the run, where these are only some of its replies.
+    """
     ended, arrived = _endings(columns), bundling(columns)
+    longest = longest_answer(columns) if longest is None else longest
     experience = _experience(columns, profile, reasoning, arrived, ended)
     slowest, fastest = typing_range(columns, experience.rate)
     typing, hidden = _typing(slowest, fastest, profile)
@@ -77,7 +89,7 @@ def judge_replies(columns: Columns, profile: SloProfile, reasoning: Reasoning) -
         "first_word": np.where(streamed, _first_word(experience, profile), UNJUDGED),
         "typing": np.where(streamed, typing, UNJUDGED),
         "silence": np.where(streamed, _silence(experience, profile), UNJUDGED),
-        "answer": _answer(experience, ended, streamed, profile),
+        "answer": _answer(experience, ended, streamed, profile, longest),
     }
     ours = ended["ended_by_us"]
     for dimension in ("typing", "silence"):
@@ -85,7 +97,8 @@ def judge_replies(columns: Columns, profile: SloProfile, reasoning: Reasoning) -
         by[dimension] = np.where(ours & (by[dimension] == SERVED), UNJUDGED, by[dimension])
     by = {dimension: np.where(ended["client_error"], UNJUDGED, grades) for dimension, grades in by.items()}
     overall = _overall(by, ours, streamed & (profile.first_word is not None))
-    return GradedReplies(by, overall, experience, arrived, hidden & streamed)
+    seen = Experience(experience.waited, experience.rate, experience.gap)
+    return GradedReplies(by, overall, seen, arrived, hidden & streamed)
 
 
 def pick_grades(first: Bools, these: GradedReplies, others: GradedReplies) -> GradedReplies:
@@ -104,7 +117,7 @@ def pick_grades(first: Bools, these: GradedReplies, others: GradedReplies) -> Gr
 
 def _experience(
     columns: Columns, profile: SloProfile, reasoning: Reasoning, arrived: Bundling, ended: Mapping[str, Bools]
-) -> Experience:
+) -> _WholeExperience:
     """Return what the user saw: of all text, or with `hidden` of the text outside reasoning."""
     suffix = "_visible" if reasoning == "hidden" else ""
     base = asked_at(columns, profile)
@@ -119,7 +132,7 @@ def _experience(
     longest = np.where(arrived.held_gap, np.nan, numbers(columns, "longest_gap" + suffix))
     gap: Floats = np.fmax(longest, died_silent)
     # Rounded to the nanosecond, as in the files: subtracting must not make a wait of exactly 1 s longer.
-    return Experience(
+    return _WholeExperience(
         waited=np.where(arrived.at_once, np.nan, np.round(first - base, 9)),
         elapsed=np.round(end - base, 9),
         rate=np.round(_rate(numbers(columns, "tpot" + suffix), least, events, profile.typing), 9),
@@ -148,10 +161,9 @@ def _rate(tpot: Floats, tokens: Floats, events: Floats, typing: Typing | None) -
 
 def _endings(columns: Columns) -> dict[str, Bools]:
     """Return masks of the replies by how they ended."""
-    codes, names = coded(texts(columns, "outcome"))
 
     def among(outcomes: frozenset[Outcome]) -> Bools:
-        return np.asarray(np.array([name in outcomes for name in names] or [False])[codes], dtype=np.bool_)
+        return is_any(columns, "outcome", outcomes)
 
     return {
         "complete": among(frozenset({Outcome.COMPLETE})),
@@ -168,7 +180,7 @@ def _at_most(values: Floats, served: Floats | float, strained: Floats | float) -
     return np.where(np.isnan(values), UNJUDGED, grades).astype(np.int8)
 
 
-def _first_word(experience: Experience, profile: SloProfile) -> Grades:
+def _first_word(experience: _WholeExperience, profile: SloProfile) -> Grades:
     if profile.first_word is None:
         return np.full(len(experience.waited), UNJUDGED)
     bounds = profile.first_word.served, profile.first_word.strained
@@ -188,7 +200,7 @@ def _typing(slowest: Floats, fastest: Floats, profile: SloProfile) -> tuple[Grad
     return np.where(hidden, UNJUDGED, worst), hidden
 
 
-def _silence(experience: Experience, profile: SloProfile) -> Grades:
+def _silence(experience: _WholeExperience, profile: SloProfile) -> Grades:
     if profile.silence is None:
         return np.full(len(experience.gap), UNJUDGED)
     # These bounds belong to the worse side: "less than 2 s".
@@ -196,9 +208,11 @@ def _silence(experience: Experience, profile: SloProfile) -> Grades:
     return _at_most(experience.gap, *below)
 
 
-def _answer(experience: Experience, ended: Mapping[str, Bools], streamed: Bools, profile: SloProfile) -> Grades:
+def _answer(
+    experience: _WholeExperience, ended: Mapping[str, Bools], streamed: Bools, profile: SloProfile, longest: float
+) -> Grades:
     """Grade a complete answer by its time if it is judged; broken for every ending that the server caused."""
-    served, strained, timed = _whole_answer_bounds(experience, ended, streamed, profile)
+    served, strained, timed = _whole_answer_bounds(experience, ended, streamed, profile, longest)
     in_time = _at_most(np.where(timed & ~np.isnan(served), experience.elapsed, np.nan), served, strained)
     complete = np.where(timed, in_time, SERVED)
     so_far = np.where(in_time == SERVED, UNJUDGED, in_time)
@@ -206,18 +220,23 @@ def _answer(experience: Experience, ended: Mapping[str, Bools], streamed: Bools,
     return np.where(ended["broken"], BROKEN, grades).astype(np.int8)
 
 
-def _most_tokens(experience: Experience, ended: Mapping[str, Bools]) -> Floats:
+def longest_answer(columns: Columns, ended: Bools | None = None) -> float:
+    """Return the tokens of the longest complete answer, of the replies that have `ended`; NaN without any."""
+    complete = is_any(columns, "outcome", {Outcome.COMPLETE}) & ~uncounted(columns)
+    tokens = numbers(columns, "tokens_out")[complete if ended is None else complete & ended]
+    return float(np.nanmax(tokens)) if (~np.isnan(tokens)).any() else np.nan
+
+
+def _most_tokens(experience: _WholeExperience, ended: Mapping[str, Bools], longest: float) -> Floats:
     """Return the tokens of each complete answer; of one that we ended, those of the longest complete one of the run.
 
     How long it would have become is not known, so it has missed its bound only if it has missed that of any answer.
     """
-    complete = experience.tokens[ended["complete"]]
-    longest = float(np.nanmax(complete)) if (~np.isnan(complete)).any() else np.nan
     return np.where(ended["ended_by_us"], np.maximum(np.nan_to_num(experience.tokens), longest), experience.tokens)
 
 
 def _whole_answer_bounds(
-    experience: Experience, ended: Mapping[str, Bools], streamed: Bools, profile: SloProfile
+    experience: _WholeExperience, ended: Mapping[str, Bools], streamed: Bools, profile: SloProfile, longest: float
 ) -> tuple[Floats, Floats, Bools]:
     """Return both bounds of each reply in seconds, and whether it is judged by its whole time at all.
 
@@ -226,7 +245,7 @@ def _whole_answer_bounds(
     """
     n = len(streamed)
     if profile.whole_answer is not None:
-        bounds, tokens = profile.whole_answer, _most_tokens(experience, ended)
+        bounds, tokens = profile.whole_answer, _most_tokens(experience, ended, longest)
         served = bounds.served + (tokens / bounds.served_rate if bounds.served_rate else np.zeros(n))
         strained = bounds.strained + (tokens / bounds.strained_rate if bounds.strained_rate else np.zeros(n))
         return served, strained, np.ones(n, dtype=np.bool_)

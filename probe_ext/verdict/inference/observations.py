@@ -93,6 +93,14 @@ class Blocks:
     broken: Floats
 
 
+def in_order(visit: Visit) -> Ints:
+    """Return the order of a visit's replies by time of sending; of one moment by user, unserved replies first."""
+    order = np.argsort(visit.sent, kind="stable")
+    sent = visit.sent[order]
+    # Hardly ever were two sent at one moment: then users and grades need not be sorted, which takes ten times as long.
+    return order if bool((sent[1:] > sent[:-1]).all()) else np.lexsort((visit.served, visit.user, visit.sent))
+
+
 def cut_into_blocks(visit: Visit, max_blocks: int = 60) -> Blocks:
     """Cut a visit into blocks of about as many replies as there are users, or replies in flight.
 
@@ -102,7 +110,7 @@ def cut_into_blocks(visit: Visit, max_blocks: int = 60) -> Blocks:
     number = int(np.clip(round(count / visit.at_once), 1, max_blocks)) if count else 0
     if not number:
         return Blocks(*(np.zeros(0) for _ in range(3)))
-    order = np.lexsort((visit.served, visit.user, visit.sent))
+    order = in_order(visit)
     edges = (np.arange(number) * count) // number
     return Blocks(
         np.diff(np.append(edges, count)).astype(np.float64),

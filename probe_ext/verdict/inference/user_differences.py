@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from probe_ext.verdict.evidence.columns import Bools, Floats, Ints
-from probe_ext.verdict.inference.observations import Level, Visit
+from probe_ext.verdict.inference.observations import Level, Visit, in_order
 from probe_ext.verdict.inference.quantiles import normal_quantile
 from probe_ext.verdict.values.capacity_estimate import Criteria
 
@@ -29,6 +29,8 @@ met the same phase of a queue each time."""
 MIN_STRETCH = 6
 """replies"""
 EM_STEPS = 200
+DENSE = 16
+"""possible values for each one that there is, up to which counting them is faster than sorting"""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def user_residuals(visits: Sequence[Visit]) -> UserResiduals:
 
 def _of_visit(visit: Visit, user: Ints, users: int) -> Floats:
     """A row for each figure of `UserResiduals`, a column for each user."""
-    order = np.lexsort((visit.served, visit.user, visit.sent))
+    order = in_order(visit)
     user, served = user[order], visit.served[order].astype(np.float64)
     present = len(np.unique(user))
     # One more than a third: else users who take fixed turns would only ever be compared with the same others.
@@ -88,7 +90,7 @@ def _of_visit(visit: Visit, user: Ints, users: int) -> Floats:
     stretch = (np.arange(len(user)) * stretches) // len(user)
     size = np.bincount(stretch).astype(np.float64)
     share = np.bincount(stretch, served) / size
-    cell, inverse = np.unique(stretch * users + user, return_inverse=True)
+    cell, inverse = _distinct(stretch * users + user, stretches * users)
     mine = np.bincount(inverse).astype(np.float64)
     of_stretch, of_user = cell // users, cell % users
     m, p = size[of_stretch], share[of_stretch]
@@ -97,6 +99,17 @@ def _of_visit(visit: Visit, user: Ints, users: int) -> Floats:
     fine = np.bincount(inverse, served)
     by_cell = (fine - mine * p, variance, within, mine, fine, np.where((p > 0) & (p < 1), mine, 0.0))
     return np.stack([np.bincount(of_user, values, users) for values in by_cell])
+
+
+def _distinct(values: Ints, below: int) -> tuple[Ints, Ints]:
+    """Return the distinct values in order, and the place of each value among them; counted, where they are dense."""
+    if below > DENSE * len(values):
+        distinct, places = np.unique(values, return_inverse=True)
+        return distinct, places
+    distinct = np.flatnonzero(np.bincount(values, minlength=below))
+    place = np.zeros(below, dtype=np.int64)
+    place[distinct] = np.arange(len(distinct))
+    return distinct, place[values]
 
 
 @dataclass(frozen=True)
@@ -111,7 +124,10 @@ class UserComparison:
 
 def compare_users(levels: Sequence[Level], criteria: Criteria, *, searching: bool) -> UserComparison:
     """Compare users over all levels, and at each, where they may differ although they don't on the whole."""
-    residuals = user_residuals([visit for level in levels for visit in level.visits])
+    visits = [visit for level in levels for visit in level.visits]
+    if _asked_once(visits):
+        return UserComparison(user_residuals([]), differ=False, rest_alike=True)
+    residuals = user_residuals(visits)
     part = DIFFER_PART_IN_SEARCH if searching else DIFFER_PART
     differ = residuals.differ(part * criteria.error) or any(
         user_residuals(level.visits).differ(DIFFER_PART_AT_ONE_LEVEL * criteria.error) for level in levels
@@ -121,6 +137,12 @@ def compare_users(levels: Sequence[Level], criteria: Criteria, *, searching: boo
     rest = [without_worst(level, residuals, 1 - criteria.users_share) for level in levels]
     excess = user_residuals([visit for level in rest for visit in level.visits]).excess()
     return UserComparison(residuals, differ=True, rest_alike=excess < REST_ALIKE)
+
+
+def _asked_once(visits: Sequence[Visit]) -> bool:
+    """Tell whether all users sent one reply each, as in an open stream: nothing can tell whether they differ."""
+    users = np.sort(np.concatenate([visit.user for visit in visits])) if visits else np.zeros(0)
+    return bool((users[1:] != users[:-1]).all())
 
 
 def no_group_suffers_up_to(levels: Sequence[Level], served_share: float, users_share: float) -> Bools:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from probe_ext.measure.outcome import Outcome
-from probe_ext.verdict.evidence.columns import Floats, Ints, numbers
+from probe_ext.verdict.evidence.columns import Floats, Ints, ids, is_any, numbers, rows_of, text_column
 from probe_ext.verdict.evidence.evidence import Columns
 from probe_ext.verdict.levels.find_levels import Level, Stretch
 
@@ -27,13 +27,15 @@ def cut_times(levels: Sequence[Level], stretches: Sequence[Stretch], level_of: I
     """
     rises = {now.start for before, now in itertools.pairwise(stretches) if now.users > before.users}
     ends = [level.t_end if not level.band and level.t_end in rises else np.inf for level in levels]
+    if np.isinf(ends).all():
+        return np.broadcast_to(np.inf, level_of.shape)
     return np.array([*ends, np.inf])[level_of]  # −1 (outside all levels) selects the last
 
 
-def as_of(replies: Columns, until: Floats, gaps: Columns | None = None) -> Columns:
+def as_of(replies: Columns, until: Floats, gap_before: Floats | None = None) -> Columns:
     """Return the replies as of `until` (seconds of the run, one per reply): those in flight then are cut off.
 
-    `gaps`: all long gaps of the run. Without them, a gap before the cut is unknown where a longer one began after it.
+    `gap_before`: see `longest_before`. Without it, a gap before the cut is unknown where a longer one began after it.
     """
     end = numbers(replies, "end")
     going_on = end > until
@@ -46,26 +48,21 @@ def as_of(replies: Columns, until: Floats, gaps: Columns | None = None) -> Colum
     for name in _WHOLE_REPLY:
         changed[name] = np.where(going_on, np.nan, numbers(replies, name))
     longest, start = numbers(replies, "longest_gap"), numbers(replies, "gap_start")
-    later = np.nan if gaps is None else _longest_before(replies, until, gaps)
+    later = np.nan if gap_before is None else gap_before
     so_far = np.where(start < until, np.fmin(longest, until - start), later)
     changed["longest_gap"] = np.where(going_on, so_far, longest)
     visible = numbers(replies, "longest_gap_visible")
     same = np.where(visible == longest, so_far, np.nan)
     changed["longest_gap_visible"] = np.where(going_on, same, visible)
-    outcome = replies["outcome"].copy()
-    outcome[going_on & (outcome != Outcome.CLIENT_ERROR)] = Outcome.ENDED_BY_US.value
+    ended = going_on & ~is_any(replies, "outcome", {Outcome.CLIENT_ERROR})
+    outcome = text_column(replies, "outcome").with_text(ended, Outcome.ENDED_BY_US.value)
     return {**replies, **changed, "outcome": outcome}
 
 
-def _longest_before(replies: Columns, until: Floats, gaps: Columns) -> Floats:
+def longest_before(replies: Columns, until: Floats, gaps: Columns) -> Floats:
     """Return each reply's longest recorded gap that began before its cut, as of the cut; NaN without one."""
-    if not gaps["reply_id"].size:
-        return np.full(until.size, np.nan)
-    order = np.argsort(replies["reply_id"])
-    known = replies["reply_id"][order]
-    at = np.minimum(np.searchsorted(known, gaps["reply_id"]), known.size - 1)
-    reply, start = order[at], numbers(gaps, "start")
-    counts = (known[at] == gaps["reply_id"]) & (start < until[reply])
+    reply, start = rows_of(ids(gaps, "reply_id"), ids(replies, "reply_id")), numbers(gaps, "start")
+    counts = (reply >= 0) & (start < until[reply])
     longest = np.full(until.size, -np.inf)
     np.maximum.at(longest, reply[counts], (np.fmin(numbers(gaps, "end"), until[reply]) - start)[counts])
     return np.where(longest > -np.inf, longest, np.nan)

@@ -11,6 +11,7 @@ import numpy as np
 
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.evidence.columns import Bools, Floats
+from probe_ext.verdict.evidence.text_columns import TextColumn
 from probe_ext.verdict.grading.kind_profiles import Kind, KindProfiles, kind_codes
 from probe_ext.verdict.grading.reply_grades import GradedReplies
 from probe_ext.verdict.inference.estimate import estimate
@@ -111,7 +112,7 @@ class JudgedReplies:
     graded: GradedReplies
     sent: Floats
     left_out: Bools
-    scenarios: Sequence[str]
+    scenarios: TextColumn
     critical: float | None = None
     """as `estimate` takes it"""
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from probe_ext.load.level_plan import min_level_seconds
 from probe_ext.measure.rate import PER_SECOND, Rate
-from probe_ext.verdict.evidence.columns import Floats, Ints, numbers, texts
+from probe_ext.verdict.evidence.columns import Floats, Ints, is_any, numbers
 from probe_ext.verdict.evidence.evidence import Columns
 from probe_ext.verdict.evidence.manifest_view import Span, mapping, mappings, number, planned_levels
 from probe_ext.verdict.levels.bands import cut_bands
@@ -202,7 +202,7 @@ def find_stretches(users: Columns, last_sent: float | None) -> list[Stretch]:
     open_stream = is_open_stream(users)
     if open_stream:
         count = np.round(np.nan_to_num(numbers(users, "rate")) * PER_SECOND)
-    stopping = np.array([state in STOPPING for state in texts(users, "state")], dtype=np.bool_)
+    stopping = is_any(users, "state", STOPPING)
     known = ~np.isnan(t) & ~np.isnan(count)
     t, users_at = t[known], np.where(stopping, 0, count)[known].astype(np.int64)
     if not len(t):

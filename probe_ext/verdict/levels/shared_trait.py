@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from probe_ext.verdict.evidence.columns import Bools, Floats, Ints, coded, numbers, texts
+from probe_ext.verdict.evidence.columns import Bools, Floats, Ints, numbers, sorted_codes, text_column
 from probe_ext.verdict.evidence.evidence import Columns, Evidence
 from probe_ext.verdict.evidence.manifest_view import workers
+from probe_ext.verdict.evidence.text_columns import TextColumn
 from probe_ext.verdict.inference.observations import Visit
 from probe_ext.verdict.inference.user_differences import split_users, user_residuals
 from probe_ext.verdict.phrasing.formats import count, percent, seconds
@@ -26,6 +27,7 @@ ERROR = 0.01
 """of naming any trait where none matters"""
 MIN_COVERED = 0.75
 """of the worse users must have what they are said to share"""
+_TRAITS = ("scenario", "kind", "worker", "connect", "tokens_in", "tokens_cached", "tokens_out")
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def shared_trait(evidence: Evidence, visits: Sequence[Visit], user_of: Ints) -> 
         return None
     rows = np.isin(user_of, residuals.users)
     user = np.searchsorted(residuals.users, user_of[rows])
-    replies = {name: values[rows] for name, values in evidence.replies.items() if len(values) == len(rows)}
+    replies = {name: evidence.replies[name][rows] for name in _TRAITS if name in evidence.replies}
     candidates = _candidates(replies, user, evidence.manifest, mixture.worse)
     return most_telling(candidates, mixture.worse)
 
@@ -78,11 +80,11 @@ def draw_chance(both: int, having: int, worse: int, users: int) -> float:
 def _candidates(replies: Columns, user: Ints, manifest: Mapping[str, Any], worse: Bools) -> list[Candidate]:
     users = len(worse)
     hosts = {str(worker.get("id")): str(worker.get("host") or "") for worker in workers(manifest)}
-    worker_ids = texts(replies, "worker")
-    named: list[tuple[Trait, list[str], Callable[[str], str]]] = [
-        ("scenario", texts(replies, "scenario"), str),
-        ("kind", texts(replies, "kind"), str),
-        ("machine", [hosts.get(one, "") for one in worker_ids], str),
+    worker_ids = text_column(replies, "worker")
+    named: list[tuple[Trait, TextColumn, Callable[[str], str]]] = [
+        ("scenario", text_column(replies, "scenario"), str),
+        ("kind", text_column(replies, "kind"), str),
+        ("machine", TextColumn(worker_ids.codes, [hosts.get(one, "") for one in worker_ids.names]), str),
         ("worker", worker_ids, lambda one: worker_name(manifest, one)),
     ]
     found = [one for trait, values, name in named for one in _by_name(trait, values, name, user, users)]
@@ -99,12 +101,11 @@ def _candidates(replies: Columns, user: Ints, manifest: Mapping[str, Any], worse
     return [*found, *(one for one in known if one is not None)]
 
 
-def _by_name(trait: Trait, values: list[str], name: Callable[[str], str], user: Ints, users: int) -> list[Candidate]:
+def _by_name(trait: Trait, values: TextColumn, name: Callable[[str], str], user: Ints, users: int) -> list[Candidate]:
     """A candidate for each value; a user has the value of most of its replies."""
-    codes, names = coded(values)
-    counts = np.zeros((users, len(names)))
-    np.add.at(counts, (user, codes), 1)
-    own = counts.argmax(axis=1)
+    codes, names = sorted_codes(values)
+    counts = np.bincount(user * len(names) + codes, minlength=users * len(names))
+    own = counts.reshape(users, len(names)).argmax(axis=1)
     having = [(value, own == code) for code, value in enumerate(names) if value]
     return [Candidate(trait, name(value), who) for value, who in having if 0 < who.sum() < users]
 

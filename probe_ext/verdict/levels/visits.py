@@ -6,14 +6,11 @@ import numpy as np
 
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.rate import Rate
-from probe_ext.settings.slo import Reasoning, SloProfile
-from probe_ext.verdict.evidence.columns import Bools, Floats, texts
-from probe_ext.verdict.evidence.evidence import Columns, Evidence
-from probe_ext.verdict.grading.kind_profiles import KindProfiles
+from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict.evidence.columns import Bools, Floats, is_any
+from probe_ext.verdict.evidence.evidence import Columns
 from probe_ext.verdict.grading.reply_grades import UNJUDGED, GradedReplies
 from probe_ext.verdict.inference.observations import Visit, replies_at_once, visit_from_grades
-from probe_ext.verdict.levels.cut_at_rise import as_of, cut_times
-from probe_ext.verdict.levels.find_levels import find_stretches
 from probe_ext.verdict.levels.level_assignment import LevelAssignment, rows_by_level
 from probe_ext.verdict.values.capacity_estimate import Criteria
 
@@ -34,20 +31,7 @@ def last_seconds_of(profile: SloProfile) -> float:
 
 def client_faults(replies: Columns) -> Bools:
     """Return which replies failed by the load generator's own fault; they say nothing about the server."""
-    return np.array([outcome == Outcome.CLIENT_ERROR for outcome in texts(replies, "outcome")], dtype=np.bool_)
-
-
-def grade_levels(
-    evidence: Evidence, profiles: KindProfiles, mode: Reasoning | None, assignment: LevelAssignment
-) -> GradedReplies:
-    """Grade replies as of the end of their level; the experience stays that of the whole reply."""
-    scenarios = texts(evidence.replies, "scenario") if profiles.kinds else ()
-    whole = profiles.grade(evidence.replies, scenarios, mode)
-    cut = cut_times(assignment.levels, find_stretches(evidence.users, None), assignment.level_of)
-    until_rise = as_of(evidence.replies, cut, evidence.gaps)
-    if until_rise is evidence.replies:
-        return whole
-    return replace(profiles.grade(until_rise, scenarios, mode), experience=whole.experience)
+    return is_any(replies, "outcome", {Outcome.CLIENT_ERROR})
 
 
 def visits_of(
@@ -74,14 +58,14 @@ def visits_of(
         if not assignment.is_judged(index):
             continue
         mine = rows_of_level if kind is None else rows_of_level[kind[rows_of_level]]
-        asking = None if kind is None else len(np.unique(assignment.user_of[mine]))
+        by_rate = isinstance(level.users, Rate)
+        asking = None if kind is None or by_rate else len(np.unique(assignment.user_of[mine]))
         people = None if asking is None or kind is None else asking + _resting(assignment, index, kind)
         rows = mine[applies[mine]]
         span = (level.t_start, level.t_end)
         users = assignment.user_of[rows]
-        if isinstance(level.users, Rate):
+        if by_rate:
             people = replies_at_once(sent[mine], assignment.end[mine], span)
-            asking = None
         visit = visit_from_grades(level.users, users, sent[rows], grades[rows], span, last_seconds, people)
         visits.append(replace(visit, asking=asking))
     return visits

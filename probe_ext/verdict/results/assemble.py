@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from probe_ext.verdict.evidence.columns import Ints, coded, texts
+from probe_ext.verdict.evidence.columns import Ints, text_codes
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.grading.reply_grades import BROKEN, SERVED, STRAINED, UNJUDGED, GradedReplies
 from probe_ext.verdict.levels.dimension_estimates import DimensionEstimates
@@ -30,7 +30,7 @@ class JudgedRun:
 def level_results(evidence: Evidence, run: JudgedRun, metrics: Metrics) -> tuple[LevelResult, ...]:
     """Return one result per level, in order of time."""
     tokens = token_windows(evidence.windows)
-    outcome_of, outcomes = coded(texts(evidence.replies, "outcome"))
+    outcome_of, outcomes = text_codes(evidence.replies, "outcome")
     preemptions = find_preemptions(metrics)
     killed = not evidence.manifest.get("ended_at")  # the reason is known, and written, before the end
     results = []

@@ -16,7 +16,7 @@ from probe_ext.measure.findings import FindingName
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.table_rows import COLD, WARM
 from probe_ext.settings.slo import SloProfile
-from probe_ext.verdict.evidence.columns import Bools, Floats, Ints, numbers, texts
+from probe_ext.verdict.evidence.columns import Bools, Floats, Ints, is_any, numbers, text_counts
 from probe_ext.verdict.evidence.evidence import Columns
 from probe_ext.verdict.phrasing.formats import count, percent
 from probe_ext.verdict.server.server_series import Metrics, server_hit_rate
@@ -63,22 +63,20 @@ class Arms:
 
 def arms_of(replies: Columns, waited: Floats, level_of: Ints) -> Arms:
     """Select the replies of both arms: those sent in a level if there are any, without open ones."""
-    scenario, outcome = texts(replies, "scenario"), texts(replies, "outcome")
-    chosen = np.array([name in (COLD, WARM) for name in scenario], dtype=np.bool_)
+    chosen = is_any(replies, "scenario", {COLD, WARM})
     if (chosen & (level_of >= 0)).any():
         chosen &= level_of >= 0
-    aborted = np.array([name in (Outcome.ENDED_BY_US, Outcome.CLIENT_ERROR) for name in outcome], dtype=np.bool_)
+    aborted = is_any(replies, "outcome", {Outcome.ENDED_BY_US, Outcome.CLIENT_ERROR})
     chosen &= ~(aborted & np.isnan(waited))
     sent, due = numbers(replies, "sent"), numbers(replies, "due")
-    users = texts(replies, "user")
     return Arms(
-        cold=np.array([name == COLD for name in scenario], dtype=np.bool_)[chosen],
+        cold=is_any(replies, "scenario", {COLD})[chosen],
         sent=np.where(np.isnan(sent), due, sent)[chosen],
         waited=np.where(np.isnan(waited), np.inf, waited)[chosen],
         tokens_in=numbers(replies, "tokens_in")[chosen],
         tokens_cached=numbers(replies, "tokens_cached")[chosen],
         tokens_out=numbers(replies, "tokens_out")[chosen],
-        people=max(1, len({user for user, is_chosen in zip(users, chosen, strict=True) if is_chosen})),
+        people=max(1, len(text_counts(replies, "user", chosen))),
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.table_rows import WARM_UP
-from probe_ext.verdict.evidence.columns import Bools, Floats, numbers, texts
+from probe_ext.verdict.evidence.columns import Bools, Floats, is_any, numbers
 from probe_ext.verdict.evidence.evidence import Columns
 from probe_ext.verdict.evidence.manifest_view import mapping, mappings, number
 from probe_ext.verdict.phrasing.formats import percent, seconds, span
@@ -28,8 +28,8 @@ def replayed_trace(manifest: Mapping[str, Any], replies: Columns) -> TraceReplay
     requests, sessions, lasted = (number(about, key) for key in ("requests", "sessions", "seconds"))
     if requests is None or sessions is None or lasted is None:
         return None
-    own = np.array([name != WARM_UP for name in texts(replies, "scenario")], dtype=np.bool_)
-    unsent = own & np.array([one == Outcome.NOT_SENT for one in texts(replies, "outcome")], dtype=np.bool_)
+    own = ~is_any(replies, "scenario", {WARM_UP})
+    unsent = own & is_any(replies, "outcome", {Outcome.NOT_SENT})
     speeds = tuple(speed for one in mappings(about.get("passes")) if (speed := number(one, "speed")) is not None)
     meant, found = _sharing(replies, own)
     behind, late = _behind(replies, own) if speeds else (np.array([]), np.array([]))

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from probe_ext.measure.outcome import CLIENT_SIDE, Outcome
-from probe_ext.verdict.evidence.columns import Bools, Floats, Ints, numbers, texts
-from probe_ext.verdict.evidence.evidence import Columns, quantile
+from probe_ext.verdict.evidence.columns import Bools, Floats, Ints, is_any, numbers
+from probe_ext.verdict.evidence.evidence import Columns, quantiles
 from probe_ext.verdict.values.rolling_types import Rolling, RollingFigures, WindowedOutage
 
 WINDOW_S = 900.0
@@ -53,29 +53,32 @@ def rolling_windows(replies: Columns, seconds: float) -> Rolling | None:
 
 
 def _ended(replies: Columns) -> _Ended:
-    outcome = np.array(texts(replies, "outcome"), dtype=object)
     end, due, sent, first = (numbers(replies, name) for name in ("end", "due", "sent", "first"))
-    counted = ~np.isin(outcome, [one.value for one in CLIENT_SIDE]) & ~np.isnan(end)
+    counted = ~is_any(replies, "outcome", CLIENT_SIDE) & ~np.isnan(end)
     rows = np.flatnonzero(counted)
     rows = rows[np.argsort(end[rows], kind="stable")]
-    complete = outcome[rows] == Outcome.COMPLETE.value
+    complete = is_any(replies, "outcome", {Outcome.COMPLETE})[rows]
     answer = np.where(complete, (end - due)[rows], np.nan)
-    return _Ended(end[rows], complete, outcome[rows] == Outcome.NOT_SENT.value, (first - sent)[rows], answer)
+    unsent = is_any(replies, "outcome", {Outcome.NOT_SENT})[rows]
+    return _Ended(end[rows], complete, unsent, (first - sent)[rows], answer)
 
 
 def _figures(ended: _Ended, t: float, seconds: float) -> RollingFigures:
     inside = slice(*np.searchsorted(ended.end, (t - seconds, t), side="right").tolist())
     complete, requests = int(ended.complete[inside].sum()), len(ended.end[inside])
+    (ttft_p50, ttft_p95), (answer_p50, answer_p95) = (
+        quantiles(values[inside], (0.50, 0.95)) for values in (ended.ttft, ended.answer)
+    )
     return RollingFigures(
         t=t,
         requests=requests,
         complete_per_s=complete / seconds,
         failed_share=(requests - complete) / requests if requests else None,
         unsent=int(ended.unsent[inside].sum()),
-        ttft_p50=quantile(ended.ttft[inside], 0.50),
-        ttft_p95=quantile(ended.ttft[inside], 0.95),
-        answer_p50=quantile(ended.answer[inside], 0.50),
-        answer_p95=quantile(ended.answer[inside], 0.95),
+        ttft_p50=ttft_p50,
+        ttft_p95=ttft_p95,
+        answer_p50=answer_p50,
+        answer_p95=answer_p95,
     )
 
 

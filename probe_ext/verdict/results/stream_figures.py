@@ -10,7 +10,7 @@ import numpy as np
 
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.rate import Rate
-from probe_ext.verdict.evidence.columns import Bools, Floats, Ints, numbers, texts
+from probe_ext.verdict.evidence.columns import Bools, Floats, Ints, is_any, numbers
 from probe_ext.verdict.evidence.evidence import Columns
 from probe_ext.verdict.evidence.manifest_view import mapping, mappings, number
 from probe_ext.verdict.levels.find_levels import Level
@@ -36,7 +36,7 @@ def stream_figures(replies: Columns, rows: Ints, level: Level) -> StreamFigures:
         return StreamFigures()
     sent, due, late = (numbers(replies, name) for name in ("sent", "due", "late"))
     within = int(((sent >= level.t_start) & (sent <= level.t_end)).sum())
-    unsent = np.array([outcome == Outcome.NOT_SENT for outcome in texts(replies, "outcome")], dtype=np.bool_)[rows]
+    unsent = is_any(replies, "outcome", {Outcome.NOT_SENT})[rows]
     waited = (sent - due - np.nan_to_num(late))[rows]
     return StreamFigures(
         rate=level.users.per_second,

@@ -16,7 +16,7 @@ import numpy as np
 
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.rate import Rate
-from probe_ext.verdict.evidence.columns import Bools, Floats, numbers, texts
+from probe_ext.verdict.evidence.columns import Bools, Floats, is_any, numbers
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.phrasing.formats import seconds
 from probe_ext.verdict.phrasing.plurals import people, who_pause
@@ -63,7 +63,7 @@ def at_capacity(
     if not held or not served_users:
         return None
     end = numbers(evidence.replies, "end")
-    whole = np.array([outcome == Outcome.COMPLETE for outcome in texts(evidence.replies, "outcome")], dtype=np.bool_)
+    whole = is_any(evidence.replies, "outcome", {Outcome.COMPLETE})
     inside: Bools = np.zeros(len(end), dtype=np.bool_)
     busy = lasted = tokens = counted = 0.0
     for level in held:

@@ -12,7 +12,7 @@ import numpy as np
 
 from probe_ext.measure.outcome import Outcome, is_failure
 from probe_ext.measure.table_rows import WARM_UP
-from probe_ext.verdict.evidence.columns import Bools, Floats, Ints, numbers, texts
+from probe_ext.verdict.evidence.columns import Bools, Floats, Ints, is_any, numbers
 from probe_ext.verdict.evidence.evidence import Columns
 from probe_ext.verdict.levels.find_levels import Level
 from probe_ext.verdict.levels.level_assignment import LevelAssignment
@@ -58,7 +58,7 @@ def waits_before_next(outcome: str) -> bool:
 def think_time(replies: Columns, assignment: LevelAssignment, who: Who = "people") -> ThinkTime | None:
     """Return the mean pause of the users in the levels; None where they ask again at once, or too few did at all."""
     due, end = numbers(replies, "due"), numbers(replies, "end")
-    judged = np.array([name != WARM_UP for name in texts(replies, "scenario")], dtype=np.bool_)
+    judged = ~is_any(replies, "scenario", {WARM_UP})
     counts = judged & _after_which_pauses_count(replies)
     user, pauses, replied = _own_pauses(due, end, assignment, judged, counts)
     asked = judged & (assignment.level_of >= 0)
@@ -82,8 +82,7 @@ def think_time(replies: Columns, assignment: LevelAssignment, who: Who = "people
 
 
 def _after_which_pauses_count(replies: Columns) -> Bools:
-    known = {str(outcome): not waits_before_next(outcome) for outcome in Outcome}
-    return np.array([known.get(outcome, False) for outcome in texts(replies, "outcome")], dtype=np.bool_)
+    return is_any(replies, "outcome", {outcome for outcome in Outcome if not waits_before_next(outcome)})
 
 
 def _own_pauses(

@@ -12,7 +12,7 @@ import numpy as np
 from probe_ext.measure.outcome import FINISHED, Outcome
 from probe_ext.measure.table_rows import MIN_RECORDED_GAP_S
 from probe_ext.settings.slo import SloProfile
-from probe_ext.verdict.evidence.columns import Bools, Floats, Ints, numbers, texts
+from probe_ext.verdict.evidence.columns import Bools, Floats, Ints, ids, is_any, numbers, rows_of, select
 from probe_ext.verdict.evidence.evidence import Columns, Evidence
 from probe_ext.verdict.grading.held_back import MIN_GAP_SHARE_WRITTEN, bundling, few_large_events, written_meanwhile
 from probe_ext.verdict.server.generation import generating_share
@@ -46,9 +46,7 @@ def find_pauses(evidence: Evidence, min_seconds: float) -> Spans:
     gaps, replies = evidence.gaps, evidence.replies
     start, end = numbers(gaps, "start"), numbers(gaps, "end")
     long = np.flatnonzero(np.round(end - start, 9) >= min_seconds)
-    names = [str(gaps["reply_id"][i]) for i in long]
-    row_of = _rows_of(set(names), texts(replies, "reply_id")) if names else {}
-    resumed = np.array([row_of.get(name, -1) for name in names], dtype=np.int64)
+    resumed = rows_of(ids(gaps, "reply_id")[long], ids(replies, "reply_id")) if len(long) else long
     long, resumed = long[resumed >= 0], resumed[resumed >= 0]
     silent = ~_held_back(evidence, long, resumed)
     long, resumed = long[silent], resumed[silent]
@@ -66,28 +64,22 @@ def find_pauses(evidence: Evidence, min_seconds: float) -> Spans:
 def _held_back(evidence: Evidence, gap: Ints, reply: Ints) -> Bools:
     gaps, replies = evidence.gaps, evidence.replies
     start, end = numbers(gaps, "start")[gap], numbers(gaps, "end")[gap]
-    tpot = numbers(replies, "tpot")[reply]
-    held = written_meanwhile(end - start, numbers(gaps, "tokens_together")[gap], tpot, bundling(replies).bundled[reply])
-    held |= few_large_events(replies)[reply]
+    own = select(replies, reply)
+    together = numbers(gaps, "tokens_together")[gap]
+    held = written_meanwhile(end - start, together, numbers(own, "tpot"), bundling(own).bundled)
+    held |= few_large_events(own)
     if held.any():
         held &= ~(generating_share(evidence, start, end) < MIN_GAP_SHARE_WRITTEN)
     return held
 
 
-def _rows_of(wanted: set[str], names: list[str]) -> dict[str, int]:
-    """Return the index of each wanted name, among perhaps a million."""
-    rows = np.flatnonzero(np.fromiter(map(wanted.__contains__, names), dtype=np.bool_, count=len(names)))
-    return {names[row]: row for row in rows.tolist()}
-
-
 def _died_silent(replies: Columns, min_seconds: float) -> Ints:
     """Return the rows of replies that had begun and ended in a silence as long as a pause."""
     silent = np.flatnonzero(np.round(numbers(replies, "end") - numbers(replies, "last"), 9) >= min_seconds)
-    outcomes = texts(replies, "outcome") if len(silent) else []
-    waiting = bundling(replies).bundled  # an aborted reply would have gone on with its next burst
-    ended = {row for row in silent.tolist() if outcomes[row] not in FINISHED}
-    ended -= {row for row in ended if waiting[row] and outcomes[row] == Outcome.ENDED_BY_US}
-    return np.array(sorted(ended), dtype=np.int64)
+    own = select(replies, silent)
+    ours = is_any(own, "outcome", {Outcome.ENDED_BY_US})
+    waiting = bundling(own).bundled & ours  # an aborted reply would have gone on with its next burst
+    return silent[~is_any(own, "outcome", FINISHED) & ~waiting]
 
 
 def longest(spans: Spans, count: int) -> Ints:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from probe_ext.measure.outcome import FINISHED
-from probe_ext.verdict.evidence.columns import Bools, Floats, numbers, texts
+from probe_ext.verdict.evidence.columns import Bools, Floats, is_any, numbers
 from probe_ext.verdict.evidence.evidence import Columns, Evidence
 from probe_ext.verdict.evidence.manifest_view import Span, absences, mapping, number
 from probe_ext.verdict.levels.find_levels import Level
@@ -109,13 +109,13 @@ def own_requests(replies: SentReplies, longest_reply: float | None) -> OwnReques
 def sent_replies(replies: Columns) -> SentReplies:
     """Take what is needed from the columns of `ReplyRow`."""
     due, sent = numbers(replies, "due"), numbers(replies, "sent")
-    by_server = np.array([source in COUNTED_BY_SERVER for source in texts(replies, "tokens_from")], dtype=np.bool_)
+    by_server = is_any(replies, "tokens_from", COUNTED_BY_SERVER)
     return SentReplies(
         sent=np.where(np.isnan(sent), due, sent),
         first=numbers(replies, "first"),
         last=numbers(replies, "last"),
         end=numbers(replies, "end"),
-        finished=np.array([outcome in FINISHED for outcome in texts(replies, "outcome")], dtype=np.bool_),
+        finished=is_any(replies, "outcome", FINISHED),
         tokens=np.where(by_server, numbers(replies, "tokens_out"), np.nan),
         prompt=numbers(replies, "tokens_in"),
         choices=max(1.0, float(np.nanmax(numbers(replies, "choices"), initial=1.0))),

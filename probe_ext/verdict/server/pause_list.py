@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from probe_ext.verdict.evidence.columns import Bools, Floats, Ints, numbers, texts
+from probe_ext.verdict.evidence.columns import Bools, Floats, Ints, numbers, texts_at
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.server.find_pauses import Spans
 from probe_ext.verdict.server.pause_context import pause_context
@@ -34,13 +34,12 @@ def columns(evidence: Evidence, metrics: Metrics, spans: Spans, which: Ints | No
     """Return the fields of every pause, or of those with the given indices: one list per field, in order of time."""
     context = pause_context(spans, metrics)
     pick = np.arange(len(spans)) if which is None else which
-    names, users = texts(evidence.replies, "reply_id"), texts(evidence.replies, "user")
-    rows, known = spans.reply[pick].tolist(), context.watched[pick]
+    rows, known = spans.reply[pick], context.watched[pick]
     t, count = numbers(evidence.users, "t"), numbers(evidence.users, "users")
     at = np.searchsorted(t, spans.start[pick], side="right") - 1
     values = {
-        "reply_id": [names[row] for row in rows],
-        "user": [users[row] for row in rows],
+        "reply_id": texts_at(evidence.replies, "reply_id", rows),
+        "user": texts_at(evidence.replies, "user", rows),
         "users": [int(count[i]) if i >= 0 else None for i in at.tolist()],
         "start": spans.start[pick].tolist(),
         "end": spans.end[pick].tolist(),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from probe_ext.target.metrics.quantities import QUANTITIES
-from probe_ext.verdict.evidence.columns import Floats, numbers, texts
+from probe_ext.verdict.evidence.columns import Floats, Ints, numbers, text_column
 from probe_ext.verdict.evidence.evidence import Columns
 from probe_ext.verdict.levels.find_levels import Level
 from probe_ext.verdict.values.level_result import ServerFigures
@@ -48,20 +48,28 @@ def read_metrics(server: Columns) -> Metrics:
     Values that no server can have are left out: an earlier version may have recorded them.
     """
     t, value = numbers(server, "t"), numbers(server, "value")
-    keys = list(zip(texts(server, "quantity"), texts(server, "url"), texts(server, "engine"), strict=True))
-    rows: dict[str, dict[Engine, list[int]]] = {}
-    for i in np.flatnonzero(~np.isnan(t) & ~np.isnan(value)):
-        quantity, url, name = keys[i]
-        if quantity in QUANTITIES and not QUANTITIES[quantity].is_possible(value[i]):
-            continue
-        rows.setdefault(quantity, {}).setdefault((url, name), []).append(int(i))
+    rows: dict[str, dict[Engine, Ints]] = {}
+    for quantity, url, name, indices in _groups(server, np.flatnonzero(~np.isnan(t) & ~np.isnan(value))):
+        highest = QUANTITIES[quantity].highest if quantity in QUANTITIES else np.inf
+        possible = indices[(quantity not in QUANTITIES) | ((value[indices] >= 0) & (value[indices] <= highest))]
+        if len(possible):
+            rows.setdefault(quantity, {})[url, name] = possible
     metrics: dict[str, dict[Engine, Series]] = {}
     for quantity, by_engine in sorted(rows.items()):
         for engine, indices in sorted(by_engine.items()):
             if not is_part(engine, by_engine):
-                order = np.array(indices)[np.argsort(t[indices], kind="stable")]
+                order = indices[np.argsort(t[indices], kind="stable")]
                 metrics.setdefault(quantity, {})[engine] = Series(t[order], value[order])
     return metrics
+
+
+def _groups(server: Columns, rows: Ints) -> Iterator[tuple[str, str, str, Ints]]:
+    """Yield quantity, URL, engine and the rows of each series, in their order."""
+    quantity, url, engine = (text_column(server, name)[rows] for name in ("quantity", "url", "engine"))
+    series = (quantity.codes.astype(np.int64) * len(url.names) + url.codes) * len(engine.names) + engine.codes
+    order = np.argsort(series, kind="stable")
+    for part in np.split(order, np.flatnonzero(np.diff(series[order])) + 1) if len(order) else ():
+        yield quantity[part[0]], url[part[0]], engine[part[0]], rows[part]
 
 
 def is_part(engine: Engine, known: Container[Engine]) -> bool:

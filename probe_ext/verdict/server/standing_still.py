@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from probe_ext.measure.outcome import FINISHED
-from probe_ext.verdict.evidence.columns import Floats, numbers, texts
+from probe_ext.verdict.evidence.columns import Floats, is_any, numbers
 from probe_ext.verdict.evidence.evidence import Columns
 from probe_ext.verdict.server.server_series import Metrics, Series
 
@@ -39,7 +39,7 @@ def standing_still(metrics: Metrics, server: Columns, replies: Columns) -> Stand
     if not counters:
         return None
     width = float(np.nanmax(numbers(server, "width"), initial=0.0))
-    finished = np.array([outcome in FINISHED for outcome in texts(replies, "outcome")], dtype=np.bool_)
+    finished = is_any(replies, "outcome", FINISHED)
     ends = np.sort(numbers(replies, "end")[finished])
     moved = np.unique(np.concatenate([series.t[1:][np.diff(series.value) != 0] for series in counters]))
     several = len({engine for name in _COUNTERS for engine in metrics.get(name, {})}) > 1
@@ -63,4 +63,5 @@ def _stretches(counters: list[Series], moved: Floats) -> Iterator[tuple[float, f
 
 
 def _between(ends: Floats, start: float, end: float) -> int:
-    return int(((ends > start) & (ends < end)).sum())
+    """Return how many of the sorted `ends` lie between two moments."""
+    return max(0, int(np.searchsorted(ends, end, side="left") - np.searchsorted(ends, start, side="right")))

@@ -278,3 +278,13 @@ def test_calibration_of_other_versions_is_ignored(monkeypatch: pytest.MonkeyPatc
     assert calibration_store.load() == FLOOR
     monkeypatch.setattr(calibration_store, "version", lambda _: "0.0.1")
     assert calibration_store.load() is None
+
+
+def test_a_calibration_holds_for_the_way_in_which_sockets_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration_store, "reading_path", lambda: "native")
+    calibration_store.save(FLOOR)
+    monkeypatch.setattr(calibration_store, "reading_path", lambda: "python: PROBE_NATIVE=0")
+    assert calibration_store.load() is None
+    calibration_store.save(FLOOR)
+    monkeypatch.setattr(calibration_store, "reading_path", lambda: "python: not built")
+    assert calibration_store.load() == FLOOR, "why Python reads makes no difference"

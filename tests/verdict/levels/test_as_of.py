@@ -7,15 +7,22 @@ import pytest
 from worlds import CHAT, columns, evidence, reply, slow_start, staircase, steady
 
 from probe_ext.measure.table_rows import GapRow, ReplyRow
+from probe_ext.verdict.evidence.columns import Floats
+from probe_ext.verdict.evidence.evidence import Columns
 from probe_ext.verdict.grading.reply_grades import BROKEN, SERVED, STRAINED, UNJUDGED, judge_replies
 from probe_ext.verdict.judge import judge
-from probe_ext.verdict.levels.cut_at_rise import as_of
+from probe_ext.verdict.levels import grade_levels
+from probe_ext.verdict.levels.cut_at_rise import as_of, longest_before
 from probe_ext.verdict.values.judgement import Judgement
 from probe_ext.verdict.values.level_result import LevelResult
 
 
 def grade(row: ReplyRow, until: float) -> int:
     return int(judge_replies(as_of(columns([row], ReplyRow), np.array([until])), CHAT, "shown").overall[0])
+
+
+def as_of_with(table: Columns, until: Floats, gaps: Columns) -> Columns:
+    return as_of(table, until, longest_before(table, until, gaps))
 
 
 LONG = reply(0, 10.0, tokens_out=200)
@@ -59,10 +66,10 @@ def test_a_gap_before_the_cut_counts_although_a_longer_one_began_after_it() -> N
             GapRow,
         ),
     )
-    cut = as_of(table, np.array([15.0, np.inf]), gaps)
+    cut = as_of_with(table, np.array([15.0, np.inf]), gaps)
     assert cut["longest_gap"][0] == 2.5
-    assert as_of(table, np.array([13.0, np.inf]), gaps)["longest_gap"][0] == 1.0  # as far as it had got by then
-    assert np.isnan(as_of(table, np.array([10.9, np.inf]), gaps)["longest_gap"][0])
+    assert as_of_with(table, np.array([13.0, np.inf]), gaps)["longest_gap"][0] == 1.0  # as far as it had got by then
+    assert np.isnan(as_of_with(table, np.array([10.9, np.inf]), gaps)["longest_gap"][0])
     assert judge_replies(cut, CHAT, "shown").overall[0] == STRAINED
 
 
@@ -106,3 +113,18 @@ def test_after_more_users_a_level_starts_when_their_queue_has_drained() -> None:
     level = at(judged(overload, queued, stuck, calm, steps=((8, 30), (2, 35))), 2)
     assert level.t_start == pytest.approx(42.05)
     assert (level.served_share, level.replies, level.replies_strained) == (1.0, 14, 0)
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 7, 64])
+def test_grading_in_parts_changes_nothing(rows_at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [
+        slow_start(user, 5.0 * n + user, 0.2 + user) if n % 2 else reply(user, 5.0 * n + user, tokens_out=100)
+        for n in range(10)
+        for user in range(4)
+    ]
+    # Reasoning that users see in some rows only, so that both ways to judge it differ late.
+    rows = [replace(row, first_visible=row.first and row.first + 3.0) if n > 30 else row for n, row in enumerate(rows)]
+    run = evidence(rows, staircase((2, 25), (4, 35)))
+    at_once = judge(run, CHAT)
+    monkeypatch.setattr(grade_levels, "_ROWS_AT_ONCE", rows_at_once)
+    assert judge(run, CHAT).to_json() == at_once.to_json()

@@ -10,7 +10,7 @@ from probe_ext.verdict.checks.server_checks import outside_counter
 from probe_ext.verdict.diagnosis.facts.drift import Drift, find_drift
 from probe_ext.verdict.diagnosis.facts.kv_headroom import kv_headroom
 from probe_ext.verdict.diagnosis.facts.level_load import Load, loads
-from probe_ext.verdict.evidence.columns import Bools, Floats, coded, numbers, texts
+from probe_ext.verdict.evidence.columns import Bools, Floats, is_any, numbers, text_codes
 from probe_ext.verdict.evidence.evidence import Columns, Evidence, quantile
 from probe_ext.verdict.evidence.manifest_view import number, servers
 from probe_ext.verdict.grading.held_back import bundling
@@ -98,6 +98,7 @@ def facts_of(
     slots = [number(cache, "slots") for cache in caches if isinstance(cache, Mapping)]
     undisturbed = [level for level in levels if level.judged]
     measured, tokens = loads(evidence, levels, metrics, served_share), token_windows(evidence.windows)
+    calm = measured if len(undisturbed) == len(levels) else loads(evidence, undisturbed, metrics, served_share)
     return Facts(
         loads=measured,
         totals=_totals(evidence, metrics),
@@ -105,7 +106,7 @@ def facts_of(
         findings=tuple(findings),
         engine=kinds.pop() if len(kinds) == 1 else "",
         slots=int(sum(count or 0 for count in slots)) or None,
-        headroom=kv_headroom(evidence, loads(evidence, undisturbed, metrics, served_share), metrics),
+        headroom=kv_headroom(evidence, calm, metrics),
         drift=find_drift(measured, metrics, tokens),
         client_drift=find_drift(measured, {}, tokens),
     )
@@ -113,7 +114,7 @@ def facts_of(
 
 def _totals(evidence: Evidence, metrics: Metrics) -> Totals:
     replies, counters = evidence.replies, counters_of_target(metrics, evidence.manifest)
-    whole = np.array([outcome == Outcome.COMPLETE for outcome in texts(replies, "outcome")], dtype=np.bool_)
+    whole = is_any(replies, "outcome", {Outcome.COMPLETE})
     out = numbers(replies, "tokens_out")
     spent = numbers(replies, "end") - numbers(replies, "sent")
     known = whole & ~np.isnan(out) & ~np.isnan(spent)
@@ -129,7 +130,7 @@ def _totals(evidence: Evidence, metrics: Metrics) -> Totals:
         lengths=out[known],
         reasons=_reasons(replies, whole),
         seconds=np.maximum(spent[known] - (connect or 0.0), MIN_REPLY_S),
-        counted=np.array(texts(replies, "tokens_from"), dtype=object)[known] != "events",
+        counted=~is_any(replies, "tokens_from", {"events"})[known],
         streamed=np.asarray(replies.get("streamed", np.ones(len(out), dtype=np.bool_)), dtype=np.bool_)[known],
         at_once=_at_once(replies)[known],
         in_bursts=_in_bursts(replies)[known],
@@ -161,6 +162,6 @@ def _requested(evidence: Evidence) -> tuple[int | None, bool]:
 
 
 def _reasons(replies: Columns, whole: Bools) -> dict[str, int]:
-    code, names = coded(texts(replies, "finish_reason"))
+    code, names = text_codes(replies, "finish_reason")
     counts = np.bincount(code[whole], minlength=len(names))
     return {name: int(count) for name, count in zip(names, counts, strict=True) if count}

@@ -17,7 +17,7 @@ from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.rate import Rate
 from probe_ext.measure.table_rows import COLD
 from probe_ext.verdict.diagnosis.facts.level_load import COMPARABLE, NEARLY_FULL, Load, mean
-from probe_ext.verdict.evidence.columns import Bools, Floats, numbers, texts
+from probe_ext.verdict.evidence.columns import Bools, Floats, is_any, numbers
 from probe_ext.verdict.evidence.evidence import Columns, Evidence, quantile
 from probe_ext.verdict.evidence.manifest_view import mapping, number, servers, who_uses
 from probe_ext.verdict.phrasing.formats import count, percent
@@ -113,7 +113,7 @@ def _usable(manifest: Mapping[str, Any], tokens: int) -> tuple[int, int]:
 def _forecasts(evidence: Evidence, tokens: int | None, active: float, hit_share: float | None) -> tuple[Forecast, ...]:
     """Forecast with every prompt stored separately, and with a common prefix stored once if the cache did so."""
     replies = evidence.replies
-    whole = np.array([outcome == Outcome.COMPLETE for outcome in texts(replies, "outcome")], dtype=np.bool_)
+    whole = is_any(replies, "outcome", {Outcome.COMPLETE})
     prompt, reply = mean(numbers(replies, "tokens_in")[whole]), mean(numbers(replies, "tokens_out")[whole])
     if tokens is None or not prompt or not reply:
         return ()
@@ -161,7 +161,7 @@ def _shared_prefix(
     cached tokens, the server's counters do.
     """
     asked = number(mapping(manifest.get("prompts")), "shared_prefix_tokens", 0.0)
-    warm = np.array([name != COLD for name in texts(replies, "scenario")], dtype=np.bool_)
+    warm = ~is_any(replies, "scenario", {COLD})
     from_cache = quantile(numbers(replies, "tokens_cached")[whole & warm], 0.5)
     if from_cache is None and hit_share is not None:
         prompt = mean(numbers(replies, "tokens_in")[whole]) or 0.0
