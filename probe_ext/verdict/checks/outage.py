@@ -11,6 +11,7 @@ from probe_ext.verdict.phrasing.formats import moment
 from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.verdict.values.finding import Finding
 
+REFUSED = frozenset({Outcome.CONNECT_FAILED, Outcome.CONNECT_TIMEOUT})
 MIN_REPLIES_GONE = 3
 """Fewer may be an accident."""
 
@@ -22,6 +23,8 @@ class Outage:
     mask: Bools
     """replies that it broke off or refused; none without an outage"""
     finding: Finding
+    since: float | None = None
+    """seconds into the run of the last answer; None without an outage"""
 
 
 def outage(evidence: Evidence) -> Outage:
@@ -29,7 +32,7 @@ def outage(evidence: Evidence) -> Outage:
     # As objects: an array of str reserves the longest text's size for each row, and a damaged row may have megabytes.
     outcomes = np.array(texts(evidence.replies, "outcome"), dtype=object)
     ends, due = (numbers(evidence.replies, column) for column in ("end", "due"))
-    refused = np.isin(outcomes, [Outcome.CONNECT_FAILED.value, Outcome.CONNECT_TIMEOUT.value])
+    refused = np.isin(outcomes, [outcome.value for outcome in REFUSED])
     ours = np.isin(outcomes, [outcome.value for outcome in CLIENT_SIDE])
     answered, none = ~refused & ~ours, np.zeros(len(due), dtype=np.bool_)
     if not answered.any():
@@ -40,9 +43,12 @@ def outage(evidence: Evidence) -> Outage:
         return Outage(none, Finding("server_gone", "pass", False, "The server was reachable until the end."))
     whole = np.isin(outcomes, [Outcome.COMPLETE.value])
     last_whole = float(ends[whole].max()) if whole.any() else since
+    first = int(np.argmax(refused & (due > since)))
+    said = texts(evidence.replies, "message")[first].rstrip(".")
     why = (
-        f"From {moment(since)} on no connection succeeded ({things(lost, 'reply', 'replies')}): the server or the "
-        "network was down. Replies that failed since then, or broke off at that moment, are not judged."
+        f"The server stopped answering: from {moment(since)} on no connection succeeded "
+        f"({things(lost, 'reply', 'replies')}{said and f': {said}'}). The server or the network was down. Replies that "
+        "failed since then, or broke off at that moment, are not judged."
     )
     finding = Finding("server_gone", "fail", False, why, "Check the server's log and repeat the run.")
-    return Outage(~whole & ~ours & (ends >= last_whole), finding)
+    return Outage(~whole & ~ours & (ends >= last_whole), finding, since)
