@@ -4,11 +4,26 @@ from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
 _PARENTS = (_PACKAGE / "_bundled", _PACKAGE.parent)
+_NAMED = (
+    ("scenario", "a scenario: probe run {}", "locustfiles", ".py"),
+    ("workload", "a workload: --workload {}", "configs/workloads", ".yaml"),
+    ("profile", "an SLO profile: --slo {}", "configs/slo", ".yaml"),
+)
 
 
 def folder(name: str) -> Path:
     """Return the folder `locustfiles` or `configs`. FileNotFoundError if the installation lacks it."""
     return bundled(f"{name}/")
+
+
+def named_otherwise(name: str, wanted: str) -> str:
+    """Return `; coding is a workload: --workload coding` of a name that stands for something else than `wanted`.
+
+    `wanted`: scenario, workload or profile. Empty for a name that stands for nothing.
+    """
+    found = [how.format(name) for what, how, place, suffix in _NAMED
+             if what != wanted and (folder(place) / f"{name}{suffix}").is_file()]  # fmt: skip
+    return f"; {name} is {', or '.join(found)}" if found else ""
 
 
 def bundled(name: str) -> Path:

@@ -32,7 +32,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "worker": ("probe_ext.swarm.commands.worker_command", "run users for a master on another machine"),
     "report": ("probe_ext.report.report_command", "build the report of a run from its files"),
     "compare": ("probe_ext.report.compare_command", "compare set-ups: what is better, worse or undecided"),
-    "plan": ("probe_ext.report.plan_command", "how many replicas of which set-up serve that many people, at what cost"),
+    "plan": (
+        "probe_ext.report.plan_command",
+        "which set-up serves a given number of people, with how many replicas, at what cost",
+    ),
     "merge": ("probe_ext.run.merge_command", "merge rows that a lost worker kept on its disk into a run"),
     "doctor": (
         "probe_ext.inspection.doctor.doctor_command",

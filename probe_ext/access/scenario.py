@@ -3,7 +3,7 @@
 import ast
 from pathlib import Path
 
-from probe_ext.bundled import folder
+from probe_ext.bundled import folder, named_otherwise
 from probe_ext.closest_name import did_you_mean
 from probe_ext.settings.errors import SettingsError
 from probe_ext.workload.workload_file import workload_names
@@ -25,8 +25,8 @@ def find_locustfile(scenario: str) -> Path:
         raise SettingsError(f"{scenario}: is a workload, not a scenario; give it as --workload {scenario}")
     if not known.is_file():
         names = sorted(p.stem for p in folder("locustfiles").glob("*.py"))
-        closest = did_you_mean(scenario, names)
-        raise SettingsError(f"{scenario}: unknown scenario{closest}; valid names are {', '.join(names)}")
+        meant = named_otherwise(scenario, "scenario") or did_you_mean(scenario, names)
+        raise SettingsError(f"{scenario}: unknown scenario{meant}; valid names are {', '.join(names)}")
     return known
 
 

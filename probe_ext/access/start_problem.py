@@ -6,6 +6,9 @@ from probe_ext.access.known_server import KnownServer
 from probe_ext.settings.options import Options
 from probe_ext.settings.secrets import API_KEY_VARIABLE
 
+STARTING = {"502", "503", "504"}
+"""HTTP statuses of a server, or of what is in front of it, while the model loads"""
+
 
 def start_problem(server: KnownServer, options: Options) -> str | None:
     """Return why no run can start, in one line that names the option; None if the server can be tried."""
@@ -64,6 +67,8 @@ def _none_can_chat(models: Sequence[str]) -> str:
 def _no_models(why: str) -> str:
     """Say what may be wrong with a server that returns no list of models."""
     what = why if why.startswith("/v1/models") else f"/v1/models: {why}"
+    if why[:3] in STARTING:
+        return f"{what}: the server is still starting, or a gateway cannot reach it; repeat once it answers"
     return (
         f"{what}: not an OpenAI-compatible server, or a wrong port or path prefix? "
         "If the server does not list models, name one with --model"

@@ -26,9 +26,8 @@ from probe_ext.compare.questions import (
 from probe_ext.compare.repeated_runs import widened
 from probe_ext.compare.replies import OVERALL, joined
 from probe_ext.compare.set_up import Run, SetUp
-from probe_ext.compare.set_up_aspects import WAIVABLE, meant, must_be_equal, not_checked
-from probe_ext.compare.values import Aspects, Comparison, Level, Outcome, Reason, Row, SetUpResult
-from probe_ext.verdict.evidence.manifest_view import who_uses
+from probe_ext.compare.set_up_aspects import WAIVABLE, meant, must_be_equal, not_checked, other_worker_counts
+from probe_ext.compare.values import Aspects, Comparison, Level, Outcome, Quantity, Reason, Row, SetUpResult
 from probe_ext.verdict.inference.estimate import estimate
 from probe_ext.verdict.levels.visits import criteria_of
 from probe_ext.verdict.phrasing.plurals import Who
@@ -38,6 +37,8 @@ ERROR = 0.025
 MAX_LOG_RATIO = 13.0
 """beyond this, a limit is none"""
 TEN_PERCENT = math.log(1.1)
+SMALL_DIFFERENCE = 0.05
+"""of two shares; of ratios it is TEN_PERCENT: limits within this show that any difference is small"""
 GAP = 0.05
 """logarithm: a capacity that more replies at the same levels would leave as open as this"""
 
@@ -62,12 +63,17 @@ def compare(set_ups: Sequence[SetUp], waived: Collection[str] = (), looks: int =
     answered = [answer(set_up) for set_up in set_ups]
     rows, spread_known, minutes = _rows(answered, ERROR / looks, refused=bool(refused))
     results = tuple(_result(set_up) for set_up in set_ups)
-    winner = _winner(set_ups, rows)
+    winner, who = _winner(set_ups, rows), _who(set_ups)
     return Comparison(
-        sentence=comparison_sentence([set_up.name for set_up in set_ups], rows, refused, _who(set_ups)),
+        sentence=comparison_sentence([set_up.name for set_up in set_ups], rows, refused, who),
         winner=winner,
+        who=who,
         set_ups=results,
-        meant=(*meant(set_ups), *(Aspects(one.aspect, one.name, one.values) for one in allowed)),
+        meant=(
+            *meant(set_ups),
+            *other_worker_counts(set_ups),
+            *(Aspects(one.aspect, one.name, one.values) for one in allowed),
+        ),
         must_be_equal=tuple(refused),
         not_checked=tuple(not_checked(set_ups, waived)),
         between_runs=spread_known,
@@ -79,7 +85,7 @@ def compare(set_ups: Sequence[SetUp], waived: Collection[str] = (), looks: int =
 
 
 def _who(set_ups: Sequence[SetUp]) -> Who:
-    called = {who_uses((run.manifest or {}).get("workload")) for set_up in set_ups for run in set_up.runs}
+    called = {run.capacity.get("who") for set_up in set_ups for run in set_up.runs}
     return "agents" if called == {"agents"} else "people"
 
 
@@ -178,7 +184,7 @@ def _minutes(found: Contrast, effect: float, error: float, seconds: float) -> fl
     return minutes if minutes <= MAX_MINUTES else None
 
 
-def _reason(quantity: str, found: Contrast, figures: Sequence[Measured], more: float | None) -> Reason:
+def _reason(quantity: Quantity, found: Contrast, figures: Sequence[Measured], more: float | None) -> Reason:
     if not all(figure.noise_known for figure in figures):
         return "no_noise_known"
     if more is not None:
@@ -189,7 +195,10 @@ def _reason(quantity: str, found: Contrast, figures: Sequence[Measured], more: f
     if not found.bounded or (quantity == "capacity" and not known_by_replies):
         return "too_few"
     wide = found.inner[1] - found.inner[0] > GAP
-    return "gap_between_levels" if wide and found.inner[0] <= 0 <= found.inner[1] else "too_close"
+    if wide and found.inner[0] <= 0 <= found.inner[1]:
+        return "gap_between_levels"
+    small = SMALL_DIFFERENCE if KINDS[quantity].scale == "difference" else TEN_PERCENT
+    return "too_close" if max(-found.low, found.high) <= small else "too_few"
 
 
 def _doubt(question: Question, set_ups: Sequence[SetUp]) -> Reason:

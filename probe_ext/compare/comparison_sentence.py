@@ -18,10 +18,10 @@ def comparison_sentence(
         why = "; ".join(dict.fromkeys(_difference(one) for one in refused))
         return f"No winner is named: {why}."
     if not capacity:
-        return f"It can't be told which serves more {who}: not every run has a capacity."
-    told = " ".join(_capacity(row, names[0], who) for row in capacity)
+        return f"It is not known which serves more {who}: not every run has a capacity."
+    answer = " ".join(_capacity(row, names[0], who) for row in capacity)
     others = [row for row in rows if row.quantity != "capacity"]
-    return " ".join(filter(None, [told, _others(others)]))
+    return " ".join(filter(None, [answer, _others(others, names[0])]))
 
 
 def _difference(one: Aspects) -> str:
@@ -35,34 +35,38 @@ def _capacity(row: Row, first: str, who: Who) -> str:
     if row.outcome in {"better", "worse"}:
         more = "more" if row.outcome == "better" else "fewer"
         by = "" if row.change is None else f": {change_text(row.change)} ({interval})"
-        return f"{row.set_up} serves {more} {who} at once than {first}{by}."
-    return f"It can't be told whether {row.set_up} serves more {who} at once than {first}{_but(row, interval)}."
+        return f"“{row.set_up}” serves {more} {who} at once than “{first}”{by}."
+    if row.reason == "too_close":
+        return f"“{row.set_up}” serves about as many {who} at once as “{first}” ({interval})."
+    return f"It can't be told whether “{row.set_up}” serves more {who} at once than “{first}”{_but(row, interval)}."
 
 
 def _but(row: Row, interval: str) -> str:
     seen = f" ({interval})" if row.change is not None and interval else ""
     if row.reason == "server_changed" and row.minutes_more is not None:
         again = minutes_text(row.minutes_more)
-        return f"{seen}: a server seemed to change during its run; measuring again, for {again}, shows if by chance"
+        return f"{seen}: a server seemed to change during its run; measure again for {again} to rule out chance"
     if row.minutes_more is not None:
         return (
-            f"{seen}: about {minutes_text(row.minutes_more)} more would probably tell a difference as large as it seems"
+            f"{seen}: if the difference is as large as it seems, {more_minutes_text(row.minutes_more)} would settle it"
         )
     return seen + {
         "server_changed": ": a server changed during its run",
         "no_limit_reached": ": neither reached its limit; measure more users",
+        "too_few": ": too few data",
         "gap_between_levels": ": the levels are too far apart; measure between them",
-        "too_close": ": the difference is too small for any reasonable time",
     }.get(row.reason, "")
 
 
-def _others(rows: Sequence[Row]) -> str:
+def _others(rows: Sequence[Row], first: str) -> str:
     better, worse = (sum(row.outcome == outcome for row in rows) for outcome in ("better", "worse"))
     if not rows:
         return ""
+    if not better and not worse:
+        return f"No other figure ({len(rows)} compared) is better or worse beyond doubt."
     return (
-        f"Of {things(len(rows), 'other figure')}, {better} {'is' if better == 1 else 'are'} better, {worse} worse, "
-        f"and {len(rows) - better - worse} can't be told apart."
+        f"Of {things(len(rows), 'other figure')}, {better} {'is' if better == 1 else 'are'} better than with "
+        f"“{first}”, {worse} worse, and {len(rows) - better - worse} undecided."
     )
 
 
@@ -89,5 +93,15 @@ def interval_text(row: Row) -> str:
 
 def minutes_text(minutes: float) -> str:
     """Return `3 minutes`, `2 hours`."""
+    return things(*_whole(minutes))
+
+
+def more_minutes_text(minutes: float) -> str:
+    """Return `about 3 more minutes`, `about 2 more hours`."""
+    number, unit = _whole(minutes)
+    return f"about {things(number, f'more {unit}')}"
+
+
+def _whole(minutes: float) -> tuple[int, str]:
     whole = max(1, round(minutes))
-    return things(whole, "minute") if whole < 120 else things(round(whole / 60), "hour")
+    return (whole, "minute") if whole < 120 else (round(whole / 60), "hour")

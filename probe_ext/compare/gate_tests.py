@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from probe_ext.compare.compare_set_ups import ERROR
-from probe_ext.compare.comparison_sentence import minutes_text
+from probe_ext.compare.comparison_sentence import more_minutes_text
 from probe_ext.compare.measured import MAX_MINUTES, Contrast, Measured, Span, contrast
 from probe_ext.compare.questions import KINDS, Answers, Question, answers_of_capacity, answers_of_replies
 from probe_ext.compare.replies import AssignedReplies
@@ -75,7 +75,7 @@ def _limit_test(run: AssignedReplies, limit: GateLimit, users: int | None) -> Ga
         return GateTest(
             name, "failed", f"gate: {name}: missed, {kept}; {percent(limit.keeping_share)} must", level.seconds
         )
-    more = "" if level.seconds_needed is None else f"; about {minutes_text(level.seconds_needed / 60)} more would tell"
+    more = "" if level.seconds_needed is None else f"; {more_minutes_text(level.seconds_needed / 60)} would settle it"
     return GateTest(name, "unproven", f"gate: {name}: unproven, {kept}{more}", level.seconds)
 
 
@@ -188,7 +188,7 @@ def _more(found: Contrast, bound: float, seconds_: float) -> str:
     missing = found.inner[0] - bound
     factor = (found.inner[0] - found.low) * RESERVE / missing if missing > 0 and math.isfinite(found.low) else 0.0
     minutes = factor**2 * seconds_ / 60 - seconds_ / 60
-    return f"; about {minutes_text(minutes)} more would tell" if 0 < minutes <= MAX_MINUTES else ""
+    return f"; {more_minutes_text(minutes)} would settle it" if 0 < minutes <= MAX_MINUTES else ""
 
 
 def _at(users: int | None) -> str:
@@ -203,4 +203,4 @@ def _missing(question: Question, ours: Answers) -> str:
 
 def _seen(question: Question, base: Measured, other: Measured) -> str:
     values = [f"{one.point:.0f}" if question[0] == "capacity" else percent(one.point) for one in (base, other)]
-    return f"{values[1]} after {values[0]}"
+    return f"{values[1]}, baseline {values[0]}"

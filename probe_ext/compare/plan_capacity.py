@@ -16,7 +16,7 @@ from probe_ext.compare.comparison_sentence import change_text, interval_text
 from probe_ext.compare.plan_values import Basis, OutageShare, Plan, PlannedSetUp
 from probe_ext.compare.set_up import Run, SetUp
 from probe_ext.verdict.phrasing.formats import seconds, span
-from probe_ext.verdict.phrasing.plurals import cause, people, things
+from probe_ext.verdict.phrasing.plurals import are_or_is, cause, people, things
 from probe_ext.verdict.results.team_size import money
 
 ALIKE_PAUSE = 1.25
@@ -137,7 +137,8 @@ def _sentence(planned: Sequence[PlannedSetUp], cheapest: PlannedSetUp | None, de
         return f"It is not known which set-up serves {who}: {'; '.join(f'{one.name}: {one.why}' for one in planned)}."
     best = cheapest or min(known, key=lambda one: one.replicas or 0)
     cost = "" if best.cost_per_hour is None else f" for {money(best.cost_per_hour)} an hour"
-    limit = "no limit was found" if best.first_limit is None else f"{cause(best.first_limit)} gives first"
+    first = best.first_limit
+    limit = "no limit was found" if first is None else f"{cause(first)} {are_or_is(first)} the first limit"
     computed = " That is computed from people who don't pause; a run with pauses would prove it." * (
         best.basis == "computed"
     )
@@ -156,10 +157,10 @@ def _change(set_ups: Sequence[SetUp]) -> str:
         return f"{comparison.sentence} See probe compare."
     better = [row for row in comparison.rows if row.quantity == "capacity" and row.outcome == "better"]
     if not better:
-        return f"No change is proven to serve more people at once than {set_ups[0].name}."
+        return f"No change is proven to serve more people at once than “{set_ups[0].name}”."
     most = max(better, key=lambda row: row.change or 0.0)
     by = "" if most.change is None else f": {change_text(most.change)} ({interval_text(most)})"
-    return f"{most.set_up} brought most, against {set_ups[0].name}{by}."
+    return f"“{most.set_up}” improved most on “{set_ups[0].name}”{by}."
 
 
 def outage_text(outage: OutageShare) -> str:

@@ -26,7 +26,7 @@ class PlannedSetUp:
     spare_people: int | None
     """more people until the replicas' proven capacity is reached"""
     first_limit: str | None
-    """what gives first beyond it; null where the run found no limit"""
+    """the first limit beyond it; null where the run found no limit"""
     price_per_hour: float | None
     """of one replica"""
     cost_per_hour: float | None
@@ -69,7 +69,7 @@ class Plan:
     """the largest number of users that is proven served by every set-up, where their cost per token is compared"""
     set_ups: tuple[PlannedSetUp, ...]
     change: str
-    """which measured change brought most, or why that can't be said; empty for a single set-up"""
+    """which measured change improved most, or why that can't be said; empty for a single set-up"""
     outage: OutageShare | None
 
     def to_json(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from probe_ext.verdict.grading.kind_profiles import kind_profiles
 from probe_ext.verdict.grading.reply_grades import BROKEN, GradedReplies
 from probe_ext.verdict.inference.observations import Visit, counts_towards_level
 from probe_ext.verdict.levels.grade_levels import grade_levels
-from probe_ext.verdict.levels.level_assignment import LevelAssignment, assign_levels, rows_by_level, sent_at
+from probe_ext.verdict.levels.level_assignment import LevelAssignment, assign_levels, cut_levels, rows_by_level, sent_at
 from probe_ext.verdict.levels.visits import client_faults, last_seconds_of, visits_of
 from probe_ext.verdict.results.slo_metrics import token_windows
 from probe_ext.verdict.server.generation import with_generation
@@ -120,11 +120,12 @@ def assigned_replies(evidence: Evidence, profile: SloProfile, *, one_profile: bo
     sent, metrics = sent_at(evidence), usable_metrics(read_metrics(evidence.server))
     still = standing_still(metrics, evidence.server, evidence.replies)
     metrics = {} if still is not None and still.always else metrics
-    assignment = assign_levels(evidence, sent)
+    down = outage(evidence)
+    assignment = cut_levels(assign_levels(evidence, sent), down.since)
     assignment = replace(assignment, others=others_by_level(evidence, assignment.levels, metrics))
     mode = None if profiles.mixes_reasoning else profile.reasoning
     graded = grade_levels(evidence, profiles, mode, assignment)
-    left_out = client_faults(evidence.replies) | equal_failures(evidence).mask | outage(evidence).mask
+    left_out = client_faults(evidence.replies) | equal_failures(evidence).mask | down.mask
     return AssignedReplies(evidence, profile, assignment, graded, sent, left_out)
 
 

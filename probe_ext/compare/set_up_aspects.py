@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
@@ -12,7 +13,7 @@ from probe_ext.compare.set_up import Run, SetUp
 from probe_ext.compare.values import Aspect, Aspects
 from probe_ext.verdict.evidence.manifest_view import mapping, servers, workers
 from probe_ext.verdict.phrasing.formats import count, percent
-from probe_ext.verdict.phrasing.plurals import listed
+from probe_ext.verdict.phrasing.plurals import listed, things
 from probe_ext.verdict.wording.headline import altered_replies
 
 WAIVABLE: tuple[Aspect, ...] = ("slo", "workload", "prompts", "levels", "output_lengths", "cache", "client")
@@ -30,7 +31,7 @@ NAMES: Mapping[Aspect, str] = {
     "prompts": "prompts",
     "levels": "levels",
     "output_lengths": "output lengths",
-    "cache": "warmth of the cache",
+    "cache": "prefix cache",
     "client": "client machine",
     "altered_replies": "replies",
     "validity": "validity",
@@ -93,12 +94,8 @@ def _invalid(set_ups: Sequence[SetUp]) -> Iterator[Aspects]:
         yield Aspects(
             "validity", NAMES["validity"], verdicts, f"a run is invalid: {bad[0] if bad else 'see its report'}"
         )
-    altered = tuple(
-        listed(sorted({altered_replies(run.capacity["diagnosis"]["bounds"]) for run in set_up.runs} - {""}))
-        or "as usual"
-        for set_up in set_ups
-    )
-    if any(text != "as usual" for text in altered):
+    altered = tuple(map(_altered, set_ups))
+    if any(text != AS_USUAL for text in altered):
         yield Aspects("altered_replies", NAMES["altered_replies"], altered, "some replies are not the model's own")
 
 
@@ -182,10 +179,30 @@ def _levels(run: Run) -> str | None:
 
 
 def _client(run: Run) -> str | None:
-    if run.manifest is None:
-        return None
-    hosts = [str(worker.get("host")) for worker in workers(run.manifest)]
-    return ", ".join(f"{host} ({hosts.count(host)})" for host in sorted(set(hosts))) or None
+    return ", ".join(sorted(_worker_counts(run))) or None
+
+
+def _worker_counts(run: Run) -> Counter[str]:
+    return Counter(str(worker.get("host")) for worker in workers(run.manifest or {}))
+
+
+def other_worker_counts(set_ups: Sequence[SetUp]) -> list[Aspects]:
+    """Return how many workers made each load if the same machines ran other numbers of them.
+
+    It may differ: each run's own checks show whether its workers kept up.
+    """
+    counts = [[_worker_counts(run) for run in set_up.runs] for set_up in set_ups]
+    known = [one for runs in counts for one in runs if one]
+    if len({frozenset(one) for one in known}) != 1 or all(one == known[0] for one in known):
+        return []
+    texts = (sorted({_counts_text(one) for one in runs if one}) for runs in counts)
+    return [Aspects("client", "load generator", tuple("; ".join(found) or UNKNOWN for found in texts))]
+
+
+def _counts_text(counts: Counter[str]) -> str:
+    if len(counts) == 1:
+        return things(counts.total(), "worker process", "worker processes")
+    return ", ".join(f"{number} on {host}" for host, number in sorted(counts.items()))
 
 
 def _warmed(run: Run) -> str | None:
@@ -195,17 +212,17 @@ def _warmed(run: Run) -> str | None:
 
 
 _CONDITIONS: tuple[tuple[Aspect, Callable[[Run], str | None], str], ...] = (
-    ("slo", _profile, "served means something else; judge all runs by one profile with --slo"),
-    ("workload", _workload, "the load was of another kind"),
-    ("prompts", _prompts, "prompts of other lengths cost the server other work"),
+    ("slo", _profile, "“served” means something else; judge all runs by one profile with --slo"),
+    ("workload", _workload, "the requests were of another kind"),
+    ("prompts", _prompts, "longer prompts are more work, on any server"),
     ("levels", _levels, "other numbers of users were tried"),
     ("cache", _warmed, "one server was warmed up and another wasn't"),
-    ("client", _client, "other machines made the load and took the times"),
+    ("client", _client, "the load came from other machines, which also took the times"),
 )
 
 
 def _different_prompts(set_ups: Sequence[SetUp]) -> Iterator[Aspects]:
-    """Prompts that the servers count otherwise, though they were made for one length."""
+    """Prompts that the servers count differently, although they were made for one length."""
     found = [_over_runs(set_up, lambda replies: replies.tokens_in) for set_up in set_ups]
     if _ratio(found) > MAX_PROMPT_RATIO:
         values = tuple(f"{count(value)} tokens on average" if value else UNKNOWN for value in found)

@@ -104,9 +104,11 @@ class Comparison:
     """the answer in plain words"""
     winner: str | None
     """the set-up that is proven to serve more people than every other; null where none is"""
+    who: Literal["people", "agents"]
+    """what the users of all runs are called: people, unless all of them are agents"""
     set_ups: tuple[SetUpResult, ...]
     meant: tuple[Aspects, ...]
-    """what differs and is meant to"""
+    """what differs and may"""
     must_be_equal: tuple[Aspects, ...]
     """what differs and must not: no winner is named"""
     not_checked: tuple[str, ...]

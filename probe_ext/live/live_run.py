@@ -63,6 +63,8 @@ class Now:
     """why replies failed, in the server's own words, if all for the same reason"""
     advice: str
     """the option that helps, where load is not the reason"""
+    gone: str
+    """how and since when the server no longer answers; empty while it does"""
     last_reply: float | None
     """end of the newest reply"""
     kv_usage: float | None
@@ -166,6 +168,7 @@ class LiveRun:
             failed=self._failures.number,
             failure=reason.words if reason else None,
             advice=reason.advice if reason else "",
+            gone=self._failures.gone(),
             last_reply=self._last_reply,
             kv_usage=kv,
             running=self._server.requests("running", t),

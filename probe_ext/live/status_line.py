@@ -2,17 +2,17 @@
 
 from probe_ext.live.live_levels import LevelNow
 from probe_ext.live.live_run import Now
-from probe_ext.live.status_text import all_failed, rolling_text, short_capacity
+from probe_ext.live.status_text import all_failed, no_longer_answers, rolling_text, short_capacity
 from probe_ext.measure.rate import Rate
 from probe_ext.verdict.phrasing import formats, plurals
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 
 _BY_IMPORTANCE = (
-    *("users", "share", "so_far", "ttft", "preemptions", "waiting", "position"),
+    *("gone", "users", "share", "so_far", "ttft", "preemptions", "waiting", "position"),
     *("rolling", "kv", "failed", "rate", "replies"),
 )
 _ORDER = (
-    *("position", "users", "share", "replies", "so_far", "failed", "ttft"),
+    *("position", "users", "gone", "share", "replies", "so_far", "failed", "ttft"),
     *("rate", "kv", "waiting", "preemptions", "rolling"),
 )
 
@@ -40,6 +40,7 @@ def _full(now: Now, estimate: CapacityEstimate | None, position: str) -> dict[st
     return {
         "position": position,
         "users": _users(now),
+        "gone": no_longer_answers(now),
         "share": _share(now, with_range=True),
         "replies": plurals.things(now.replies, "reply", "replies"),
         "so_far": f"so far {capacity}" if capacity else "",

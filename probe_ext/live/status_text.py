@@ -34,6 +34,10 @@ def headline(now: Now | None, estimate: CapacityEstimate | None) -> Headline:
         return Headline("", "No users.")
     if all_failed(now):
         return Headline(_all_replies(now), f" failed: {_reason(now)}", "bad")
+    if now.gone:
+        known = _so_far(estimate, now.pause, now.who)
+        until = f" Until then: {f'{known.number}{known.rest}'.strip()}" if known else ""
+        return Headline("", f"{plurals.capitalised(no_longer_answers(now))}.{until}", "bad")
     if not now.replies:
         return Headline("", f"{plurals.people(now.users, now.who)}, no replies yet.")
     return _so_far(estimate, now.pause, now.who) or Headline("", "Too early to say.")
@@ -64,6 +68,11 @@ def short_capacity(estimate: CapacityEstimate | None) -> str:
     if isinstance(high, Rate):
         return limits if low else f"less than {high:,}"
     return limits if low or high == 0 else f"fewer than {high + 1:,}"
+
+
+def no_longer_answers(now: Now) -> str:
+    """Return `the server no longer answers (connection refused since 0:42)`; empty while it does."""
+    return now.gone and f"the server no longer answers ({now.gone})"
 
 
 def all_failed(now: Now) -> str:
@@ -138,5 +147,5 @@ def level_status(level: LevelNow) -> str:
         return f"{share}, this level fails so far, limited by {causes or 'all dimensions together'}"
     said = f"{share}, not proven yet: {reason_in_words(level.reasons)}"
     if level.replies_needed and level.reasons[:1] in {("too_few_replies",), ("too_close",)}:
-        said += f"; about {plurals.things(level.replies_needed, 'more reply', 'more replies')} would tell"
+        said += f"; about {plurals.things(level.replies_needed, 'more reply', 'more replies')} would settle it"
     return said

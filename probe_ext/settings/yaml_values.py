@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from probe_ext.bundled import named_otherwise
 from probe_ext.closest_name import did_you_mean
 from probe_ext.measure.safe_text import safe_text
 from probe_ext.settings.errors import SettingsError
@@ -35,9 +36,8 @@ def find_yaml(name_or_path: str, folder: Path, label: str, what: str) -> Path:
         raise SettingsError(f"{label}: no such file")
     names = yaml_names(folder)
     if name_or_path not in names:
-        raise SettingsError(
-            f"{label}: no such {what}{did_you_mean(name_or_path, names)}; available: {', '.join(names)}"
-        )
+        meant = named_otherwise(name_or_path, what) or did_you_mean(name_or_path, names)
+        raise SettingsError(f"{label}: no such {what}{meant}; available: {', '.join(names)}")
     return folder / f"{name_or_path}.yaml"
 
 

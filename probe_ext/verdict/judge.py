@@ -25,7 +25,7 @@ from probe_ext.verdict.levels.dimension_estimates import (
 )
 from probe_ext.verdict.levels.find_levels import is_open_stream
 from probe_ext.verdict.levels.grade_levels import grade_levels
-from probe_ext.verdict.levels.level_assignment import LevelAssignment, assign_levels, sent_at
+from probe_ext.verdict.levels.level_assignment import LevelAssignment, assign_levels, cut_levels, sent_at
 from probe_ext.verdict.levels.shared_trait import shared_trait
 from probe_ext.verdict.levels.visits import client_faults, criteria_of, visits_of
 from probe_ext.verdict.phrasing.plurals import Who
@@ -189,9 +189,9 @@ def _estimate(evidence: Evidence, profiles: KindProfiles, reasoning: Reasoning |
     sent, metrics = sent_at(evidence), usable_metrics(read_metrics(evidence.server))
     still = standing_still(metrics, evidence.server, evidence.replies)
     metrics = {} if still is not None and still.always else metrics
-    assignment = assign_levels(evidence, sent)
-    assignment = replace(assignment, others=others_by_level(evidence, assignment.levels, metrics))
     unexplained, down = equal_failures(evidence), outage(evidence)
+    assignment = cut_levels(assign_levels(evidence, sent), down.since)
+    assignment = replace(assignment, others=others_by_level(evidence, assignment.levels, metrics))
     left_out = client_faults(evidence.replies) | unexplained.mask | down.mask
 
     def view(mode: Reasoning | None, like: _View | None = None) -> _View:

@@ -1,5 +1,6 @@
 """Comparisons of runs whose difference is known."""
 
+import math
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -54,7 +55,7 @@ def test_equal_servers_are_not_told_apart() -> None:
 def test_a_server_with_twice_the_places_serves_more() -> None:
     found = compared(run(1), run(3, places=16))
     assert found.winner == "s1"
-    assert found.sentence.startswith("s1 serves more people at once than s0")
+    assert found.sentence.startswith("“s1” serves more people at once than “s0”")
     assert outcome(found, "served", 12) == "better"
     assert outcome(found, "throughput", 12) == "better"
     assert outcome(found, "ttft_p50", 12) == "better"
@@ -62,11 +63,25 @@ def test_a_server_with_twice_the_places_serves_more() -> None:
 
 
 def test_agents_are_called_agents() -> None:
-    workload = {"kinds": [{"agent": {"tool_time": "4 s"}}]}
-    both = [with_manifest(one, workload=workload) for one in (run(1), run(2, places=16))]
-    said = compared(*both).sentence
-    assert "more agents at once" in said
-    assert "people" not in said
+    both = [replace(one, capacity={**one.capacity, "who": "agents"}) for one in (run(1), run(2, places=16))]
+    found = compared(*both)
+    assert (found.who, "more agents at once" in found.sentence, "people" in found.sentence) == ("agents", True, False)
+    assert compared(run(1), both[1]).who == "people"
+
+
+def test_another_number_of_workers_on_the_same_machine_is_shown_but_may_differ() -> None:
+    one, two = ([{"id": f"w{n}", "host": "box"} for n in range(count)] for count in (1, 2))
+    found = compared(with_manifest(run(1), workers=one), with_manifest(run(3, places=16), workers=two))
+    (difference,) = (aspect for aspect in found.meant if aspect.aspect == "client")
+    assert difference.values == ("1 worker process", "2 worker processes")
+    assert (found.must_be_equal, found.winner) == ((), "s1")
+
+
+def test_any_difference_is_called_small_only_within_narrow_limits() -> None:
+    for row in compared(run(1), run(2)).rows:
+        low, high = (end if end is not None else math.inf for end in (row.low, row.high))
+        wide = high - low > 0.1 if row.scale == "difference" else high / low > 1.1**2
+        assert row.reason != "too_close" or not wide, row
 
 
 def test_the_reverse_is_worse_and_names_the_other() -> None:
@@ -146,7 +161,7 @@ def test_a_server_that_changed_during_its_run_is_not_told() -> None:
     drifting = replace(run(3, places=16), capacity={**run(3, places=16).capacity, "drift": (8,)})
     found = compared(run(1), drifting)
     assert outcome(found) == "cannot_tell"
-    assert "seemed to change during its run; measuring again" in found.sentence
+    assert "seemed to change during its run; measure again" in found.sentence
     (capacity,) = (row for row in found.rows if row.quantity == "capacity")
     assert capacity.minutes_more == pytest.approx(sum(one.minutes or 0.0 for one in found.set_ups))
     unlike = compared(run(1), replace(run(2), capacity=drifting.capacity))

@@ -107,8 +107,8 @@ def test_streaming_of_simulated_servers(personality: str, status: Status, words:
 @pytest.mark.parametrize(
     ("personality", "status", "words"),
     [
-        ("vllm", Status.OK, "True: usage says 48 tokens, the server's tokenizer 48"),
-        ("chunky", Status.OK, "True: usage says 48 tokens, the server's tokenizer 48"),
+        ("vllm", Status.OK, "Usage is correct: 48 tokens, and the server's tokenizer counts 48"),
+        ("chunky", Status.OK, "Usage is correct: 48 tokens, and the server's tokenizer counts 48"),
         ("no-usage", Status.WARN, "sends no usage"),
         ("wrong-usage", Status.PROBLEM, "Usage says 96 tokens; the server's own tokenizer counts 48"),
     ],

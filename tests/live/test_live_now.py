@@ -294,7 +294,7 @@ def level(**changes: object) -> LevelNow:
         ({"replies": 1, "served_share": None}, "too early to say, 1 measured reply"),
         (
             {"reasons": ("too_close",), "replies_needed": 30},
-            "{}, not proven yet: too close to call; about 30 more replies would tell",
+            "{}, not proven yet: too close to call; about 30 more replies would settle it",
         ),
         ({"reasons": ("too_close",)}, "{}, not proven yet: too close to call"),
         (

@@ -10,6 +10,7 @@ from worlds import CHAT, reply
 from probe_ext.live.live_levels import Rules
 from probe_ext.live.live_run import LiveRun, Now
 from probe_ext.live.status_line import status_line
+from probe_ext.live.status_text import headline
 from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.measure.table_rows import ServerRow, UserRow
 from probe_ext.settings.options import read_options
@@ -44,6 +45,23 @@ def moment(t: float, users: int, *outcomes: str) -> Now:
     for n, outcome in enumerate(outcomes):
         live.on_reply(reply(n, t - 3.0, outcome=outcome, first=t - 2.5))
     return live.tick(t)
+
+
+def test_a_server_that_no_longer_answers_is_named_before_anything_else() -> None:
+    live = a_live_run()
+    live.on_users(UserRow(0.0, 2, 2, "running"))
+    for t in range(20):
+        live.on_reply(reply(0, float(t)))
+    assert not live.tick(22.0).gone
+    for t in range(3):
+        live.on_reply(reply(0, 30.0 + t, outcome="connect_failed", message="Connection refused"))
+    now = live.tick(33.0)
+    said = "the server no longer answers (connection refused since 0:20)"
+    assert said in status_line(now, None)
+    assert said in status_line(now, None, "level 1 of 3", width=len(said) + 12)
+    assert headline(now, None).rest.startswith(f"T{said[1:]}")
+    live.on_reply(reply(0, 40.0))
+    assert not live.tick(42.0).gone, "it came back"
 
 
 def measured(users: int, wait: float, *, until: int = 61) -> LiveRun:

@@ -181,14 +181,16 @@ def test_its_time_is_limited_and_what_it_reached_stays() -> None:
     assert steps.interval is not None
     told = search_finding(steps)
     assert told["state"] == "unproven"
-    assert re.match(r"The search ran out of time: it reached .* users, and was to come within 20 users\.", told["why"])
+    assert re.match(
+        r"The search ran out of time: it reached .* users \(requested: a range of at most 20 users\)\.", told["why"]
+    )
 
 
 @pytest.mark.parametrize(
     ("left", "said"),
     [
-        (250.0, " About 5 more minutes would do."),
-        (20.0, " About 1 more minute would do."),
+        (250.0, " About 5 more minutes would be enough."),
+        (20.0, " About 1 more minute would be enough."),
         (43_000.0, " That would take more than another 5 min: the replies vary too much."),
     ],
 )

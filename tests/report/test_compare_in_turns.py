@@ -203,7 +203,7 @@ def test_a_search_that_found_nothing_asks_for_levels(tmp_path: Path) -> None:
     folder = searched(8, tmp_path / "s")
     content = json.loads((folder / "capacity.json").read_text("utf-8"))
     (folder / "capacity.json").write_text(json.dumps({**content, "suggestion": None}), encoding="utf-8")
-    with pytest.raises(SettingsError, match="choose them with --levels"):
+    with pytest.raises(SettingsError, match="choose the levels with --levels"):
         find_limit(folder)
 
 

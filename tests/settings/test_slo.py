@@ -108,6 +108,8 @@ def test_missing_profile(tmp_path: Path) -> None:
         SettingsError, match=r"^--slo caht: no such profile \(did you mean chat\?\); available: agent, batch,"
     ):
         load_profile("caht", SHIPPED)
+    with pytest.raises(SettingsError, match=r"no such profile; coding is a workload: --workload coding; available: "):
+        load_profile("coding", SHIPPED)
     with pytest.raises(SettingsError, match=r"gone\.yaml: no such file"):
         load_profile(str(tmp_path / "gone.yaml"), SHIPPED)
     with pytest.raises(SettingsError, match="no such file"):

@@ -129,6 +129,8 @@ def test_finds_a_scenario_by_name_or_file(tmp_path: Path) -> None:
     said = r"capcity: unknown scenario \(did you mean capacity\?\); valid names are baseline, capacity, chat, "
     with pytest.raises(SettingsError, match=said):
         find_locustfile("capcity")
+    with pytest.raises(SettingsError, match=r"^agent: unknown scenario; agent is an SLO profile: --slo agent; valid "):
+        find_locustfile("agent")
     for workload in ("coding", "mine.yaml"):
         with pytest.raises(SettingsError, match=f"^{workload}: is a workload, not a scenario; give it as --workload"):
             find_locustfile(workload)

@@ -177,7 +177,10 @@ def test_eight_users_with_two_replies_each_prove_nothing() -> None:
     assert (level.replies_needed or 0) > 16
     assert verdict.suggestion is not None
     assert verdict.suggestion.users == 8
-    told = "Probably at least 8 people who pause 11 s on average, not proven: about 3 more minutes at 8 would tell."
+    told = (
+        "Probably at least 8 people who pause 11 s on average, not proven: about 3 more minutes at 8 users would "
+        "settle it."
+    )
     assert verdict.sentence == told
 
 
@@ -362,7 +365,7 @@ def test_two_visits_that_agree() -> None:
     assert (verdict.served_users, verdict.bracket, verdict.drift) == (8, (8, 16), ())
     state, why = finding(verdict, "drift")
     assert state == "pass"
-    assert why.startswith("Repeated visits agree. At 8 users 100 %, then 100 % of replies served, median TTFT 0.20 s, ")
+    assert why.startswith("Repeated visits agree. At 8 users, from visit to visit: replies served 100 % → 100 %, ")
 
 
 def test_two_visits_that_differ_tell_drift_apart_from_load() -> None:
@@ -372,8 +375,8 @@ def test_two_visits_that_differ_tell_drift_apart_from_load() -> None:
     assert verdict.sentence.startswith("The server changed during the run (visits to 8 differ): ")
     state, why = finding(verdict, "drift")
     assert state == "fail"
-    assert "100 %, then 5" in why
-    assert why.endswith("median typing 20, then 11 tokens/s.")
+    assert "100 % → 5" in why
+    assert why.endswith("median typing speed 20 → 11 tokens/s.")
 
 
 def test_level_that_did_worse_than_higher_ones_is_no_answer_to_load() -> None:

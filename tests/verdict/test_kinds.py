@@ -111,7 +111,7 @@ def test_users_of_one_kind_who_differ_are_found_within_it() -> None:
 def test_a_kind_without_a_measured_reply_is_said_first() -> None:
     rows = [*level(0, 8, chat=0.2), *level(1, 16, chat=2.0)]
     verdict = judged(rows, (8, 16), workload(kind("chat", CHAT), kind("review", CHAT)))
-    assert verdict.sentence.startswith("Without review, of which no reply was measured: ")
+    assert verdict.sentence.startswith("Without the kind “review”, of which no reply was measured: ")
     assert by_name(verdict)["review"].replies == 0
     assert verdict.bracket == (8, 16)
 

@@ -294,6 +294,10 @@ def test_unknown_names_and_missing_files() -> None:
     assert str(error.value) == (
         f"--workload codign: no such workload (did you mean coding?); available: {', '.join(SHIPPED)}"
     )
+    with pytest.raises(
+        SettingsError, match="no such workload; gauntlet is a scenario: probe run gauntlet; available: "
+    ):
+        read_workload("gauntlet")
     for path in ("none.yaml", "./none", "../configs/workloads/../chat"):
         with pytest.raises(SettingsError, match="no such file"):
             read_workload(path)

@@ -59,7 +59,8 @@ def _compared(reply: Answered, counted: int | None) -> CheckResult:
     figures = {"usage": told, "events": events, "tokenizer": counted, "prompt_tokens": reply.tokens_in}
     cached, said = _cached(reply), things(told, "token")
     if counted is not None and abs(told - counted) <= max(_TOLERANCE * counted, _TOLERANCE_TOKENS):
-        evidence = f"True: usage says {said}, the server's tokenizer {counted}, in {things(events, 'event')}. {cached}"
+        evidence = f"Usage is correct: {said}, and the server's tokenizer counts {counted} in the same text "
+        evidence += f"({things(events, 'event')}). {cached}"
         return CheckResult("usage", Status.OK, evidence, None, figures)
     if abs(told - events) <= max(_TOLERANCE * events, _TOLERANCE_TOKENS):
         evidence = f"Usage says {said}, and {things(events, 'token event')} arrived. {cached}"

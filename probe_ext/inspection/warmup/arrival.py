@@ -3,14 +3,13 @@
 from collections.abc import Callable
 
 from probe_ext.access.known_server import KnownServer
+from probe_ext.access.start_problem import STARTING
 from probe_ext.measure import clock
 from probe_ext.target.control.scheme_check import SPEAKS_TLS
 from probe_ext.tls_trust import CLOSED
 from probe_ext.verdict.phrasing import formats
 
 _POLL_S = 1.0
-_STARTING = {"502", "503", "504"}
-"""HTTP statuses of a server, or of what is in front of it, while the model loads"""
 
 
 def is_up(server: KnownServer) -> bool:
@@ -18,7 +17,7 @@ def is_up(server: KnownServer) -> bool:
     why = server.models_error
     if why is None:
         return server.model is not None
-    return why[:3].isdigit() and why[:3] not in _STARTING and server.model is not None
+    return why[:3].isdigit() and why[:3] not in STARTING and server.model is not None
 
 
 def wait_for(

@@ -6,6 +6,7 @@ from statistics import median
 
 from probe_ext.access.sender import Answered, Question, Sender, is_answered
 from probe_ext.measure import clock
+from probe_ext.verdict.phrasing.plurals import things
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,12 @@ class Round:
         times = [reply.ttft or reply.seconds for reply in self.replies if is_answered(reply)]
         known = [time for time in times if time is not None]
         return median(known) if known else None
+
+
+def round_in_words(requests: int, largest: int) -> str:
+    """Return `4 requests at once, then more, up to 32`; of the last round, `32 requests at once`."""
+    rest = f", then more, up to {largest}" if requests < largest else ""
+    return f"{things(requests, 'request')} at once{rest}"
 
 
 def round_sizes(largest: int) -> list[int]:

@@ -4,10 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from probe_ext.access.sender import Question, Sender, is_answered
-from probe_ext.inspection.warmup.rounds import Round, round_sizes, send_round
+from probe_ext.inspection.warmup.rounds import Round, round_in_words, round_sizes, send_round
 from probe_ext.inspection.warmup.settling import MAX_ROUNDS, is_settled
 from probe_ext.measure import clock
-from probe_ext.verdict.phrasing.plurals import things
 
 Ask = Callable[[], Question]
 Tell = Callable[[str | None], None]
@@ -77,7 +76,7 @@ def warm(sender: Sender, ask: Ask, largest: int, seconds: float, tell: Tell = la
     deadline, planned = began + seconds, round_sizes(largest)
     steps: list[WarmUpStep] = []
     for requests in planned:
-        tell(f"{things(requests, 'request')} at once, up to {largest}")
+        tell(round_in_words(requests, planned[-1]))
         steps.append(_step(sender, ask, requests, deadline))
         if not steps[-1].first_tokens or steps[-1].out_of_time:
             break

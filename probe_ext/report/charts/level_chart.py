@@ -72,8 +72,10 @@ class Stack:
     """per cent from the top: the share that a served person needs"""
     widest: int
     """maximum width in pixels"""
-    states: Sequence[tuple[str, str]] = tuple((key, f"{sign} {STATE_WORDS[key]}") for key, sign in STATE_SIGNS.items())
-    """states with sign and word, for the legend"""
+    states: Sequence[tuple[str, str]] = tuple(
+        (key, f"{sign} level {STATE_WORDS[key]}") for key, sign in STATE_SIGNS.items()
+    )
+    """states with sign and words, for the legend"""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Choose the levels at which servers are compared: around the limits that a short search of each finds.
 
-A level at which both servers serve everyone, or nobody, tells nothing of which serves more. Of one server that is to be
+A level at which both servers serve everyone, or nobody, doesn't show which serves more. Of one server that is to be
 switched over, only the limit before is known, so the levels go further up.
 """
 
@@ -42,7 +42,9 @@ def find_limit(run: Path) -> int:
     """Return up to how many users the run of a search suggests are served. SettingsError if it suggests none."""
     capacity: dict[str, Any] = json.loads((run / CAPACITY_JSON).read_text(encoding="utf-8"))
     if capacity["suggestion"] is None or capacity["verdict"] == "invalid":
-        raise SettingsError(f"{run}: the search for levels found no number of users; choose them with --levels")
+        raise SettingsError(
+            f"{run}: the search found no number of users that is served; choose the levels with --levels"
+        )
     users: int = capacity["suggestion"]["users"]
     return max(1, users)
 

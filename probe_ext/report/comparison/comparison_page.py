@@ -9,7 +9,15 @@ from markupsafe import Markup
 
 from probe_ext.page.environment import environment, style
 from probe_ext.report.comparison.share_chart import ShareChart, share_chart
-from probe_ext.report.comparison.shown_rows import QUANTITIES, ShownRow, notes, set_up_facts, shown
+from probe_ext.report.comparison.shown_rows import (
+    QUANTITIES,
+    ShownRow,
+    notes,
+    of_users,
+    set_up_facts,
+    set_up_heads,
+    shown_rows,
+)
 from probe_ext.report.sections.page import Badge
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -27,7 +35,9 @@ class ComparisonPage:
     refused: Sequence[Aspect]
     meant: Sequence[Aspect]
     chart: ShareChart | None
+    set_up_heads: Sequence[str]
     set_ups: Sequence[Sequence[str]]
+    who: str
     people: Sequence[ShownRow]
     decided: Sequence[ShownRow]
     others: Sequence[ShownRow]
@@ -37,7 +47,7 @@ class ComparisonPage:
 
 def comparison_page(comparison: Mapping[str, Any], needed_share: float) -> ComparisonPage:
     """Build the view model of `compare.json`. `needed_share`: of a person's replies that must be served."""
-    rows = [shown(row) for row in comparison["rows"]]
+    rows, who = shown_rows(comparison), comparison["who"]
     about_people = [row["quantity"] == "capacity" for row in comparison["rows"]]
     others = [row for row, is_people in zip(rows, about_people, strict=True) if not is_people]
     names = [set_up["name"] for set_up in comparison["set_ups"]]
@@ -49,11 +59,13 @@ def comparison_page(comparison: Mapping[str, Any], needed_share: float) -> Compa
         refused=comparison["must_be_equal"],
         meant=comparison["meant"],
         chart=share_chart(comparison["set_ups"], needed_share),
-        set_ups=[set_up_facts(set_up) for set_up in comparison["set_ups"]],
+        set_up_heads=set_up_heads(comparison),
+        set_ups=set_up_facts(comparison),
+        who=who,
         people=[row for row, is_people in zip(rows, about_people, strict=True) if is_people],
         decided=[row for row in others if row.outcome in {"better", "worse"}],
         others=[row for row in others if row.outcome not in {"better", "worse"}],
-        meanings=[(one.name, one.meaning) for one in QUANTITIES.values()],
+        meanings=[(of_users(one.name, who), of_users(one.meaning, who)) for one in QUANTITIES.values()],
         notes=notes(comparison),
     )
 
@@ -63,8 +75,8 @@ def _badge(comparison: Mapping[str, Any]) -> Badge:
         return Badge("invalid", "✗", "not comparable")
     outcomes = {row["outcome"] for row in comparison["rows"] if row["quantity"] == "capacity"}
     if outcomes and outcomes <= {"better", "worse"}:
-        return Badge("valid", "✓", "told apart")
-    return Badge("unproven", "?", "can't tell")
+        return Badge("valid", "✓", "difference proven")
+    return Badge("unproven", "?", "undecided")
 
 
 def html(page: ComparisonPage) -> str:

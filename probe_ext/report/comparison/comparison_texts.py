@@ -7,7 +7,7 @@ from typing import Any, TextIO
 from rich.table import Table
 from rich.text import Text
 
-from probe_ext.report.comparison.shown_rows import ShownRow, notes, set_up_facts, shown
+from probe_ext.report.comparison.shown_rows import ShownRow, notes, set_up_facts, set_up_heads, shown_rows
 from probe_ext.report.outputs.summary_and_junit import markdown
 from probe_ext.report.outputs.terminal import console_of
 
@@ -21,10 +21,10 @@ def show(comparison: Json, page: Path, to: TextIO) -> None:
     console = console_of(to)
     names = [set_up["name"] for set_up in comparison["set_ups"]]
     if comparison["meant"]:
-        console.print(_aspects("meant to differ", names, comparison["meant"]))
+        console.print(_aspects("differs", names, comparison["meant"]))
     if comparison["must_be_equal"]:
         console.print(_aspects("must not differ", names, comparison["must_be_equal"]))
-    console.print(_figures(names, _told(comparison)))
+    console.print(_figures(names, _decided(comparison)))
     for line in notes(comparison):
         console.print(Text(line))
     for one in comparison["must_be_equal"]:
@@ -33,10 +33,10 @@ def show(comparison: Json, page: Path, to: TextIO) -> None:
     console.print(Text(f"report: {page}"))
 
 
-def _told(comparison: Json) -> list[ShownRow]:
-    """Return the rows about people, and all others that are told apart."""
-    told = [row for row in comparison["rows"] if row["quantity"] == "capacity" or row["outcome"] in {"better", "worse"}]
-    return [shown(row) for row in told]
+def _decided(comparison: Json) -> list[ShownRow]:
+    """Return the rows about people, and all others that are better or worse."""
+    pairs = zip(comparison["rows"], shown_rows(comparison), strict=True)
+    return [row for raw, row in pairs if raw["quantity"] == "capacity" or raw["outcome"] in {"better", "worse"}]
 
 
 def _aspects(title: str, names: Sequence[str], aspects: Sequence[Json]) -> Table:
@@ -56,7 +56,7 @@ def _figures(names: Sequence[str], rows: Sequence[ShownRow]) -> Table:
         "users",
         *(() if pair else ("set-up",)),
         names[0],
-        names[1] if pair else "it",
+        names[1] if pair else "this set-up",
         "change",
         "limits",
     )
@@ -76,20 +76,17 @@ def summary(comparison: Json) -> str:
     capacity = [row["outcome"] for row in comparison["rows"] if row["quantity"] == "capacity"]
     sign = _SIGNS[capacity[0]] if capacity else "–"
     lines = [f"### {sign} {markdown(comparison['sentence'])}", ""]
-    for title, aspects in (("Meant to differ", comparison["meant"]), ("Must not differ", comparison["must_be_equal"])):
+    for title, aspects in (("Differs", comparison["meant"]), ("Must not differ", comparison["must_be_equal"])):
         if aspects:
             lines += [*_table([title, *names], [[one["name"], *one["values"]] for one in aspects]), ""]
-    lines += _table(
-        ["Set-up", "people at once (95 %)", "verdict", "measured", "runs", "files"],
-        [set_up_facts(set_up) for set_up in comparison["set_ups"]],
-    )
-    rows = [shown(row) for row in comparison["rows"]]
+    lines += _table(set_up_heads(comparison), set_up_facts(comparison))
+    rows = shown_rows(comparison)
     cells = [
         [row.name, row.users, row.set_up, row.baseline, row.value, row.change, row.interval, _SIGNS[row.outcome]
          + f" {row.outcome_text}" + (f": {row.why}" if row.why else "")]
         for row in rows
     ]  # fmt: skip
-    heads = ["Figure", "users", "set-up", names[0], "it", "change", "limits", "result"]
+    heads = ["figure", "users", "set-up", names[0], "this set-up", "change", "limits of the change", "result"]
     lines += ["", *_table(heads, cells), "", *(f"- {markdown(note)}" for note in notes(comparison))]
     return "\n".join(lines).rstrip() + "\n"
 

@@ -104,7 +104,7 @@ def _wait_until_warm(host: str) -> None:
         command = [sys.executable, "-m", "probe_ext", "warmup", host]
         if subprocess.run(command, capture_output=True, check=False).returncode == ExitCode.OK:  # noqa: S603
             return
-    raise SettingsError(f"--between: {host} did not answer after it")
+    raise SettingsError(f"--between: {host} did not answer after the command")
 
 
 def run_by_probe(scenario: str, options: Sequence[str]) -> Measure:

@@ -4,14 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from probe_ext.compare.comparison_sentence import minutes_text
+from probe_ext.compare.comparison_sentence import minutes_text, more_minutes_text
 from probe_ext.verdict.phrasing import formats
-from probe_ext.verdict.phrasing.plurals import people, things
+from probe_ext.verdict.phrasing.plurals import Who, one_of, people, things
 from probe_ext.verdict.results.team_size import money
 
 Json = Mapping[str, Any]
 MAX_SHOWN_MINUTES = 240
-"""what takes longer is not worth announcing for a single figure"""
+"""a longer time is not announced for a figure other than capacity"""
 
 
 @dataclass(frozen=True)
@@ -24,30 +24,49 @@ class Shown:
 
 
 QUANTITIES: Mapping[str, Shown] = {
-    "capacity": Shown("people at once", lambda value: people(round(value)), "the largest number of people served"),
-    "served": Shown("served replies", formats.percent, "share of replies within all bounds of the SLO profile"),
+    "capacity": Shown("{who} at once", lambda value: f"{round(value):,}", "the largest number of {who} served"),
+    "served": Shown(
+        "served replies",
+        formats.percent,
+        "share of replies within all bounds of the SLO (service-level objectives) profile",
+    ),
     "first_word": Shown("… by first word", formats.percent, "the same by the wait for the first word alone"),
     "typing": Shown("… by typing speed", formats.percent, "the same by typing speed alone"),
     "silence": Shown("… by silence", formats.percent, "the same by silent pauses alone"),
     "answer": Shown("… by complete answer", formats.percent, "the same by complete answers alone"),
-    "throughput": Shown("throughput", lambda value: f"{formats.rate(value)} tok/s", "output tokens of all users"),
-    "ttft_p50": Shown("TTFT p50", formats.seconds, "time to first token, half of the replies"),
-    "ttft_p95": Shown("TTFT p95", formats.seconds, "time to first token, 95 % of the replies"),
-    "decode_rate_p50": Shown("typing speed p50", lambda value: f"{formats.rate(value)} tok/s", "of one reply, median"),
-    "longest_gap_p95": Shown("longest silence p95", formats.seconds, "longest gap of a reply, 95 % of the replies"),
-    "cold_warm_ratio": Shown("cold ÷ warm", formats.decimals, "wait of a cold user over that of a warm one"),
-    "joules_per_1000_tokens": Shown("energy", lambda value: f"{formats.decimals(value)} J/1,000 tok", "GPUs alone"),
-    "cost_per_user_hour": Shown("cost per person", lambda value: f"{money(value)}/h", "of each person served at once"),
+    "throughput": Shown("throughput", lambda value: f"{formats.rate(value)} tok/s", "output tokens/s of all users"),
+    "ttft_p50": Shown("TTFT p50", formats.seconds, "time to first token: half of the replies are faster"),
+    "ttft_p95": Shown("TTFT p95", formats.seconds, "time to first token: 95 % of the replies are faster"),
+    "decode_rate_p50": Shown(
+        "typing speed p50",
+        lambda value: f"{formats.rate(value)} tok/s",
+        "output tokens/s of one reply after its first token: half of the replies are slower",
+    ),
+    "longest_gap_p95": Shown(
+        "longest silence p95",
+        formats.seconds,
+        "longest gap between two tokens of a reply: 95 % of the replies have none longer",
+    ),
+    "cold_warm_ratio": Shown(
+        "cold ÷ warm", formats.decimals, "TTFT when the prompt is not in the prefix cache, divided by TTFT when it is"
+    ),
+    "joules_per_1000_tokens": Shown(
+        "energy", lambda value: f"{formats.decimals(value)} J/1,000 tok", "of the GPUs alone, per 1,000 output tokens"
+    ),
+    "cost_per_user_hour": Shown(
+        "cost per {one}", lambda value: f"{money(value)}/h", "price of the server, divided by the {who} served at once"
+    ),
     "cost_per_million_tokens": Shown("cost per million tokens", money, "output tokens, at this load"),
 }
 OUTCOMES = {"better": "better", "worse": "worse", "cannot_tell": "can't tell", "no_verdict": "no verdict"}
+ABOUT_THE_SAME = "about the same"
+"""result of a row whose limits lie so close together that any difference is small"""
 _WHY = {
-    "too_few": "too few replies",
-    "too_close": "no difference of this size matters",
+    "too_few": "too few data",
     "gap_between_levels": "levels too far apart",
     "no_limit_reached": "no limit reached",
     "server_changed": "a server changed during its run",
-    "no_noise_known": "its noise is not known",
+    "no_noise_known": "its uncertainty is not known",
 }
 
 
@@ -68,26 +87,48 @@ class ShownRow:
     why: str
 
 
-def shown(row: Json) -> ShownRow:
-    """Put a row of `compare.json` into words."""
+def shown_rows(comparison: Json) -> list[ShownRow]:
+    """Put the rows of `compare.json` into words."""
+    by_name = {set_up["name"]: set_up for set_up in comparison["set_ups"]}
+    first = comparison["set_ups"][0]
+    return [_shown(row, comparison["who"], first, by_name[row["set_up"]]) for row in comparison["rows"]]
+
+
+def _shown(row: Json, who: Who, first: Json, other: Json) -> ShownRow:
     quantity = QUANTITIES[row["quantity"]]
+    baseline, value = quantity.write(row["baseline"]), quantity.write(row["value"])
+    if row["quantity"] == "capacity":
+        baseline = _suggested(first) + people(round(row["baseline"]), who)
+        value = _suggested(other) + people(round(row["value"]), who)
     return ShownRow(
-        name=quantity.name,
+        name=of_users(quantity.name, who),
         users=formats.DASH if row["users"] is None else formats.count(row["users"]),
         set_up=row["set_up"],
-        baseline=quantity.write(row["baseline"]),
-        value=quantity.write(row["value"]),
+        baseline=baseline,
+        value=value,
         change=change(row),
         interval=interval(row),
         outcome=row["outcome"],
-        outcome_text=OUTCOMES[row["outcome"]],
+        outcome_text=ABOUT_THE_SAME if row["reason"] == "too_close" else OUTCOMES[row["outcome"]],
         why=why(row),
     )
 
 
+def of_users(text: str, who: Who) -> str:
+    """Return a name or meaning with what the users are called."""
+    return text.format(who=who, one=one_of(who))
+
+
+def _suggested(set_up: Json) -> str:
+    """Return how to introduce a capacity that is not proven; empty if it is."""
+    if set_up["served_users"] is not None:
+        return ""
+    return "probably at least " if set_up["interval"] and set_up["interval"][1] is None else "probably "
+
+
 def change(row: Json) -> str:
     """Return `1.24 ×`, `+3 points`; a dash where there is none."""
-    if row["change"] is None:
+    if row["change"] is None or row["reason"] == "no_limit_reached":
         return formats.DASH
     return formats.ratio(row["change"]) if row["scale"] == "ratio" else f"{round(100 * row['change']):+d} points"
 
@@ -116,42 +157,63 @@ def why(row: Json) -> str:
     if row["reason"] == "server_changed":
         return _WHY["server_changed"]
     if minutes is not None and (minutes <= MAX_SHOWN_MINUTES or row["quantity"] == "capacity"):
-        return f"about {minutes_text(minutes)} more would"
+        return f"{more_minutes_text(minutes)} would settle it"
     if minutes is not None:
-        return _WHY["too_close"]
+        return f"too few data: settling it would take more than {minutes_text(MAX_SHOWN_MINUTES)}"
     return _WHY.get(row["reason"], "")
 
 
-def set_up_facts(set_up: Json) -> list[str]:
-    """Return the cells of a set-up's row: name, people served with interval, minutes, runs."""
+def set_up_heads(comparison: Json) -> list[str]:
+    """Return the heads of `set_up_facts`."""
+    return ["set-up", f"{comparison['who']} at once (95 % interval)", "verdict", "measured", "runs", "files"]
+
+
+def set_up_facts(comparison: Json) -> list[list[str]]:
+    """Return a row of cells for each set-up: name, people served with interval, minutes, runs."""
+    first = comparison["set_ups"][0]["name"]
+    points: dict[str, float] = {}
+    for row in comparison["rows"]:
+        if row["quantity"] == "capacity":
+            points |= {first: row["baseline"], row["set_up"]: row["value"]}
+    return [_facts(set_up, points.get(set_up["name"])) for set_up in comparison["set_ups"]]
+
+
+def _facts(set_up: Json, point: float | None) -> list[str]:
     served, interval_of = set_up["served_users"], set_up["interval"]
-    people_text = formats.DASH if served is None else formats.count(served)
+    point = point if served is None else served
+    people_text = formats.DASH if point is None else f"{_suggested(set_up)}{round(point):,}"
     if interval_of:
         high = "or more" if interval_of[1] is None else f"to {interval_of[1]:,}"
         people_text += f" ({interval_of[0]:,} {high})"
-    minutes = formats.DASH if set_up["minutes"] is None else f"{formats.count(set_up['minutes'])} min"
+    if served is None and point is not None:
+        people_text += ", not proven"
+    measured = formats.DASH if set_up["minutes"] is None else formats.span(60 * set_up["minutes"])
     runs = ", ".join(set_up["runs"])
-    return [set_up["name"], people_text, set_up["verdict"], minutes, things(len(set_up["runs"]), "run"), runs]
+    return [set_up["name"], people_text, set_up["verdict"], measured, things(len(set_up["runs"]), "run"), runs]
 
 
 def notes(comparison: Json) -> list[str]:
     """Return what a reader must know of all figures."""
-    error = formats.percent(comparison["error"])
+    error, who = formats.percent(comparison["error"]), comparison["who"]
     spread = (
-        "Repeated runs were compared, so the spread between runs is part of the noise."
+        "Set-ups were measured repeatedly, so the limits include differences between runs."
         if comparison["between_runs"]
-        else "There is one run of each, so what differs from run to run (a restart, the hour, other prompts) is not "
-        "part of the noise. Repeat the runs, and give them together: RUN,RUN."
+        else "Each set-up was measured once, so the limits don't include differences between runs, for example after "
+        "a restart or at another hour. To include them, repeat the runs and pass those of one set-up joined by commas: "
+        "probe compare before=RUN1,RUN2 after=RUN3,RUN4."
     )
     claim = (
-        f"A wrong “better” has a chance of at most {error}, and a wrong “worse” the same: for the number of people, "
-        f"and for the other {comparison['questions']} questions together. The limits allow for that, so they are "
-        "wider than those of each figure alone."
+        f"The chance of a wrong “better” is at most {error}, and so is that of a wrong “worse”: once for the number of "
+        f"{who}, and once for all other figures together. The limits of each change allow for that, so they are wider "
+        "than a 95 % interval."
     )
     found = [claim, spread]
     if comparison["minutes_for_ten_percent"] is not None:
         minutes = minutes_text(comparison["minutes_for_ten_percent"])
-        found.append(f"About {minutes} of measured time in all would tell 10 % in people at once, or one person.")
+        found.append(
+            f"Detecting a difference of 10 % in the number of {who}, or of one {one_of(who)}, takes about {minutes} of "
+            "measuring in total."
+        )
     if comparison["not_checked"]:
-        found.append(f"Not known of every run, so not checked: {', '.join(comparison['not_checked'])}.")
+        found.append(f"Not checked, because not every run's files say so: {', '.join(comparison['not_checked'])}.")
     return found

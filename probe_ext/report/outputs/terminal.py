@@ -76,7 +76,8 @@ def show(
 
 def _problems(capacity: Mapping[str, Any]) -> list[str]:
     """Return the first failed checks, and what a run that was cut short left out."""
-    found = [f["why"] for f in capacity["findings"] if f["state"] == "fail" or (f["check"], f["state"]) in _CUT_SHORT]
+    shown = [f for f in capacity["findings"] if f["state"] == "fail" or (f["check"], f["state"]) in _CUT_SHORT]
+    found = [f["why"] for f in sorted(shown, key=lambda f: f["check"] != "server_gone")]
     more = things(len(found) - MAX_FINDINGS, "more finding")
     return found[:MAX_FINDINGS] + ([f"and {more} on the page"] if len(found) > MAX_FINDINGS else [])
 
@@ -98,7 +99,7 @@ def _table(capacity: Mapping[str, Any]) -> Table:
 def _kinds(by_kind: KindTable) -> Table:
     table = Table(box=None, pad_edge=False)
     for place, (_, head) in enumerate(by_kind.heads):
-        table.add_column(head, justify="right" if place else "left", no_wrap=True)
+        table.add_column(head, justify="right" if place else "left", no_wrap=bool(place), overflow="fold")
     for row in by_kind.rows:
         table.add_row(*map(Text, row.texts))
     return table

@@ -65,17 +65,25 @@ DIMENSIONS = (
     (
         "first_word",
         "Wait for the first word",
-        Figure("95 % of replies waited no longer (p95)", "first_word_p95", formats.seconds, formats.bound),
+        Figure("95 % of replies waited no longer than this (p95)", "first_word_p95", formats.seconds, formats.bound),
     ),
     (
         "typing",
         "Typing speed",
-        Figure("95 % of replies typed no slower (p05)", "decode_rate_p05", _speed, formats.speed, more_is_better=True),
+        Figure(
+            "95 % of replies typed at least this fast (p05)",
+            "decode_rate_p05",
+            _speed,
+            formats.speed,
+            more_is_better=True,
+        ),
     ),
     (
         "silence",
         "Silent pauses",
-        Figure("95 % of replies had no longer silence (p95)", "longest_gap_p95", formats.seconds, formats.bound),
+        Figure(
+            "95 % of replies had no silence longer than this (p95)", "longest_gap_p95", formats.seconds, formats.bound
+        ),
     ),
 )
 """Key, title and figure of each dimension that has a chart: what 95 % of replies kept, since a person needs most."""

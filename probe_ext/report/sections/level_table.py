@@ -186,12 +186,12 @@ def _replies(level: Mapping[str, Any]) -> Cell:
 
 
 def _state(level: Mapping[str, Any]) -> Cell:
-    """Return the state; of an unproven one, why and how many more replies would tell."""
+    """Return the state; of an unproven one, why and how many more replies would settle it."""
     state = str(level["state"])
     below = ""
     if state == "unproven":
         needed = level["replies_needed"] if _MORE_REPLIES_TELL & {*level["reasons"]} else None
-        more = f"; about {things(needed, 'more reply', 'more replies')} would tell" if needed else ""
+        more = f"; about {things(needed, 'more reply', 'more replies')} would settle it" if needed else ""
         below = reason_in_words(level["reasons"]) + more
     return Cell(f"{STATE_SIGNS[state]}\u00a0{STATE_WORDS[state]}", worse_group(level), "state", below)
 
@@ -215,7 +215,7 @@ def notes(capacity: Mapping[str, Any]) -> list[str]:
         share = f"{formats.count(outside)} of {things(capacity['replies'], 'reply', 'replies')}"
         are = "belongs" if outside == 1 else "belong"
         what = "due while the rate" if by_rate(capacity["levels"]) else "sent while the number of users"
-        lines.append(f"{share} {are} to no level: warm-up, or {what} changed or settled.")
+        lines.append(f"{share} {are} to no level: {what} changed or settled, or as a scenario's own warm-up.")
     shown, hidden = (_served(capacity["reasoning"][mode]["served_users"]) for mode in ("shown", "hidden"))
     if shown == hidden:
         return [*lines, f"Whether or not the model's reasoning counts as text: {shown}."]

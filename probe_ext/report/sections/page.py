@@ -22,6 +22,7 @@ from probe_ext.report.sections.time_axis import TimeAxis
 from probe_ext.report.sections.trace_figures import trace_facts
 from probe_ext.report.wording import answer_context, shared_sentences
 from probe_ext.report.wording.glossary import Term, terms
+from probe_ext.report.wording.level_names import label
 from probe_ext.report.wording.shown_findings import ShownFinding, folded_summary, read, trust
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.evidence.evidence import Evidence
@@ -111,6 +112,8 @@ class Page:
     """title and meaning of what makes the answer doubtful"""
     stack: Stack
     picture_notes: Sequence[str]
+    bars_note: str
+    """what the bars show, where the answer does not go by all replies together; empty otherwise"""
     trust: str
     """whether the run can be trusted"""
     next: Next | None
@@ -203,6 +206,7 @@ def page(
         doubts=answer_context.doubts(capacity),
         stack=level_chart.levels(levels, max(one.users.served_share for one in profiles), _marks(capacity)),
         picture_notes=[note for note in _picture_notes(capacity) if note],
+        bars_note=_bars_note(capacity),
         trust=trust(findings),
         next=Next(answer_context.purpose(capacity), command) if command else None,
         cards=cards(capacity, profiles),
@@ -272,7 +276,7 @@ def _pausing(capacity: Capacity) -> str:
 
 def _slo(capacity: Capacity) -> str:
     by_kind = answer_context.kinds_are_users(capacity)
-    return "the SLO of their kind" if by_kind else f"the SLO {capacity['profile']['name']}"
+    return "the SLO of their kind" if by_kind else f"the SLO profile {capacity['profile']['name']}"
 
 
 def _marks(capacity: Capacity) -> level_chart.Marks:
@@ -285,12 +289,28 @@ def _marks(capacity: Capacity) -> level_chart.Marks:
 
 
 def _picture_notes(capacity: Capacity) -> list[str]:
-    kinds = (
-        "A number of users holds where it holds for every kind of user. Bars show all replies together, the fit shows "
-        "the kind that is served least."
+    by_kind = "A number of users holds if it holds for every kind of user." if _has_kinds(capacity) else ""
+    return [answer_context.proven(capacity), _band_note(capacity), by_kind, _cache_note(capacity)]
+
+
+def _bars_note(capacity: Capacity) -> str:
+    return (
+        "Bars show all replies together; the fit shows the kind that is served least." if _has_kinds(capacity) else ""
     )
-    by_kind = kinds if answer_context.kinds_are_users(capacity) and capacity["levels"] else ""
-    return [answer_context.proven(capacity), by_kind, _cache_note(capacity)]
+
+
+def _has_kinds(capacity: Capacity) -> bool:
+    return bool(capacity["levels"]) and answer_context.kinds_are_users(capacity)
+
+
+def _band_note(capacity: Capacity) -> str:
+    """Explain the numbers that stand for bands of a ramp."""
+    bands = [level for level in capacity["levels"] if level["users_low"] != level["users_high"]]
+    if not bands:
+        return ""
+    band = next((level for level in bands if level["users"] == capacity["bracket"][1]), bands[0])
+    middle = f"{formats.count(band['users'])} stands for {label(band)}"
+    return f"The number of users kept changing, so each level is a band, elsewhere named by its middle: {middle}."
 
 
 def _cache_note(capacity: Capacity) -> str:

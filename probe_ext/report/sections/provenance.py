@@ -206,7 +206,7 @@ def _block(name: str, group: str, content: object) -> Block:
     empty = [key for key, v in known.items() if v is None or v in ("", [], {}) or (is_option and v is False)]
     facts = [(label(group, key), value(key, v)) for key, v in known.items() if key not in empty]
     names = ", ".join(label(group, key) for key in empty)
-    rest = f"{'not used' if is_option else 'not known'}: {names}" if names else ""
+    rest = f"{'not used' if is_option or group == 'plan' else 'not known'}: {names}" if names else ""
     return Block(name, facts, rest)
 
 

@@ -6,7 +6,7 @@ Page, terminal and summary take it from here, so that they cannot differ.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from probe_ext.report.wording.level_names import Level, by_number
+from probe_ext.report.wording.level_names import VISIT, Level, by_number, label
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.inference.mix_cost import MIN_SHARE_RANGE
 from probe_ext.verdict.levels.shared_trait import ERROR
@@ -74,16 +74,20 @@ def mark(capacity: Capacity) -> tuple[int, str] | None:
 
 
 def proven(capacity: Capacity) -> str:
-    """Return `Proven: 8 holds, 16 fails. Not proven: 10 and 12 (too close to call).`; empty without levels."""
+    """Return `Proven: 8 holds, 16 fails. Not proven: 10 and 12 (too close to call).`; empty without levels.
+
+    Bands of a ramp are named as in the picture: `13–15`.
+    """
     if not capacity["levels"]:
         return ""
     held, failed = capacity["bracket"]
     ends = ((held, "holds"), (failed, "fails"))
-    known = [f"{formats.count(users)} {what}" for users, what in ends if users is not None]
+    names = {level["users"]: label({**level, VISIT: 1}) for level in capacity["levels"]}
+    known = [f"{names.get(users, formats.count(users))} {what}" for users, what in ends if users is not None]
     open_ones: dict[str, list[str]] = {}
     for level, *_ in by_number(capacity["levels"]):
         if level["state"] == "unproven":
-            open_ones.setdefault(reason_in_words(level["reasons"]), []).append(formats.count(level["users"]))
+            open_ones.setdefault(reason_in_words(level["reasons"]), []).append(names[level["users"]])
     parts = [f"Proven: {', '.join(known) or 'nothing'}."]
     if open_ones:
         parts.append(f"Not proven: {'; '.join(f'{listed(users)} ({why})' for why, users in open_ones.items())}.")

@@ -18,6 +18,8 @@ class Term:
 
 
 _USERS = """
+slo | SLO profile | Service-level objectives: the bounds by which a reply is judged (time to the first word, typing \
+speed, silence, complete answer), and how many replies and {people} must keep them.
 users | users | Simulated {people_who} use the server at the same time: each asks, {reads} the reply, {and_then}.
 rate | rate of requests | Requests per second of an open stream, as its schedule asks for them: they arrive whether or \
 not earlier ones have been answered, each as if from a person of its own.
@@ -37,8 +39,8 @@ share | share served | Served replies over all judged replies at this number of 
 still running when its level ends counts as served if it has missed no bound, unless it was sent at the very end.
 share_interval | 95 % interval of the share | The range of long-run shares that agree with these replies. Replies of \
 one moment share one queue, so blocks of time count, not single replies.
-fit | fit | The served share by a fit to all levels that never rises with the number of users: more never \
-help. Where the data place the capacity between two levels, the line in the picture crosses there.
+fit | fit | The served share, fitted to all levels so that it never rises with the number of users. Where the data \
+place the capacity between two levels, the line in the picture crosses there.
 broken_bound | broken, at most | Upper end of the interval of the broken share.
 alone | proven for one dimension | What would be proven if only this dimension counted.
 capacity | capacity | The largest number of concurrent users such that it and all smaller numbers are served: an \
@@ -59,8 +61,8 @@ ttft | TTFT | Time to first token, from sending the request. p50, p95, p99: half
 least as fast.
 server_ttft | TTFT at the server | Time from a request's arrival at the server to its first token, as the server \
 measured it itself and sent it with the reply.
-way | way | What a time to first token is longer here than at the server, reply by reply: the network between them, \
-and whatever stands on it.
+way | way | How much longer a time to first token is here than at the server, reply by reply: the network between \
+them, and whatever stands in it.
 typing | typing speed | Tokens per second of one reply after its first token (decode rate, 1/TPOT); the median (p50) \
 of the level's replies.
 silence | longest silence | The longest gap between two successive tokens in the middle of a reply.
@@ -97,8 +99,8 @@ fluidity_index | fluidity index | Share of token deadlines met (Etalon): the fir
 bound for the first word, each further one at its typing speed after the one before. Early tokens are slack for later \
 ones; a late token misses every deadline that passes meanwhile.
 fluid_share | fluid replies | Replies whose own fluidity index is at least 0.9.
-kv | KV cache | Used part of the memory that holds running conversations, as the server reports it about once a \
-second; the table shows the peak.
+kv | KV cache | The server's memory for the tokens of running requests (their attention keys and values). Shown is \
+the share in use, as the server reports it about once a second; the table shows the peak.
 bound | what limits the server | Rules that each answer one question: does this limit hold, is it ruled out, or what \
 would be needed to know. Each rests on one sign; with two further signs that agree the confidence is high, with one \
 medium, with none low.
@@ -131,6 +133,7 @@ def terms(
     agents = who == "agents"
     pauses = think_time and not agents and f"pauses {formats.seconds(think_time['mean'])} on average, and asks again"
     shares = {
+        "people": who,
         "people_who": "agents that" if agents else "people who",
         "reads": "waits for" if agents else "reads",
         "a_person": "an agent" if agents else "a person",

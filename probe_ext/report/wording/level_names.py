@@ -47,9 +47,11 @@ def label(level: Level) -> str:
 
 
 def users_label(level: Level) -> str:
-    """Return `1 user`, `8 users`, `6–8 users`."""
-    name, users = label(level), level["users"]
-    return f"{name} user" if name == "1" and not isinstance(users, Rate) else f"{name} {unit(users)}"
+    """Return `1 user`, `8 users`, `6–8 users`, `8 users (2nd visit)`."""
+    name, _, visit = label(level).partition(" (")
+    of = f" ({visit.removesuffix(')')} visit)" if visit else ""
+    one = name == "1" and not isinstance(level["users"], Rate)
+    return f"{name} {'user' if one else unit(level['users'])}{of}"
 
 
 def order_note(levels: Sequence[Level]) -> str:

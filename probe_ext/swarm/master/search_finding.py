@@ -26,18 +26,22 @@ def _outcome(steps: SearchSteps) -> tuple[FindingState, str, str]:
 def _by_itself(steps: SearchSteps, reached: str, top: int) -> tuple[FindingState, str, str]:
     match steps.outcome:
         case "precise":
-            return "pass", f"The search reached the precision it was asked for: {reached}.", ""
+            return "pass", f"The search reached the requested precision: {reached}.", ""
         case "widened":
             why = f"Replies that ended after the search widened its interval to {reached}{_wanted(steps)}."
             return "unproven", why, "Repeat it."
         case "max_users":
             return "unproven", f"The search held {things(top, 'user')} and went no higher.", "Raise --max-users."
         case "unreachable":
-            why = f"The search could not bring up {things(steps.level, 'user')}; it reached {reached}."
+            why = f"The search could not start {things(steps.level, 'user')}; it reached {reached}."
             return "fail", why, "See Locust's log."
         case "time":
             why = f"The search ran out of time: {_progress(steps, 'it reached', reached)}.{_more(steps)}"
-            return "unproven", why, "Give it more time with --search-time, or ask for less with --precision."
+            return (
+                "unproven",
+                why,
+                "Give it more time with --search-time, or request a wider interval with --precision.",
+            )
         case _:
             why = f"The search was stopped early: {_progress(steps, 'it had reached', reached)}.{_more(steps)}"
             return "unproven", why, "Let it end by itself."
@@ -61,7 +65,7 @@ def _progress(steps: SearchSteps, verb: str, reached: str) -> str:
 
 def _wanted(steps: SearchSteps) -> str:
     width = steps.target_width
-    return "" if width is None else f", and was to come within {things(int(width), 'user')}"
+    return "" if width is None else f" (requested: a range of at most {things(int(width), 'user')})"
 
 
 def _more(steps: SearchSteps) -> str:
@@ -70,7 +74,7 @@ def _more(steps: SearchSteps) -> str:
         return ""
     if seconds > steps.plan.longest:
         return f" That would take more than another {span(steps.plan.longest)}: the replies vary too much."
-    return f" About {minutes_in_words(seconds)} would do."
+    return f" About {minutes_in_words(seconds)} would be enough."
 
 
 def minutes_in_words(seconds: float) -> str:

@@ -17,13 +17,12 @@ from locust.env import Environment
 from probe_ext.access.endpoint import Endpoint
 from probe_ext.access.prompt_source import Prompts
 from probe_ext.access.sender import Answered, Question, Sender
-from probe_ext.inspection.warmup.rounds import Round, round_sizes, send_round
+from probe_ext.inspection.warmup.rounds import Round, round_in_words, round_sizes, send_round
 from probe_ext.prompts.composer import TooShortError
 from probe_ext.settings.options import Options
 from probe_ext.swarm.preparation.stream_plan import rates_of
 from probe_ext.swarm.preparation.target_probe import Preparation
 from probe_ext.swarm.preparation.trial import Trial, try_server
-from probe_ext.verdict.phrasing.plurals import things
 
 MAX_REQUESTS = 64  # at once by default; the largest batch that servers usually capture
 RATE_WARM_UP_S = 4.0  # of the highest rate arrive together in the last round: about as many as are in flight later
@@ -99,7 +98,7 @@ def _run_rounds(
     rounds: list[Round] = []
     max_tokens = min(options.max_tokens, MAX_REPLY_TOKENS)
     for requests in sizes:
-        tell(f"warming up the server: {things(requests, 'request')} at once, up to {sizes[-1]}")
+        tell(f"warming up the server: {round_in_words(requests, sizes[-1])}")
         questions = [Question(prompts.next(), max_tokens, not options.no_stream) for _ in range(requests)]
         rounds.append(send_round(sender, questions))
         if rounds[-1].failed == requests:

@@ -5,7 +5,7 @@ from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options
 from probe_ext.swarm.preparation.target_probe import PreparedWorkload
 from probe_ext.swarm.users.kind_dispatcher import mix_of
-from probe_ext.verdict.phrasing.plurals import listed, things
+from probe_ext.verdict.phrasing.plurals import levels, listed, things
 from probe_ext.workload.workload_file import Workload
 
 _MAX_SHOWN_LEVELS = 4
@@ -54,11 +54,12 @@ def workload_lines(prepared: PreparedWorkload | None, options: Options) -> list[
         mixes = {users: mix(workload, users) for users in sorted(set(plan.levels))}
         shown = list(mixes.items())[:_MAX_SHOWN_LEVELS]
         rest = "; …" if len(mixes) > len(shown) else ""
-        lines.append("mix: " + "; ".join(f"{users}: {_of_mix(counts)}" for users, counts in shown) + rest)
+        mixed = (f"{things(users, 'user')}: {_of_mix(counts)}" for users, counts in shown)
+        lines.append(f"mix: {'; '.join(mixed)}{rest}")
         for kind in workload.kinds:
-            without = [str(users) for users, counts in mixes.items() if not counts[kind.name]]
+            without = [users for users, counts in mixes.items() if not counts[kind.name]]
             if without:
-                lines.append(f"{kind.name}: no user of this kind at {listed(without)}, as its share is too small there")
+                lines.append(f"{kind.name}: no user of this kind at {levels(without)}, because its share is too small")
     return [*lines, *prepared.notes]
 
 

@@ -40,7 +40,9 @@ def workload_of(environment: Environment, given: str | None) -> tuple[Workload, 
     classes = {_origin(kind) for kind in workload_classes(environment)}
     if not classes:
         if given:
-            raise SettingsError(f"--workload {given}: the locustfile has no WorkloadUser; leave the scenario out")
+            raise SettingsError(
+                f"--workload {given}: this scenario has its own users; leave it out: probe run --workload {given}"
+            )
         return None
     if len(classes) > 1:
         names = ", ".join(sorted(kind.__name__ for kind in classes))

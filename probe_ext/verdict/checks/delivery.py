@@ -97,10 +97,11 @@ def _not_streamed(replies: Columns, graded: GradedReplies) -> Finding:
     pieces = np.logical_or.reduce(list(kinds.values())) & asked
     total, whole = int(asked.sum()), int(pieces.sum())
     if not total:
-        return Finding("not_streamed", "unproven", False, "No answer arrived that was to be streamed.")
+        return Finding("not_streamed", "unproven", False, "No reply arrived for which a stream was requested.")
     if whole <= MAX_UNSTREAMED_SHARE * total:
-        said = "all were" if not whole else f"{things(whole, 'reply', 'replies')} came in one piece"
-        return Finding("not_streamed", "pass", False, f"Of {count(total)} replies that were to be streamed, {said}.")
+        said = "all were streamed" if not whole else f"{things(whole, 'reply', 'replies')} came in one piece"
+        why = f"Of {count(total)} replies requested as streams, {said}."
+        return Finding("not_streamed", "pass", False, why)
     found = {name: int((mask & asked).sum()) for name, mask in kinds.items()}
     named = listed([f"{n:,} with {name}" for name, n in found.items() if n])
     why = (
@@ -167,7 +168,7 @@ def _meanwhile(replies: Columns, unknown: Bools) -> str:
         return ", while the engine's counter of generated tokens went on rising."
     return (
         ". The server counts no tokens of replies, and how many the engine generated meanwhile was not read: whether "
-        "the model stood still cannot be told."
+        "the model itself paused is not known."
     )
 
 
@@ -184,8 +185,8 @@ def _typing_known(evidence: Evidence, graded: GradedReplies) -> Finding:
     reasons = [f"{hidden - unknown:,} arrived in bursts"] if hidden > unknown else []
     reasons += [f"of {unknown:,} the tokens were not counted, and events may hold several"] if unknown else []
     why = (
-        f"Typing speed is not judged in {hidden:,} of {total:,} replies ({listed(reasons)}): it lies in a range that "
-        "both meets and misses the promise."
+        f"Typing speed is not judged in {hidden:,} of {total:,} replies ({listed(reasons)}): it is not known closely "
+        "enough to say whether it met the bound."
     )
     advice = usage_advice(evidence.manifest) if unknown else proxy_advice(_named(replies))
     return Finding("typing_known", "fail", False, why, advice)

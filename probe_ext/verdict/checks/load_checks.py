@@ -89,7 +89,9 @@ def _drift(levels: Sequence[LevelResult], estimate: CapacityEstimate) -> Finding
     visits = Counter(level.users for level in levels if not level.band)
     repeated = sorted(users for users, number in visits.items() if number > 1)
     if not repeated:
-        return Finding("drift", "unproven", False, "No level was visited twice, so a drift of the server stays unseen.")
+        return Finding(
+            "drift", "unproven", False, "No level was visited twice, so it is not known whether the server drifted."
+        )
     shown = "; ".join(_visits(users, levels) for users in estimate.drift or repeated)
     left_out = [users for users in repeated if users in estimate.disturbed]
     if left_out and not estimate.drift:
@@ -102,19 +104,20 @@ def _drift(levels: Sequence[LevelResult], estimate: CapacityEstimate) -> Finding
 
 
 def _visits(users: int, levels: Sequence[LevelResult]) -> str:
-    """Return `at 8 users 98 %, then 71 % of replies served, median TTFT 0.2 s, then 0.8 s, 42, then 18 tokens/s`."""
+    """Return `at 8 users, from visit to visit: served 98 % → 71 %, median TTFT 0.2 s → 0.8 s, …`."""
     visits = sorted((level for level in levels if level.users == users), key=lambda level: level.t_start)
     judged = [(one.replies_served, one.replies_served + one.replies_strained + one.replies_broken) for one in visits]
     parts = [
-        (", then ".join(percent(served / total) for served, total in judged if total), "{} of replies served"),
+        (" → ".join(percent(served / total) for served, total in judged if total), "replies served {}"),
         (_in_turn([one.ttft_p50 for one in visits], seconds), "median TTFT {}"),
-        (_in_turn([one.decode_rate_p50 for one in visits], rate), "median typing {} tokens/s"),
+        (_in_turn([one.decode_rate_p50 for one in visits], rate), "median typing speed {} tokens/s"),
     ]
-    return f"at {things(users, 'user')} {', '.join(words.format(values) for values, words in parts if values)}"
+    shown = ", ".join(words.format(values) for values, words in parts if values)
+    return f"at {things(users, 'user')}, from visit to visit: {shown}"
 
 
 def _in_turn(values: Sequence[float | None], shown: Callable[[float | None], str]) -> str:
-    return ", then ".join(shown(value) for value in values if value is not None)
+    return " → ".join(shown(value) for value in values if value is not None)
 
 
 def _cached(evidence: Evidence, metrics: Metrics) -> Finding:
@@ -124,7 +127,7 @@ def _cached(evidence: Evidence, metrics: Metrics) -> Finding:
         why = "The server does not report how many prompt tokens came from its prefix cache."
         return Finding("prompt_cache", "unproven", False, why)
     meant = _planned_cache_share(evidence)
-    why = f"{percent(share)} of prompt tokens came from the prefix cache; {percent(meant)} were meant to."
+    why = f"{percent(share)} of prompt tokens came from the prefix cache (intended: {percent(meant)})."
     if share - meant <= MAX_UNPLANNED_CACHE_SHARE:
         return Finding("prompt_cache", "pass", False, why)
     advice = (

@@ -39,11 +39,11 @@ def other_load_check(evidence: Evidence, levels: Sequence[LevelResult]) -> Findi
         rest = " During the run it did little or nothing for others." if known else ""
         return Finding("other_load", "fail", False, f"{before}.{rest}", REPEAT_ALONE)
     if not any(level.others for level in levels):
-        why = "Whether others used the server is not known: its counters do not tell."
+        why = "Whether others used the server is not known: its counters don't show it."
         return Finding("other_load", "unproven", False, why)
     most = max((level.others.share for level in levels if level.others), default=0.0)
-    much = f"at most {percent(MAX_OTHERS_SHARE)}" if most else "nothing"
-    return Finding("other_load", "pass", False, f"As far as the server's counters tell, it did {much} for others.")
+    much = f"at most {percent(MAX_OTHERS_SHARE)}" if most else "none"
+    return Finding("other_load", "pass", False, f"By the server's counters, {much} of its work was for others.")
 
 
 def unjudged_users(levels: Sequence[LevelResult]) -> list[int]:

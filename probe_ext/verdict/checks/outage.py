@@ -5,12 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from probe_ext.measure.outcome import CLIENT_SIDE, Outcome
-from probe_ext.verdict.evidence.columns import Bools, is_any, numbers
+from probe_ext.verdict.evidence.columns import Bools, is_any, numbers, texts
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.phrasing.formats import moment
 from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.verdict.values.finding import Finding
 
+REFUSED = frozenset({Outcome.CONNECT_FAILED, Outcome.CONNECT_TIMEOUT})
 MIN_REPLIES_GONE = 3
 """Fewer may be an accident."""
 
@@ -22,12 +23,14 @@ class Outage:
     mask: Bools
     """replies that it broke off or refused; none without an outage"""
     finding: Finding
+    since: float | None = None
+    """seconds into the run of the last answer; None without an outage"""
 
 
 def outage(evidence: Evidence) -> Outage:
     """Find it by connections that all fail after the last answer."""
     ends, due = (numbers(evidence.replies, column) for column in ("end", "due"))
-    refused = is_any(evidence.replies, "outcome", {Outcome.CONNECT_FAILED, Outcome.CONNECT_TIMEOUT})
+    refused = is_any(evidence.replies, "outcome", REFUSED)
     ours = is_any(evidence.replies, "outcome", CLIENT_SIDE)
     answered, none = ~refused & ~ours, np.zeros(len(due), dtype=np.bool_)
     if not answered.any():
@@ -38,9 +41,12 @@ def outage(evidence: Evidence) -> Outage:
         return Outage(none, Finding("server_gone", "pass", False, "The server was reachable until the end."))
     whole = is_any(evidence.replies, "outcome", {Outcome.COMPLETE})
     last_whole = float(ends[whole].max()) if whole.any() else since
+    first = int(np.argmax(refused & (due > since)))
+    said = texts(evidence.replies, "message")[first].rstrip(".")
     why = (
-        f"From {moment(since)} on no connection succeeded ({things(lost, 'reply', 'replies')}): the server or the "
-        "network was down. Replies that failed since then, or broke off at that moment, are not judged."
+        f"The server stopped answering: from {moment(since)} on no connection succeeded "
+        f"({things(lost, 'reply', 'replies')}{said and f': {said}'}). The server or the network was down. Replies that "
+        "failed since then, or broke off at that moment, are not judged."
     )
     finding = Finding("server_gone", "fail", False, why, "Check the server's log and repeat the run.")
-    return Outage(~whole & ~ours & (ends >= last_whole), finding)
+    return Outage(~whole & ~ours & (ends >= last_whole), finding, since)

@@ -115,11 +115,11 @@ def _prompts(replies: Columns) -> Finding:
     wide = np.abs(given[known] - meant[known]) > MAX_PROMPT_TOKENS_APART
     wrong = wide & ((given[known] > MAX_PROMPT_RATIO * meant[known]) | (given[known] * MAX_PROMPT_RATIO < meant[known]))
     counted, intended = float(np.median(given[known])), float(np.median(meant[known]))
-    lengths = f"{count(counted)} tokens by the server's count, {count(intended)} were meant"
+    lengths = f"{count(counted)} tokens by the server's count (intended: {count(intended)})"
     if not wrong.mean() > MAX_CONTRADICTING_SHARE:
         return Finding("prompt_lengths", "pass", False, f"The median prompt has {lengths}.")
     why = f"{things(int(wrong.sum()), 'prompt')} differ from the intended length: the median has {lengths}"
-    why += f" ({decimals(ratio)} times as many). The server's count is used."
+    why += f", {decimals(ratio)} times as many. The server's count is used."
     if ratio > 1:
         advice = (
             "A gateway or chat template adds a long system prompt, or counts differently: first words take longer than "

@@ -20,7 +20,7 @@ from probe_ext.verdict.diagnosis.rules.ruling import unknown
 from probe_ext.verdict.diagnosis.rules.serialised import serialised
 from probe_ext.verdict.diagnosis.rules.shared_or_slowing import other_load, throttling
 from probe_ext.verdict.diagnosis.rules.throughput import ceiling, prefill_bound, throughput_limit
-from probe_ext.verdict.phrasing.plurals import listed, more, things
+from probe_ext.verdict.phrasing.plurals import capitalised, listed, more, things
 from probe_ext.verdict.values.ruling_types import RULE_NAMES, Diagnosis, Ruling
 
 RULES: Mapping[str, Callable[[Facts], Ruling]] = {
@@ -73,7 +73,7 @@ def diagnose(facts: Facts) -> Diagnosis:
     bounds = [name for name, ruling in rulings.items() if ruling.state == "holds"]
     rulings["not_loaded"] = not_loaded(facts, [name for name in bounds if name not in _NOT_ABOUT_LOAD])
     bounds += ["not_loaded"] if rulings["not_loaded"].state == "holds" else []
-    return Diagnosis(_sentence(bounds, rulings, facts), tuple(bounds), tuple(rulings[name] for name in RULE_NAMES))
+    return Diagnosis(_with_client(bounds, rulings, facts), tuple(bounds), tuple(rulings[name] for name in RULE_NAMES))
 
 
 def _masked(ruling: Ruling, by: str) -> Ruling:
@@ -102,14 +102,22 @@ def _sentence(bounds: list[str], rulings: Mapping[str, Ruling], facts: Facts) ->
         told = listed([_named(rulings[name]) for name in bounds if name in _OF_REPLIES])
         besides = f" Besides, {told}." if told else ""
         return f"What limits the server is not known: it had other load as well ({confidence} confidence).{besides}"
+    if not bounds:
+        unmeasured = "What limits the server is not known: no level was measured."
+        return _nothing_holds(rulings, facts) if facts.loads else unmeasured
     named = listed([_named(rulings[name]) for name in bounds if name != "not_loaded"])
     if "not_loaded" in bounds:
         return f"No limit reached: throughput still grows with {_more(facts)}. But {named}."
-    if bounds:
-        return f"What limits the server: {named}."
-    if not facts.loads:
-        return "What limits the server is not known: no level was measured."
-    return _nothing_holds(rulings, facts)
+    return f"What limits the server: {named}."
+
+
+def _with_client(bounds: list[str], rulings: Mapping[str, Ruling], facts: Facts) -> str:
+    """Say first that the load generator could not keep up, which is no limit of the server."""
+    if "client_too_slow" not in bounds:
+        return _sentence(bounds, rulings, facts)
+    slow = f"{capitalised(_named(rulings['client_too_slow']))}."
+    rest = [name for name in bounds if name != "client_too_slow"]
+    return f"{slow} {_sentence(rest, rulings, facts)}" if rest else slow
 
 
 def _more(facts: Facts) -> str:
@@ -124,17 +132,23 @@ def _nothing_holds(rulings: Mapping[str, Ruling], facts: Facts) -> str:
     if lightest.crowd.in_flight < CROWDED and not lightest.served:
         if isinstance(lightest.users, Rate):
             return f"Even {things(lightest.users, 'user')} are not served, with hardly two replies in flight at once."
-        return "Even a single user is not served, so no number of users explains it."
+        return "Even a single user is not served, so the number of users is not the cause."
     unknown_rules = [rulings[name] for name in RULE_NAMES if rulings[name].state == "unknown"]
     if unknown_rules:
         telling = [ruling for ruling in unknown_rules if ruling.evidence and ruling.rule not in _NOT_ABOUT_LOAD]
-        first = (telling or unknown_rules)[0]
+        first = next(iter(telling), _only_one_level(rulings, facts) or unknown_rules[0])
         asked_for = all(one.state != "unproven" for one in facts.findings if one.check == "server_metrics")
         needs = f" Needed to find out: {first.needs}." if asked_for else ""
         return f"What limits the server is not known. {first.why}{needs}"
     if facts.loads[-1].served:
         return f"No limit reached yet. {rulings['not_loaded'].why}"
     return "None of the known limits explains what users experienced."
+
+
+def _only_one_level(rulings: Mapping[str, Ruling], facts: Facts) -> Ruling | None:
+    """Return the ruling that asks for a second level, if there is only one: it would tell more than anything else."""
+    ruling = rulings["not_loaded"]
+    return ruling if len(facts.loads) == 1 and ruling.state == "unknown" else None
 
 
 def _named(ruling: Ruling) -> str:

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -80,6 +80,16 @@ def assign_levels(evidence: Evidence, sent: Floats) -> LevelAssignment:
     end = numbers(evidence.replies, "end")
     resting = () if is_open_stream(evidence.users) else _resting(levels, user_of, sent, end)
     return LevelAssignment(levels, level_of, user_of, end, resting=resting)
+
+
+def cut_levels(assignment: LevelAssignment, since: float | None) -> LevelAssignment:
+    """End the level in which the server went away when it did: rates and gauges of an idle server are none of its."""
+    if since is None:
+        return assignment
+    levels = [
+        replace(level, t_end=since) if level.t_start < since < level.t_end else level for level in assignment.levels
+    ]
+    return replace(assignment, levels=levels)
 
 
 def _resting(levels: Sequence[Level], user_of: Ints, sent: Floats, end: Floats) -> tuple[Ints, ...]:

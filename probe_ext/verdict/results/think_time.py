@@ -114,7 +114,8 @@ def _mean_pause(due: Floats, end: Floats, levels: Sequence[Level], pauses: int) 
 def _say_of_agents(mean: float, waiting_share: float) -> str:
     return (
         f"Between a reply and an agent's next request, {seconds(mean)} passed on average, for tools and for new tasks. "
-        f"So about {percent(waiting_share)} of the agents waited for a reply at any time. Other time is no wait."
+        f"So about {percent(waiting_share)} of the agents waited for a reply at any time. Time for tools does not "
+        "count as waiting."
     )
 
 
@@ -124,6 +125,6 @@ def _say(mean: float, waiting_share: float, pausing: float) -> str:
     )
     return (
         f"The users of this run paused {seconds(mean)} on average between a reply and the next request, so about "
-        f"{percent(waiting_share)} of them had a reply in flight at any time. The number of people is that of a team, "
-        f"measured, not of replies at once.{some}"
+        f"{percent(waiting_share)} of them had a reply in flight at any time. The number of people is the size of a "
+        f"team, as measured, not the number of replies at once.{some}"
     )

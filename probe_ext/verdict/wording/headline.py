@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from probe_ext.measure.rate import Rate
 from probe_ext.verdict.phrasing.formats import percent
 from probe_ext.verdict.phrasing.plurals import Who, capitalised, listed, things
+from probe_ext.verdict.phrasing.plurals import levels as levels_named
 from probe_ext.verdict.values.answer import Answer
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, GroupCapacity, LevelEstimate
 from probe_ext.verdict.values.finding import Finding
@@ -29,7 +30,7 @@ TYPING_UNKNOWN = "typing_known"
 """The finding that fails if the typing speed of too many replies is unknown."""
 _NARROWED_BY = {
     TYPING_UNKNOWN: "Without typing speed, which is not known",
-    "server_gone": "Until the server could no longer be reached",
+    "server_gone": "The server stopped answering during the run; until then",
     "not_streamed": "Judged by whole-answer time, as replies are not streamed",
 }
 
@@ -210,13 +211,13 @@ def _more(load: int | None) -> str:
 
 
 def _would_tell(measurement: NextMeasurement | None, asked: Collection[int] = ()) -> str:
-    """Return `: about 2 more minutes at 16 would tell`; `tell more` where they don't settle what was asked."""
+    """Return `: about 2 more minutes at 16 users would settle it`; `show more` if they don't settle what was asked."""
     if measurement is None:
         return ""
     if not measurement.levels:
-        return f"; {measurement.which_search} would tell more"
-    tell = "would tell" if not asked or {*asked} & {*measurement.levels} else "would tell more"
-    return f": about {things(measurement.minutes, 'more minute')} at {_users(measurement.levels)} {tell}"
+        return f"; {measurement.which_search} would show more"
+    helps = "would settle it" if not asked or {*asked} & {*measurement.levels} else "would show more"
+    return f": about {things(measurement.minutes, 'more minute')} at {levels_named(measurement.levels, 8)} {helps}"
 
 
 def _groups(estimate: CapacityEstimate, needed_share: float) -> list[str]:

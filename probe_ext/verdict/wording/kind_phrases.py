@@ -27,8 +27,11 @@ def _of_one(name: str, bracket: Bracket) -> str:
 
 
 def without(names: Sequence[str]) -> str:
-    """Return `Without review, of which no reply was measured`, for the start of the answer; empty without names."""
-    return f"Without {listed(list(names))}, of which no reply was measured" if names else ""
+    """Return `Without the kind “review”, of which no reply was measured`, to start the answer; empty without names."""
+    if not names:
+        return ""
+    kinds = "kind" if len(names) == 1 else "kinds"
+    return f"Without the {kinds} {listed([f'“{name}”' for name in names])}, of which no reply was measured"
 
 
 def limit_sentence(first_limit: str | None, kind: str) -> str:

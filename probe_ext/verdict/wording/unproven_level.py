@@ -45,5 +45,5 @@ def why_unproven(level: LevelResult) -> str:
         span = f"{percent(level.served_share_low)} to {percent(level.served_share_high)}"
         parts.append(f"{percent(level.served_share)} of replies served, 95 % interval {span}")
     if level.replies_needed and not _NOT_SETTLED_BY_REPLIES & {*level.reasons}:
-        parts.append(f"about {things(level.replies_needed, 'more reply', 'more replies')} would tell")
+        parts.append(f"about {things(level.replies_needed, 'more reply', 'more replies')} would settle it")
     return "; ".join(parts)

@@ -65,8 +65,8 @@ def test_the_page_has_a_row_for_each_kind(report: Built) -> None:
     assert "By kind of user" in html
     assert "50 % of the users, SLO batch" in html
     assert "SLO profiles chat, batch" in html
-    assert "concurrent users that meet the SLO chat" not in html
-    assert "A number of users holds where it holds for every kind of user" in html
+    assert "concurrent users that meet the SLO profile chat" not in html
+    assert "A number of users holds if it holds for every kind of user" in html
 
 
 def test_the_terminal_and_the_summary_have_it_too(report: Built) -> None:

@@ -39,7 +39,7 @@ def test_the_answer_in_its_parts(page: Page) -> None:
     answer = page.answer
     assert (answer.before, answer.number, answer.after) == ("About ", "6", " people can use this at once.")
     assert answer.rest.startswith("Silent pauses ")
-    assert answer.meaning == "concurrent users that meet the SLO chat"
+    assert answer.meaning == "concurrent users that meet the SLO profile chat"
     assert page.interval == "95 % interval: 4 to 7"
     assert page.next is not None
     assert page.next.purpose == "To narrow the answer"
@@ -59,7 +59,7 @@ def test_an_unproven_level_says_why_below_the_picture_and_in_the_table(whole_run
     six = {**levels[-1], "users": 6, "users_low": 6, "users_high": 6, "state": "unproven", "replies_needed": 1}
     page = shown(whole_run, levels=[*levels, {**six, "reasons": ["too_few_replies"]}])
     assert page.picture_notes[0] == "Proven: 4 holds, 8 fails. Not proven: 6 (too few replies)."
-    assert page.results.rows[3].cells[0].below == "too few replies; about 1 more reply would tell"
+    assert page.results.rows[3].cells[0].below == "too few replies; about 1 more reply would settle it"
     assert [bar.state for bar in page.stack.bars] == ["held", "held", "held", "unproven", "failed"]
 
 
@@ -196,7 +196,7 @@ def test_a_card_for_each_dimension(page: Page) -> None:
         ("silence", "proven up to 4 users, fails at 8 users, first limit", True),
         ("cold", "not measured in this run", False),
     ]
-    assert page.cards[2].caption == "95 %: 4 to 7 users. 95 % of replies had no longer silence (p95)"
+    assert page.cards[2].caption == "95 %: 4 to 7 users. 95 % of replies had no silence longer than this (p95)"
     assert page.cards[0].plot is not None
     assert page.cards[0].plot.description == ("1 user: 50 ms; 2 users: 0.10 s; 4 users: 0.20 s; 8 users: 0.40 s")
 

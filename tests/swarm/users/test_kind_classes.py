@@ -78,7 +78,7 @@ def test_a_locustfile_composes_a_workload() -> None:
 def test_where_a_workload_has_no_place_it_is_refused_in_one_line() -> None:
     assert workload_of(environment(Other), None) is None
     for classes, given, reason in (
-        ((Other,), "chat", "--workload chat: the locustfile has no WorkloadUser"),
+        ((Other,), "chat", "--workload chat: this scenario has its own users; leave it out: probe run --workload chat"),
         ((Team,), "chat", "--workload chat: cannot replace the workload that its locustfile composes (Team)"),
         ((Stand,), None, "--workload: is missing; see `probe list`"),
         ((Stand,), "chatt", "--workload chatt: no such workload (did you mean chat?)"),
@@ -154,8 +154,8 @@ def test_mix_of_each_level_and_missing_kinds_are_said() -> None:
     lines = workload_lines(PreparedWorkload(workload, None, Options(), 100, ("a note",)), Options(levels=(3, 10)))
     assert lines == [
         "workload workload: How many?",
-        "mix: 3: 2 batch + 1 chat; 10: 2 batch + 6 chat + 2 review",
-        "review: no user of this kind at 3, as its share is too small there",
+        "mix: 3 users: 2 batch + 1 chat; 10 users: 2 batch + 6 chat + 2 review",
+        "review: no user of this kind at 3 users, because its share is too small",
         "a note",
     ]
     assert workload_lines(None, Options()) == []

@@ -274,7 +274,18 @@ def test_an_outage_at_the_end_fails_no_level() -> None:
     refused = [reply(0, 27.0 + t / 9, outcome="connect_failed") for t in range(60)]
     with_outage, without = (judge(run([*level, *more]), CHAT) for more in ([*broken, *refused], []))
     assert [one.state for one in with_outage.levels] == [one.state for one in without.levels] != ["failed"]
-    assert with_outage.sentence.startswith("Until the server could no longer be reached: ")
+    assert with_outage.sentence.startswith("The server stopped answering during the run; until then: ")
+
+
+def test_a_level_in_which_the_server_went_away_ends_there() -> None:
+    rows = [reply(user, 6.0 + t, last=6.9 + t, end=6.9 + t) for t in range(20) for user in range(2)]
+    refused = [reply(0, 27.0 + t / 9, outcome="connect_failed") for t in range(90)]
+    gauges = [ServerRow(5.0 + t, "u", "0", name, value) for t in range(21)
+              for name, value in (("running", 2.0), ("waiting", 0.0), ("kv_usage", 0.1))]  # fmt: skip
+    found = judge(run([*rows, *refused], server=gauges), CHAT)
+    (level,) = found.levels
+    assert level.t_end == pytest.approx(25.9)
+    assert "other_load" not in found.diagnosis.bounds
 
 
 def test_a_server_that_stays_down() -> None:
@@ -282,7 +293,7 @@ def test_a_server_that_stays_down() -> None:
     refused = [reply(0, 20.0 + t, outcome="connect_failed") for t in range(5)]
     one = finding("server_gone", run([*fine, *refused]))
     assert (one.state, one.invalidates) == ("fail", False)
-    assert "no connection succeeded (5 replies)" in one.why
+    assert "The server stopped answering: from 0:12 on no connection succeeded (5 replies" in one.why
     assert result("server_gone", run(fine)) == ("pass", False)
     assert result("server_gone", run([*fine, *refused[:2]])) == ("pass", False), "a short outage"
     assert result("server_gone", run([*fine, *refused, reply(0, 40.0)])) == ("pass", False), "it came back"
@@ -526,7 +537,7 @@ def test_unproven_levels_are_named() -> None:
     few = finding("levels", run([reply(0, 6.0), reply(1, 6.0)]))
     assert few.state == "unproven"
     assert few.why.startswith("Not decided: 2 users (too few replies; 100 % of replies served, 95 % interval ")
-    assert "more replies would tell)" in few.why
+    assert "more replies would settle it)" in few.why
 
 
 def test_a_level_too_close_to_call_says_why() -> None:

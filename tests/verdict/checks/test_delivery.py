@@ -323,7 +323,7 @@ def counter(*samples: tuple[float, float]) -> dict[str, Any]:
     [
         (lambda t: 50 * t, UNJUDGED, "the engine's counter of generated tokens went on rising"),
         (lambda t: 50 * (t // 20 * 20), STRAINED, ""),
-        (None, UNJUDGED, "whether the model stood still cannot be told"),
+        (None, UNJUDGED, "whether the model itself paused is not known"),
     ],
     ids=["rising", "standing still", "not read"],
 )

@@ -191,7 +191,27 @@ def test_an_empty_run_claims_nothing() -> None:
 
 def test_a_single_level_does_not_show_that_no_limit_is_reached() -> None:
     rows = steady(2, 0, 30)
-    assert ruling(judge(evidence(rows, staircase((2, 30))), CHAT), "not_loaded").state == "unknown"
+    found = judge(evidence(rows, staircase((2, 30))), CHAT)
+    assert ruling(found, "not_loaded").state == "unknown"
+    assert "Only one level was measured" in found.diagnosis.sentence
+
+
+@pytest.mark.parametrize(
+    ("samples", "users", "needs"),
+    [
+        ((), 4, "the server's metrics: requests running and waiting"),
+        ((1.0, 2.0), 4, "longer levels"),
+        ((), 1, "a level with several users"),
+        ((1.0, 10.0, 20.0), 1, "a level with several users"),
+    ],
+)
+def test_metrics_that_were_read_are_not_asked_for_again(samples: tuple[float, ...], users: int, needs: str) -> None:
+    server = [ServerRow(t, "u", "0", name, 1.0) for t in samples for name in ("running", "waiting", "kv_usage")]
+    run = evidence(steady(users, 0, 30, tpot=0.2, tokens_out=10), staircase((users, 30)), server=server)
+    found = judge(run, CHAT)
+    assert ruling(found, "gateway").needs.startswith(needs)
+    asked_for = [one.rule for one in found.diagnosis.rules if one.needs.startswith("the server's metrics")]
+    assert bool(asked_for) == (not samples)
 
 
 def test_requested_single_token_answers_are_not_cut() -> None:

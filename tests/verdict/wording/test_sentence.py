@@ -99,14 +99,14 @@ def test_answer(estimated: CapacityEstimate, limit: str | None, expected: str) -
     ("guess", "more", "expected"),
     [
         (Suggestion(16, 8, 24), NextMeasurement((16,), 120.0),
-         "Probably about 16 people (8 to 24), not proven: about 2 more minutes at 16 would tell."),
+         "Probably about 16 people (8 to 24), not proven: about 2 more minutes at 16 users would settle it."),
         (Suggestion(16, 0, None), NextMeasurement((16,), 50.0),
-         "Probably at least 16 people, not proven: about 1 more minute at 16 would tell."),
+         "Probably at least 16 people, not proven: about 1 more minute at 16 users would settle it."),
         (Suggestion(1, 0, 1), None, "Probably about 1 person (0 to 1), not proven."),
         (Suggestion(0, 0, None), NextMeasurement(),
-         "Probably fewer than 16 people, not proven; a search would tell more."),
+         "Probably fewer than 16 people, not proven; a search would show more."),
         (Suggestion(18, 0, None), NextMeasurement((16,), 60.0),
-         "Probably at least 18 people, not proven: about 1 more minute at 16 would tell more."),
+         "Probably at least 18 people, not proven: about 1 more minute at 16 users would show more."),
     ],
 )  # fmt: skip
 def test_run_that_proves_nothing_still_says_what_it_suggests(
@@ -121,7 +121,7 @@ def test_search_that_was_ended_early_leads_with_its_estimate_and_interval() -> N
     ended = estimate(levels, (None, 12), (2, 11), suggestion=Suggestion(8, 2, 11))
     longer = NextMeasurement(which_search="a longer search")
     assert said(ended, "typing", more=longer) == (
-        "Probably about 8 people (2 to 11), not proven; a longer search would tell more. "
+        "Probably about 8 people (2 to 11), not proven; a longer search would show more. "
         "12 are too many. Typing speed is the first limit."
     )
 
@@ -131,11 +131,11 @@ def test_level_above_the_proven_one() -> None:
     both = estimate(levels, (8, None), (8, None), 8)
     assert said(both, more=NextMeasurement((16,), 90.0)) == (
         "At least 8 people can use this at once. 12 is too close to call, 16 has too few replies to tell: "
-        "about 2 more minutes at 16 would tell."
+        "about 2 more minutes at 16 users would settle it."
     )
-    assert said(both, more=NextMeasurement()).endswith("16 has too few replies to tell; a search would tell more.")
+    assert said(both, more=NextMeasurement()).endswith("16 has too few replies to tell; a search would show more.")
     longer = NextMeasurement(which_search="a longer search")
-    assert said(both, more=longer).endswith("; a longer search would tell more.")
+    assert said(both, more=longer).endswith("; a longer search would show more.")
 
 
 def test_levels_that_need_a_second_visit() -> None:
@@ -143,7 +143,8 @@ def test_levels_that_need_a_second_visit() -> None:
     one = estimate([needs, level(16, "failed")], (None, 16), (0, 15), disturbed=(8,))
     assert said(one, "first_word", more=NextMeasurement((8, 16), 60.0)) == (
         "One bad stretch at 8 may be another client's load: 16 people at once are too many. "
-        "The wait for the first word is the first limit. 8 is not proven: about 2 more minutes at 8 and 16 would tell."
+        "The wait for the first word is the first limit. 8 is not proven: about 2 more minutes at 8 and 16 users would "
+        "settle it."
     )
 
 

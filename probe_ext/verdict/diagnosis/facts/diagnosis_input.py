@@ -82,6 +82,8 @@ class Facts:
     drift: Drift | None
     """by the server's time per token where it is known"""
     client_drift: Drift | None
+    reported: frozenset[str]
+    """quantities of which the server's metrics have samples, at whatever time"""
 
 
 def facts_of(
@@ -109,6 +111,7 @@ def facts_of(
         headroom=kv_headroom(evidence, calm, metrics),
         drift=find_drift(measured, metrics, tokens),
         client_drift=find_drift(measured, {}, tokens),
+        reported=frozenset(metrics),
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from probe_ext.verdict.diagnosis.facts.concurrency import CROWDED
 from probe_ext.verdict.diagnosis.facts.diagnosis_input import Facts
 from probe_ext.verdict.diagnosis.facts.level_load import COMPARABLE, EngineLoad, Load
-from probe_ext.verdict.diagnosis.rules.ruling import absent, advised, graded, holds, unknown
+from probe_ext.verdict.diagnosis.rules.ruling import absent, advised, graded, holds, needed_metrics, unknown
 from probe_ext.verdict.evidence.columns import Floats
 from probe_ext.verdict.evidence.evidence import quantile
 from probe_ext.verdict.phrasing.formats import count, percent
@@ -175,10 +175,13 @@ def _sure_of(cap: float, queued: list[_Seen]) -> bool:
 
 def _from_outside(facts: Facts) -> Ruling:
     """Without server metrics, clients only see how many replies were typing at once."""
-    rule, needs = "batch_limit", "the server's metrics: requests running and waiting, KV-cache usage"
+    rule = "batch_limit"
+    needs = needed_metrics(facts, "requests running and waiting", "running", "waiting")
     busy = [load for load in facts.loads if load.crowd.typing_top and load.crowd.in_flight >= CROWDED]
     if not busy:
-        return unknown(rule, "No replies were streamed side by side.", needs)
+        return unknown(
+            rule, "No replies were streamed side by side.", "a level with several users, and streamed replies"
+        )
     top = busy[-1]
     typed = float(top.crowd.typing_top or 0)
     shown = Fact(f"replies typing at once, 90th percentile, at {things(top.users, 'user')}", typed, "replies")

@@ -52,8 +52,12 @@ def not_loaded(facts: Facts, bounds: list[str]) -> Ruling:
     if not top.served:
         return absent(rule, f"Too few replies were served at {things(top.users, 'user')}.")
     found = client_slope(facts.loads)
+    if len(facts.loads) == 1:
+        return unknown(rule, "Only one level was measured.", f"a level with {more(top.users)}")
     if found is None:
-        return unknown(rule, "There are no two batch sizes to compare.", "two or more levels with more users")
+        return unknown(
+            rule, "All levels had about the same number of replies at once.", f"levels with {more(top.users)}"
+        )
     return _rising(top, found)
 
 

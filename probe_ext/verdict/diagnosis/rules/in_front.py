@@ -7,7 +7,7 @@ import numpy as np
 from probe_ext.verdict.diagnosis.facts.concurrency import CROWDED
 from probe_ext.verdict.diagnosis.facts.diagnosis_input import Facts
 from probe_ext.verdict.diagnosis.facts.level_load import COMPARABLE, Load, mean
-from probe_ext.verdict.diagnosis.rules.ruling import absent, graded, holds, unknown
+from probe_ext.verdict.diagnosis.rules.ruling import absent, graded, holds, needed_metrics, unknown
 from probe_ext.verdict.phrasing.formats import decimals, percent, seconds
 from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.verdict.values.ruling_types import Fact, Ruling
@@ -62,9 +62,12 @@ def quota(facts: Facts) -> Ruling:
 def gateway(facts: Facts) -> Ruling:
     """Requests are held back before they reach the server, or their answers behind it."""
     rule = "gateway"
-    known = [load for load in facts.loads if load.server.in_flight is not None and load.crowd.in_flight >= CROWDED]
+    crowded = [load for load in facts.loads if load.crowd.in_flight >= CROWDED]
+    known = [load for load in crowded if load.server.in_flight is not None]
+    if not crowded:
+        return unknown(rule, "There were never several replies in flight for long.", "a level with several users")
     if not known:
-        needs = "the server's metrics (requests running and waiting), and a level with several users"
+        needs = needed_metrics(facts, "requests running and waiting", "running", "waiting")
         return unknown(rule, "How many requests reach the server is not known.", needs)
     top = known[-1]
     held = top.server.in_flight or 0.0
@@ -129,7 +132,7 @@ def slow_path(facts: Facts) -> Ruling:
     if outside < MIN_PATH_S or outside < MIN_PATH_SHARE * light.ttft_mean:
         if own is not None:
             return absent(rule, f"{why} and server.", *shown)
-        needs = "the server's own time to the first token, from its metrics"
+        needs = needed_metrics(facts, "the server's own time to the first token", "ttft_count")
         return unknown(rule, "A nearby gateway may hide a longer way to the server.", needs)
     others = [load.ttft_mean - load.server.ttft for load in facts.loads[1:] if load.ttft_mean and load.server.ttft]
     steady = None if not others else float(np.median(others)) >= outside / 2

@@ -4,7 +4,7 @@ import numpy as np
 
 from probe_ext.verdict.diagnosis.facts.diagnosis_input import Facts
 from probe_ext.verdict.diagnosis.facts.level_load import NEARLY_FULL, Load
-from probe_ext.verdict.diagnosis.rules.ruling import absent, advised, graded, holds, unknown
+from probe_ext.verdict.diagnosis.rules.ruling import absent, advised, graded, holds, needed_metrics, unknown
 from probe_ext.verdict.phrasing.formats import percent
 from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.verdict.values.ruling_types import Fact, Ruling
@@ -28,7 +28,7 @@ def memory_wall(facts: Facts) -> Ruling:
     rule = "memory_wall"
     reported = [load for load in facts.loads if load.kv_max is not None]
     if not reported:
-        needs = "KV-cache usage and preemptions from the server's metrics"
+        needs = needed_metrics(facts, "KV-cache usage and preemptions", "kv_usage")
         return unknown(rule, "The KV-cache usage is not known.", needs)
     saturated = [load for load in reported if load.out_of_memory]
     fullest = max(reported, key=lambda load: load.kv_max or 0.0)

@@ -6,7 +6,7 @@ import numpy as np
 
 from probe_ext.verdict.diagnosis.facts.diagnosis_input import Facts
 from probe_ext.verdict.diagnosis.facts.level_load import EngineLoad, Load, mean
-from probe_ext.verdict.diagnosis.rules.ruling import absent, graded, holds, unknown
+from probe_ext.verdict.diagnosis.rules.ruling import absent, graded, holds, needed_metrics, unknown
 from probe_ext.verdict.phrasing.formats import decimals, percent
 from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.verdict.server.server_series import Engine
@@ -88,7 +88,10 @@ def _with_engines(facts: Facts) -> Load | None:
 def _one_engine(facts: Facts, rule: str) -> Ruling:
     if facts.loads and facts.loads[-1].engines:
         return absent(rule, "The metrics show a single engine.")
-    return unknown(rule, "Without metrics, engines cannot be told apart.", "the metrics of each engine (--metrics-url)")
+    why = "How many engines share the load is not known."
+    return unknown(
+        rule, why, needed_metrics(facts, "requests running and waiting of each engine", "running", "waiting")
+    )
 
 
 def _queued_share(engine: EngineLoad) -> float:

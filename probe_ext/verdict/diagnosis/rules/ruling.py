@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from probe_ext.verdict.diagnosis.facts.diagnosis_input import Facts
 from probe_ext.verdict.values.ruling_types import Confidence, Fact, Ruling
 
 CONFIDENCES: tuple[Confidence, ...] = ("low", "medium", "high")
@@ -50,6 +51,15 @@ def absent(rule: str, why: str, *evidence: Fact) -> Ruling:
 def unknown(rule: str, why: str, needs: str, *evidence: Fact) -> Ruling:
     """Return the result of a rule whose state cannot be determined."""
     return Ruling(rule, "unknown", why, needs=needs, evidence=evidence)
+
+
+def needed_metrics(facts: Facts, figures: str, *quantities: str) -> str:
+    """Return what is needed to know these quantities: the server's metrics, only if they were not read already."""
+    if not facts.reported:
+        return f"the server's metrics: {figures}"
+    if facts.reported.isdisjoint(quantities):
+        return f"{figures}, which this server's metrics do not include"
+    return f"longer levels (--hold): too few samples of the server's metrics ({figures}) lie within them"
 
 
 def advised(by_engine: Mapping[str, str], engine: str) -> str:

@@ -26,7 +26,7 @@ MORE_SLOTS = {
     "vllm": "Raise --max-num-seqs: it limits the server to one request at a time.",
     "": "Let the server run several requests at once; if it cannot, use one with continuous batching, such as vLLM.",
 }
-_OR_A_PROXY = " A proxy in front of the server may be the cause as well; the server's metrics would tell."
+_OR_A_PROXY = " A proxy in front of the server may be the cause as well; the server's metrics would show it."
 
 
 def serialised(facts: Facts) -> Ruling:

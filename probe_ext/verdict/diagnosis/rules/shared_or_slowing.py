@@ -5,7 +5,7 @@ from probe_ext.verdict.checks.server_checks import MAX_REPLIES_APART
 from probe_ext.verdict.diagnosis.facts.diagnosis_input import Facts
 from probe_ext.verdict.diagnosis.facts.gpu_signs import facts_of_gpu, throttled, why_throttled
 from probe_ext.verdict.diagnosis.facts.level_load import Load
-from probe_ext.verdict.diagnosis.rules.ruling import absent, graded, holds, unknown
+from probe_ext.verdict.diagnosis.rules.ruling import absent, graded, holds, needed_metrics, unknown
 from probe_ext.verdict.phrasing.formats import decimals, percent
 from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.verdict.values.ruling_types import Fact, Ruling
@@ -41,7 +41,9 @@ def other_load(facts: Facts) -> Ruling:
     rule, totals = "other_load", facts.totals
     gauged = [load for load in facts.loads if load.server.in_flight is not None]
     if totals.server_replies is None and not gauged:
-        needs = "the server's metrics: requests finished, running and waiting"
+        needs = needed_metrics(
+            facts, "requests finished, running and waiting", "requests_finished", "running", "waiting"
+        )
         return unknown(rule, "Whether others used the server is not known.", needs)
     shown, share, finished = [], 0.0, totals.server_replies
     if finished is not None:
@@ -111,7 +113,8 @@ def throttling(facts: Facts) -> Ruling:
 def _slower_over_time(facts: Facts) -> Ruling:
     rule, drift = "throttling", facts.drift
     if drift is None or drift.source != "server":
-        return unknown(rule, "How the server's speed changed over time is not known.", "the server's time per token")
+        needs = needed_metrics(facts, "the server's time per token", "itl_count")
+        return unknown(rule, "How the server's speed changed over time is not known.", needs)
     seconds = max(load.t_end for load in facts.loads) - min(load.t_start for load in facts.loads)
     factor = drift.factor(seconds)
     if any(load.out_of_memory for load in facts.loads):

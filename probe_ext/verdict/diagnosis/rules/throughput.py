@@ -8,7 +8,7 @@ from probe_ext.verdict.diagnosis.facts.diagnosis_input import Facts
 from probe_ext.verdict.diagnosis.facts.gpu_signs import facts_of_gpu
 from probe_ext.verdict.diagnosis.facts.level_load import COMPARABLE, Load
 from probe_ext.verdict.diagnosis.rules.kv_cache import MIN_PREEMPTION_PAUSE_S
-from probe_ext.verdict.diagnosis.rules.ruling import absent, advised, graded, holds, unknown
+from probe_ext.verdict.diagnosis.rules.ruling import absent, advised, graded, holds, needed_metrics, unknown
 from probe_ext.verdict.phrasing.formats import decimals, percent, seconds
 from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.verdict.values.ruling_types import Fact, Ruling
@@ -125,6 +125,8 @@ class Point:
     load: Load
     batch: float
     tokens_per_s: float
+    source: str = ""
+    """where it is not what clients received: who counted it, as words that follow a figure's name"""
 
 
 @dataclass(frozen=True)
@@ -156,10 +158,14 @@ def client_slope(loads: Sequence[Load]) -> Slope | None:
 
 def server_slope(loads: Sequence[Load]) -> Slope | None:
     """Compare two levels by what the server itself reports; its clients' tokens where it does not count its own."""
-    own = (load for load in loads if load.server.running)
-    return _slope(
-        Point(load, load.server.running or 0.0, load.server.tokens_per_s or load.tokens_per_s or 0.0) for load in own
-    )
+    return _slope(_point_of_server(load) for load in loads if load.server.running)
+
+
+def _point_of_server(load: Load) -> Point:
+    generated = load.server.tokens_per_s
+    if not generated:
+        return Point(load, load.server.running or 0.0, load.tokens_per_s or 0.0)
+    return Point(load, load.server.running or 0.0, generated, " by the server's own counter")
 
 
 def _slope(points: Iterable[Point]) -> Slope | None:
@@ -185,7 +191,8 @@ def ceiling(facts: Facts) -> Ruling:
     """By the server's own figures, throughput hardly grows with the batch: the hardware is at its limit."""
     rule = "ceiling"
     if not any(load.server.running for load in facts.loads):
-        return unknown(rule, "What the server itself works on is not known.", "the server's metrics (requests running)")
+        needs = needed_metrics(facts, "requests running", "running")
+        return unknown(rule, "How many requests the server runs at once is not known.", needs)
     found = server_slope(facts.loads)
     ruling, margin = _flat(facts, rule, found)
     if ruling is not None or found is None:
@@ -252,7 +259,7 @@ def _doubt(facts: Facts, found: Slope, margin: float) -> tuple[str, str]:
     if found.power > MAX_FLAT:
         return "That is within noise.", longer
     if _pauses(found.high.load):
-        needs = "KV-cache usage and preemptions from the server's metrics"
+        needs = needed_metrics(facts, "KV-cache usage and preemptions", "kv_usage")
         return "But replies paused in mid-answer, as they do with a full KV cache.", needs
     if found.error is None or found.power + margin > MIN_RISING:
         return "The levels are too short to tell how steady that is.", longer
@@ -276,8 +283,8 @@ def _grew(found: Slope) -> str:
 def _shown(found: Slope) -> tuple[Fact, ...]:
     at_low, at_high = (f"at {things(point.load.users, 'user')}" for point in (found.low, found.high))
     return (
-        Fact(f"tokens/s {at_low}", found.low.tokens_per_s, "tokens/s"),
-        Fact(f"tokens/s {at_high}", found.high.tokens_per_s, "tokens/s"),
+        Fact(f"throughput {at_low}{found.low.source}", found.low.tokens_per_s, "tokens/s"),
+        Fact(f"throughput {at_high}{found.high.source}", found.high.tokens_per_s, "tokens/s"),
         Fact(f"mean batch size {at_low}", found.low.batch, "replies"),
         Fact(f"mean batch size {at_high}", found.high.batch, "replies"),
         Fact("factor in tokens/s from doubling the batch", 2**found.power, ""),
