@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from probe_ext.measure.outcome import CLIENT_SIDE, Outcome
-from probe_ext.verdict.evidence.columns import Bools, is_any, numbers, texts
+from probe_ext.verdict.evidence.columns import Bools, is_any, numbers, texts_at
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.phrasing.formats import moment
 from probe_ext.verdict.phrasing.plurals import things
@@ -42,7 +42,7 @@ def outage(evidence: Evidence) -> Outage:
     whole = is_any(evidence.replies, "outcome", {Outcome.COMPLETE})
     last_whole = float(ends[whole].max()) if whole.any() else since
     first = int(np.argmax(refused & (due > since)))
-    said = texts(evidence.replies, "message")[first].rstrip(".")
+    said = texts_at(evidence.replies, "message", np.array([first]))[0].rstrip(".")
     why = (
         f"The server stopped answering: from {moment(since)} on no connection succeeded "
         f"({things(lost, 'reply', 'replies')}{said and f': {said}'}). The server or the network was down. Replies that "
