@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from probe_ext.report.charts import lane_chart, svg
@@ -19,16 +20,20 @@ Span = tuple[int, float, float]
 
 def token_stream(evidence: Evidence, axis: lane_chart.Axis, pause: float) -> lane_chart.Lane:
     """Return one line per user: bars from first to last token, with holes for silences of at least `pause` seconds."""
-    replies = pd.DataFrame({n: numbers(evidence.replies, n) for n in ("first", "last", "longest_gap")})
-    replies["user"] = text_codes(evidence.replies, "user")[0]
-    replies = replies.dropna(subset=["first", "last"])
-    if replies.empty:
+    first, last = (numbers(evidence.replies, name) for name in ("first", "last"))
+    known = np.flatnonzero(~np.isnan(first) & ~np.isnan(last))
+    if not known.size:
         return lane_chart.Lane("words", "token stream", "", None, "no reply had a token")
-    by_user = replies.groupby("user", observed=True).agg(worst=("longest_gap", "max"), since=("first", "min"))
+    user = text_codes(evidence.replies, "user")[0][known]
+    # One column after another: a table of all replies would take a gigabyte of a long run.
+    worst = pd.Series(numbers(evidence.replies, "longest_gap")[known]).groupby(user).max()
+    by_user = pd.DataFrame({"worst": worst, "since": pd.Series(first[known]).groupby(user).min()})
     by_user = by_user.sort_values(["worst", "since"], ascending=[False, True], kind="stable", na_position="last")
     shown = by_user.head(MAX_USERS).sort_values("since", kind="stable")
     row_of = {user: i for i, user in enumerate(shown.index)}
-    drawn = replies[replies["user"].isin(row_of)].sort_values("first", kind="stable")
+    rows = known[np.isin(user, shown.index)]
+    of_shown = {"user": user[np.isin(user, shown.index)], "first": first[rows], "last": last[rows]}
+    drawn = pd.DataFrame(of_shown, index=rows).sort_values("first", kind="stable")
     gaps = pd.DataFrame({n: numbers(evidence.gaps, n) for n in ("start", "end")})
     gaps["reply"] = rows_of(ids(evidence.gaps, "reply_id"), ids(evidence.replies, "reply_id"))
     gaps = gaps[gaps["end"] - gaps["start"] >= pause].merge(drawn[["user"]], left_on="reply", right_index=True)

@@ -3,11 +3,15 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from probe_ext.verdict.evidence.columns import Bools, Floats, Ints, numbers
+from probe_ext.verdict.evidence.columns import Bools, Floats, numbers
 from probe_ext.verdict.evidence.evidence import Columns
 from probe_ext.verdict.levels.find_levels import Level
 
+Counts = NDArray[np.int32]
+
+_COUNTED_AT_ONCE = 1 << 20
 CROWDED = 1.5
 """Mean number of replies in flight from which replies run side by side."""
 TYPING_TOP_QUANTILE = 0.9
@@ -40,8 +44,9 @@ def crowd(replies: Columns, level: Level) -> Crowd | None:
     edges = np.unique(np.concatenate([*flying, *typing, [level.t_start, level.t_end]]))
     if not len(flying[0]) or len(edges) < 2:
         return None
-    seconds, middle = np.diff(edges), (edges[1:] + edges[:-1]) / 2
-    fly, typ = _count(flying, middle), _count(typing, middle)
+    seconds = np.diff(edges)
+    fly, typ = _count(flying, edges), _count(typing, edges)
+    del edges, flying, typing  # there are four for each reply
     total = float(seconds.sum())
     busy: Bools = fly >= 2
     crowded = float(seconds[busy].sum())
@@ -63,13 +68,21 @@ def _spans(replies: Columns, start: str, end: str, level: Level) -> tuple[Floats
     return np.maximum(a[inside], level.t_start), np.minimum(b[inside], level.t_end)
 
 
-def _count(spans: tuple[Floats, Floats], moments: Floats) -> Ints:
-    begun = np.searchsorted(np.sort(spans[0]), moments, side="right")
-    over = np.searchsorted(np.sort(spans[1]), moments, side="right")
-    return np.asarray(begun - over, dtype=np.int64)
+def _count(spans: tuple[Floats, Floats], edges: Floats) -> Counts:
+    """Return how many spans there are in the middle between each two edges."""
+    starts, ends = (np.sort(moments) for moments in spans)
+    counts = np.empty(len(edges) - 1, dtype=np.int32)
+    for first in range(0, len(counts), _COUNTED_AT_ONCE):
+        part = edges[first : first + _COUNTED_AT_ONCE + 1]
+        middle = (part[1:] + part[:-1]) / 2
+        begun = np.searchsorted(starts, middle, side="right")
+        counts[first : first + _COUNTED_AT_ONCE] = begun - np.searchsorted(ends, middle, side="right")
+    return counts
 
 
-def _weighted_quantile(values: Ints, weights: Floats, q: float) -> float:
+def _weighted_quantile(values: Counts, weights: Floats, q: float) -> float:
     order = np.argsort(values, kind="stable")
-    share = np.cumsum(weights[order]) / weights.sum()
+    share = weights[order]
+    np.cumsum(share, out=share)
+    share /= weights.sum()
     return float(values[order][min(int(np.searchsorted(share, q)), len(order) - 1)])
