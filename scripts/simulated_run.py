@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 PROBE = (sys.executable, "-m", "probe_ext")
-RUN_TIMEOUT_S = 2400.0
+RUN_TIMEOUT_S = 7200.0
 
 
 def simulated_run(server: Sequence[str], load: Sequence[str], out: Path) -> None:

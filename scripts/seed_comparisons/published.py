@@ -74,7 +74,7 @@ COMPARISONS = (
             Server("Predicted from the card", "rtx4090"),
         ),
         (1, 3, 10),
-        "20s",
+        "45s",
         (64, 100),
         (
             *(

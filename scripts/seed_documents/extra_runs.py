@@ -38,6 +38,7 @@ class ExtraRun:
 
 EXTRA_RUNS = {
     "gptq-512": ExtraRun("a100-gptq", "512", (20, 128)),
+    "rtx4090": ExtraRun("rtx4090", "128", (64, 200)),
     "rtx4090-fp16": ExtraRun("rtx4090-fp16", "1,128", (64, 200)),
     "a6000-fp16": ExtraRun("a6000-fp16", "1,64", (64, 200)),
     "rtx5060ti-fp8": ExtraRun("rtx5060ti-fp8", "1", (64, 200)),

@@ -95,7 +95,9 @@ def _section(text: str, rows: Sequence[Row]) -> str:
         )  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     why = list(dict.fromkeys(_why(row) for row in rows if row.state != "within"))
-    return "\n".join([*lines, "", *(["What the model does not follow:", "", *why, ""] if why else [])])
+    return "\n".join(
+        [*lines, "", *(["What the simulated servers don't reproduce, and why:", "", *why, ""] if why else [])]
+    )
 
 
 def _why(row: Row) -> str:

@@ -11,6 +11,10 @@ from scripts.seed_comparisons.measure import SERVERS
 
 REPORTS = Path(__file__).parents[2] / "reports"
 ENOUGH_SERVED = 0.95
+REVIEW_TOKENS = 306
+"""of the one code review that a text timed"""
+PRICES = {"rtx4090": 1600.0, "a6000": 4000.0}
+"""in dollars, as one text has them"""
 Json = Any
 
 
@@ -72,6 +76,8 @@ def _coding(coding: Json) -> dict[str, float | None]:
     rates = [one["tokens_per_s"] for one in coding["alone"].values()]
     mean = sum(rates) / len(rates)
     found |= {"coding/mean": mean, "coding/between": coding["between_tasks"], "coding/cost": coding["price"] / mean}
+    review = coding["alone"]["review"]
+    found["coding/review/306"] = review["ttft_p50"] + (REVIEW_TOKENS - 1) / review["tokens_per_s"]
     two = coding["two"]
     found |= {"coding/two/each": two["decode_rate_p50"], "coding/two/total": two["total_tokens_per_s"]}
     return found | {"coding/two/seconds": two["seconds"], "coding/developers": _developers(coding)}
@@ -88,6 +94,7 @@ def _gauntlet(gauntlet: Json) -> dict[str, float | None]:
     worst = max((one["worst_share"] for one in outages), default=None)
     return {
         "gauntlet/cold": cold["slowest_reply"],
+        "gauntlet/all_cold": cold["seconds"],
         "gauntlet/warm": cold["warm_ttft"],
         "gauntlet/times": cold["slowest_reply"] / cold["warm_ttft"],
         "gauntlet/waiting": worst,
@@ -146,9 +153,23 @@ def _derived(found: Mapping[str, float | None]) -> dict[str, float | None]:
         "left/more": None if more is None or less is None else more - less,
         "tap/tuning_gain": None if not tuning else max(tuning, 1 / tuning),
         "awq_over_fp16": ratio("001-batching/Predicted from the card/1/each", "rtx4090-fp16/1/each"),
+        "awq_over_fp16/many": ratio("rtx4090/128/total", "rtx4090-fp16/128/total"),
+        "awq_over_fp8": ratio("002-quantization/AWQ/most", "002-quantization/FP8/most"),
+        "gptq_over_fp8": ratio("gptq-512/512/total", "002-quantization/FP8/most"),
+        "times/rtx4090": ratio("rtx4090-fp16/128/total", "coding/mean"),
+        "times/a6000": ratio("a6000-fp16/64/total", "coding/mean"),
+        **_costs(found),
         "spark/slower": ratio(f"{spark} 64/64/each", f"{spark} 8/8/each"),
         **{
             f"spark/{a}-{b}": ratio(f"{spark} {b}/served", f"{spark} {a}/served")
             for a, b in ((8, 16), (16, 32), (32, 64))
         },
     }
+
+
+def _costs(found: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Return dollars per token/s of the larger cards with many users."""
+    rates = {"rtx4090": found["rtx4090-fp16/128/total"], "a6000": found["a6000-fp16/64/total"]}
+    costs = {f"cost/{card}": PRICES[card] / rate if rate else None for card, rate in rates.items()}
+    one, many = found["coding/cost"], costs["cost/rtx4090"]
+    return costs | {"cost/times": one / many if one and many else None}
