@@ -2,8 +2,9 @@
 
 from probe_ext.live.known_range import KnownRange, known_range, levels_seen
 from probe_ext.load.boundary_search import MIN_TARGET_USERS, EarlyRange
+from probe_ext.verdict.checks.client_accuracy import MAX_LOOP_LAG_S
 from probe_ext.verdict.phrasing import plurals
-from probe_ext.verdict.phrasing.formats import span
+from probe_ext.verdict.phrasing.formats import seconds, span
 from probe_ext.verdict.phrasing.plurals import Who
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 from probe_ext.verdict.values.json_types import Load
@@ -39,12 +40,27 @@ class RangeNews:
         early: EarlyRange = EarlyRange(),  # noqa: B008 - frozen
         *,
         precise: bool = False,
+        generator_lag: float = 0.0,
     ) -> str | None:
         """Return the next line, None without news.
 
         `now`: seconds of the run; `remaining`: `about 4 more minutes`; `early`: what replies that go on suggest;
-        `precise`: the search goes on although it has reached its precision.
+        `precise`: the search goes on although it has reached its precision; `generator_lag`: the longest delay of a
+        load generator's event loop so far, seconds.
         """
+        line = self._news(now, replies, estimate, remaining, early, precise=precise)
+        return f"{line}. {_of_generator(generator_lag)}" if line and generator_lag > MAX_LOOP_LAG_S else line
+
+    def _news(
+        self,
+        now: float,
+        replies: int,
+        estimate: CapacityEstimate | None,
+        remaining: str,
+        early: EarlyRange,
+        *,
+        precise: bool,
+    ) -> str | None:
         known = known_range(estimate, early, self._needed)
         if known is None:
             return self._start(now, replies, estimate, early)
@@ -80,8 +96,17 @@ class RangeNews:
         return f"after {span(now)}, not proven yet: {words}. {_HOW_TO_END}"
 
 
+def _of_generator(lag: float) -> str:
+    return (
+        f"The load generator itself was up to {seconds(lag)} late: its machine may be the limit, not the server. "
+        "More processes (--processes) or machines would tell"
+    )
+
+
 def _start_in_words(good: list[Load], replies: int, early: EarlyRange, who: Who) -> str:
     said = f"{plurals.people(good[-1], who)} served well" if good else plurals.things(replies, "reply", "replies")
+    if len(good) > 1:
+        said = f"probably at least {plurals.people(good[-2], who)}, as {good[-1]:,} were served well"
     said += f" so far, and no number of {who} has been too many; the search goes on"
     if early.cycle < SLOW_REPLY_S or early.judged_in is None:
         return said

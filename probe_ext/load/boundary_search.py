@@ -269,15 +269,16 @@ class SearchSteps:
             if now - entered >= self.plan.patience + self.plan.settle:
                 self._end("unreachable", now, monitor)
             return
-        # Nothing has to settle before the first user: nobody else was there.
-        wait = 0.0 if len(self.steps) == 1 else max(self.plan.settle, monitor.reply_cycle())
+        first = len(self.steps) == 1
+        wait = self.plan.settle if first else max(self.plan.settle, monitor.reply_cycle())
         if len(self.steps) > 1 and self.steps[-2].users > self.level:
             stuck = now - self._reached >= self.plan.patience
             if not stuck and monitor.users_replied(self._reached) < REPLIED_SHARE * self.level:
                 return
         if now - self._reached >= min(wait, self.plan.patience):
-            self.steps[-1] = replace(self.steps[-1], measured_from=now)
-            monitor.begin_visit(now, self.level)
+            begin = self._reached if first else now  # nobody was there before the first user: nothing had to settle
+            self.steps[-1] = replace(self.steps[-1], measured_from=begin)
+            monitor.begin_visit(begin, self.level)
 
     def _note_pace(self, now: float, monitor: Monitor) -> None:
         """Note how long replies take, and when the present level will have been judged by those that ended."""
@@ -293,7 +294,7 @@ class SearchSteps:
         if self._reached is None:
             return False
         self._looks = self._looks or ClimbLooks(self.level, self.steps[-1].entered, self._reached)
-        well = self._looks.do_well(now, monitor, measured=self._is_measured and len(self.steps) > 1)
+        well = self._looks.do_well(now, monitor, measured=self._is_measured)
         self.overloaded = self.level if self._looks.overloaded else None
         slow = GLANCE_CYCLES * self._cycle > GLANCE_HOLDS * self.plan.hold
         return well and (slow or len(self.steps) > 1) and self.level < self.plan.max_users
@@ -309,7 +310,8 @@ class SearchSteps:
 
     def _visit_done(self, now: float, monitor: Monitor) -> bool:
         """Whether the visit has its minimum length and no few replies more would prove the level."""
-        length, shortest = now - (self.steps[-1].measured_from or now), self._shortest_visit(now, monitor)
+        begun = self.steps[-1].measured_from
+        length, shortest = now - (now if begun is None else begun), self._shortest_visit(now, monitor)
         apart = LOOK_EVERY * shortest if self._precise_since is None else 0.0
         if length < self._undecided(monitor) or now - self._looked < max(LOOK_EVERY_S, apart):
             return False
