@@ -1,7 +1,8 @@
 """Copy what comes with the package into a folder, to read, use and change.
 
 That is the scenarios (locustfiles/), SLO profiles and workloads (configs/), the documentation (docs/), a
-docker-compose.yml with what it needs, and a README.md that says how to begin. A file that is there already and differs is kept, and named; --force replaces it.
+docker-compose.yml with what it needs, and a README.md that says how to begin. A file that is there already and differs
+is kept, and named; --force replaces it.
 
 A copy is used by its path: probe run locustfiles/capacity.py, --slo configs/slo/chat.yaml,
 --workload configs/workloads/coding.yaml. A bare name is always the one that comes with the package.
@@ -27,13 +28,12 @@ _README = Path("README.md")
 _README_TEXT = """# A load test of your LLM server
 
 Made by `probe init`. All files are yours to change. Start the server first, or `probe sim --port 8000` for a simulated
-one. There are three ways to use this folder:
+one. In this folder, there are three ways to use it:
 
-| way | command, in this folder | for |
-|---|---|---|
-| web UI | `probe ui locustfiles/capacity.py --host http://127.0.0.1:8000` | adding users by hand, and watching |
-| headless | `probe run locustfiles/capacity.py --host http://127.0.0.1:8000 --search` | the answer, in scripts and CI |
-| several processes | `probe run locustfiles/capacity.py --host http://127.0.0.1:8000 --levels 8,16 --processes 2` | more users than one core can simulate; [several machines](docs/swarm.md) |
+- In a browser, adding users by hand: `probe ui locustfiles/capacity.py --host http://127.0.0.1:8000`
+- Headless, for the answer, in scripts and CI: `probe run locustfiles/capacity.py --host http://127.0.0.1:8000 --search`
+- As several processes, for more users than one core can simulate, here or on [several machines](docs/swarm.md):
+  `probe run locustfiles/capacity.py --host http://127.0.0.1:8000 --levels 8,16 --processes 2`
 
 Each run writes a folder in `reports/runs/`, with the report in `capacity.html`.
 
