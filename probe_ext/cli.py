@@ -13,7 +13,7 @@ from typing import NoReturn
 from probe_ext import __version__
 from probe_ext.closest_name import did_you_mean
 from probe_ext.exit_codes import ExitCode
-from probe_ext.import_interrupts import INTERRUPTED, interrupts_end_at_once
+from probe_ext.import_interrupts import INTERRUPTED, ImportInterrupts
 
 _EXAMPLES = """examples:
   probe run                                                find a server on this machine, and search its capacity
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"probe: {NOT_ON_WINDOWS}", file=sys.stderr)  # noqa: T201 - command output
         return ExitCode.USAGE
     try:
-        with interrupts_end_at_once():
+        with ImportInterrupts():
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # a run starts its report with Ctrl-C held back
             handler, options = _read_command(list(sys.argv[1:] if arguments is None else arguments))
         return _call(handler, options) if handler else ExitCode.USAGE

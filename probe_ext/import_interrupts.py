@@ -2,38 +2,43 @@
 
 A KeyboardInterrupt inside an import may come out as any other exception, or leave an extension or a lock half made. No
 command has begun anything by then that would have to be put in order.
+
+This is the first module that the command imports, so it imports little itself: contextlib alone takes as long as
+Python's own start.
 """
 
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from types import FrameType
+from types import FrameType, TracebackType
 
 from probe_ext.exit_codes import ExitCode
 
 INTERRUPTED = "probe: interrupted"
 
 
-@contextmanager
-def interrupts_end_at_once() -> Iterator[None]:
-    """End the process on Ctrl-C in the meantime, unless it is ignored, as in a shell's background job, or handled."""
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield
-        return
-    signal.signal(signal.SIGINT, _end)
-    try:
-        yield
-    finally:
-        if signal.getsignal(signal.SIGINT) is _end:
+class ImportInterrupts:
+    """Ends the process on Ctrl-C in the meantime, unless it is ignored, as in a shell's background job, or handled."""
+
+    def __enter__(self) -> None:
+        self._set = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        if self._set:
+            signal.signal(signal.SIGINT, _end)
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
+    ) -> None:
+        if self._set and signal.getsignal(signal.SIGINT) is _end:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError, RuntimeError):  # closed, absent, or interrupted in a write
+    try:
+        for stream in (sys.stdout, sys.stderr):
             stream.flush()
-    with suppress(OSError):
+    except (OSError, ValueError, AttributeError, RuntimeError):  # closed, absent, or interrupted in a write
+        pass
+    try:
         os.write(2, f"{INTERRUPTED}\n".encode())
-    os._exit(ExitCode.INTERRUPTED)
+    finally:
+        os._exit(ExitCode.INTERRUPTED)

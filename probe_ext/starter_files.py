@@ -1,7 +1,8 @@
 """Copy what comes with the package into a folder, to read, use and change.
 
-That is the scenarios (locustfiles/), SLO profiles and workloads (configs/), the documentation (docs/), and a
-docker-compose.yml with what it needs. A file that is there already and differs is kept, and named; --force replaces it.
+That is the scenarios (locustfiles/), SLO profiles and workloads (configs/), the documentation (docs/), a
+docker-compose.yml with what it needs, and a README.md that says how to begin. A file that is there already and differs
+is kept, and named; --force replaces it.
 
 A copy is used by its path: probe run locustfiles/capacity.py, --slo configs/slo/chat.yaml,
 --workload configs/workloads/coding.yaml. A bare name is always the one that comes with the package.
@@ -23,6 +24,27 @@ from probe_ext.bundled import bundled
 from probe_ext.exit_codes import ExitCode
 
 _COPIED = ("locustfiles", "configs", "docs", "docker", "docker-compose.yml")
+_README = Path("README.md")
+_README_TEXT = """# A load test of your LLM server
+
+Made by `probe init`. All files are yours to change. Start the server first, or `probe sim --port 8000` for a simulated
+one. In this folder, there are three ways to use it:
+
+- In a browser, adding users by hand: `probe ui locustfiles/capacity.py --host http://127.0.0.1:8000`
+- Headless, for the answer, in scripts and CI: `probe run locustfiles/capacity.py --host http://127.0.0.1:8000 --search`
+- As several processes, for more users than one core can simulate, here or on [several machines](docs/swarm.md):
+  `probe run locustfiles/capacity.py --host http://127.0.0.1:8000 --levels 8,16 --processes 2`
+
+Each run writes a folder in `reports/runs/`, with the report in `capacity.html`.
+
+| folder | contents |
+|---|---|
+| `locustfiles/` | what users ask: [scenarios](docs/locustfiles.md) |
+| `configs/slo/` | when a reply counts as served; use one by its path, as `--slo configs/slo/chat.yaml` |
+| `configs/workloads/` | [kinds of user](docs/workloads.md), as `--workload configs/workloads/coding.yaml` |
+| `docker-compose.yml` | server, load test and monitoring in containers: [docs](docs/ways-to-run.md) |
+| `docs/` | the documentation: begin with [your first run](docs/first-run.md) |
+"""
 _LINK = re.compile(r"(?<!!)\[(?P<text>[^][]*)\]\((?P<path>[^()#\s]+)(?:#[^()\s]*)?\)")
 _RENAMED = {Path("docker/wheel.Dockerfile"): Path("Dockerfile")}
 _LEFT_OUT = {"__pycache__", "build.lock", "requirements.lock"}  # the locks build the wheel and the documentation
@@ -66,7 +88,8 @@ def copy_files(place: Path, *, force: bool) -> Copied:
     copied = Copied()
     files = starter_files()
     for target, source in sorted(files.items()):
-        path, content = place / target, _content(target, source, files)
+        path = place / target
+        content = _README_TEXT.encode() if target == _README else _content(target, source, files)
         if not os.path.lexists(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             copied.new.append(target)
@@ -100,7 +123,7 @@ def _content(target: Path, source: Path, files: Mapping[Path, Path]) -> bytes:
 
 def starter_files() -> dict[Path, Path]:
     """Return what is copied: paths in the new folder, and where each file comes from."""
-    files: dict[Path, Path] = {}
+    files: dict[Path, Path] = {_README: Path(__file__)}
     for name in _COPIED:
         source = bundled(name)
         inside = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]

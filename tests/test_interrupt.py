@@ -12,7 +12,7 @@ import pytest
 
 from probe_ext import cli
 from probe_ext.exit_codes import ExitCode
-from probe_ext.import_interrupts import interrupts_end_at_once
+from probe_ext.import_interrupts import ImportInterrupts
 from probe_ext.inspection.interrupts import silence_interrupts
 from probe_ext.swarm.terminal import report_process
 
@@ -69,7 +69,7 @@ def test_ctrl_c_in_an_import_ends_at_once_whatever_the_import_would_make_of_it()
 def test_after_imports_ctrl_c_is_what_it_was(handler: Any) -> None:
     before = signal.signal(signal.SIGINT, handler)
     try:
-        with interrupts_end_at_once():
+        with ImportInterrupts():
             assert (signal.getsignal(signal.SIGINT) is handler) == (handler is signal.SIG_IGN)
         assert signal.getsignal(signal.SIGINT) is handler
     finally:

@@ -3,11 +3,15 @@
 from collections.abc import Sequence
 
 from probe_ext.access.known_server import KnownServer
+from probe_ext.closest_name import did_you_mean
 from probe_ext.settings.options import Options
 from probe_ext.settings.secrets import API_KEY_VARIABLE
 
 STARTING = {"502", "503", "504"}
 """HTTP statuses of a server, or of what is in front of it, while the model loads"""
+_ANSWERS_TO_LISTED_ONLY = "vllm"
+"""the engine that refuses every other name; llama.cpp takes any, Ollama and gateways more than they list"""
+_MAX_NAMED = 5
 
 
 def start_problem(server: KnownServer, options: Options) -> str | None:
@@ -23,7 +27,17 @@ def models_problem(server: KnownServer, options: Options) -> str | None:
         return f"--host {url}: {why}{_hint(why)}"
     if server.model is None:
         return f"--host {url}: {_no_models(why) if why else _none_can_chat(server.models or ())}"
-    return None
+    return _not_listed(server, options.model) if options.model else None
+
+
+def _not_listed(server: KnownServer, model: str) -> str | None:
+    """Say that a server answers to none but the models that it lists, of which this is none."""
+    listed = server.models
+    if not listed or model in listed or server.kind != _ANSWERS_TO_LISTED_ONLY:
+        return None
+    more = f" and {len(listed) - _MAX_NAMED} more" if len(listed) > _MAX_NAMED else ""
+    named = f"{', '.join(listed[:_MAX_NAMED])}{more}"
+    return f"--model {model}: {server.url} does not serve it{did_you_mean(model, listed)}; it lists {named}"
 
 
 def context_problem(server: KnownServer, options: Options) -> str | None:

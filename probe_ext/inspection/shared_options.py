@@ -4,13 +4,14 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from probe_ext.access.scenario import find_locustfile, scenario_defaults
 from probe_ext.access.workload_lengths import sample_options
 from probe_ext.exit_codes import ExitCode
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import OPTIONS, Options, read_options, refuse_empty_load
+from probe_ext.settings.repeated_option import Collect
 from probe_ext.workload.workload_file import read_workload
 
 T = TypeVar("T")
@@ -25,7 +26,8 @@ def add_options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
             parser.add_argument(option.flag, action="store_true", default=None, help=option.help)
         else:
             text = f"{option.help} [{option.default}]" if option.default else option.help
-            parser.add_argument(option.flag, metavar=option.metavar, help=text.replace("%", "%%"))
+            how: dict[str, Any] = {"action": Collect} if option.repeatable else {}
+            parser.add_argument(option.flag, metavar=option.metavar, help=text.replace("%", "%%"), **how)
 
 
 def read_value(flag: str, text: str, reader: Callable[[str], T]) -> T:

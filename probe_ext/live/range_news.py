@@ -1,18 +1,19 @@
 """What a search says on the terminal besides its progress line: the first range of the capacity, and better ones."""
 
+from probe_ext.live.known_range import KnownRange, known_range, levels_seen
 from probe_ext.load.boundary_search import MIN_TARGET_USERS, EarlyRange
+from probe_ext.verdict.checks.client_accuracy import MAX_LOOP_LAG_S
 from probe_ext.verdict.phrasing import plurals
-from probe_ext.verdict.phrasing.formats import span
+from probe_ext.verdict.phrasing.formats import seconds, span
 from probe_ext.verdict.phrasing.plurals import Who
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 from probe_ext.verdict.values.json_types import Load
 from probe_ext.verdict.wording.capacity_phrase import proven_phrase
 
 FIRST_WORD_AFTER_S = 50.0
-"""seconds of the run after which it is said what is known, even if nothing is proven yet"""
+"""seconds of the run after which it is said what is known, even if no number of users has been too many"""
 NARROWER_SHARE = 2 / 3
 """of the width said last: a range that is not narrower than this is no news"""
-
 SLOW_REPLY_S = 10.0
 """replies that take this long are said to be why there is no range yet"""
 
@@ -27,7 +28,7 @@ class RangeNews:
         """`needed_share`: of a person's replies, must be served; `who`: what the users are called."""
         self._needed, self._who = needed_share, who
         self._said: _Range | None = None
-        self._said_unproven: str | None = None
+        self._said_start = False
         self._said_precise = False
 
     def line(
@@ -39,62 +40,73 @@ class RangeNews:
         early: EarlyRange = EarlyRange(),  # noqa: B008 - frozen
         *,
         precise: bool = False,
+        generator_lag: float = 0.0,
     ) -> str | None:
         """Return the next line, None without news.
 
         `now`: seconds of the run; `remaining`: `about 4 more minutes`; `early`: what replies that go on suggest;
-        `precise`: the search goes on although it has reached its precision.
+        `precise`: the search goes on although it has reached its precision; `generator_lag`: the longest delay of a
+        load generator's event loop so far, seconds.
         """
-        interval = estimate.interval if estimate else None
-        if interval is None or interval[1] is None:
-            return self._unproven(now, replies, estimate, early)
-        found: _Range = (interval[0], interval[1])
+        line = self._news(now, replies, estimate, remaining, early, precise=precise)
+        return f"{line}. {_of_generator(generator_lag)}" if line and generator_lag > MAX_LOOP_LAG_S else line
+
+    def _news(
+        self,
+        now: float,
+        replies: int,
+        estimate: CapacityEstimate | None,
+        remaining: str,
+        early: EarlyRange,
+        *,
+        precise: bool,
+    ) -> str | None:
+        known = known_range(estimate, early, self._needed)
+        if known is None:
+            return self._start(now, replies, estimate, early)
+        found: _Range = (known.low, known.high)
         if precise and not self._said_precise:
             self._said, self._said_precise = found, True
             answer = str((estimate and proven_phrase(estimate, None, self._who)) or range_in_words(found, self._who))
             said = f"after {span(now)}: {answer[:1].lower()}{answer[1:]}"
             return f"{said}. That is as precise as asked for; narrowing further. {_HOW_TO_END}"
-        if self._said is not None and not _is_news(found, self._said):
+        if self._said is not None and not self._is_news(known):
             return None
         first, self._said = self._said is None, found
         doing = "narrowing" if found[1] - found[0] > MIN_TARGET_USERS else "making sure"
         rest = f"{doing}, {remaining}" if remaining else doing
-        likely = _likely(found, early) if first else ""
-        said = f"after {span(now)}: {range_in_words(found, self._who)}{likely}; {rest}"
+        said = f"after {span(now)}: {_in_words(known, self._who)}; {rest}"
         return f"{said}. {_HOW_TO_END}" if first else said
 
-    def _unproven(self, now: float, replies: int, estimate: CapacityEstimate | None, early: EarlyRange) -> str | None:
-        """Return what was seen so far, where no number of people is proven too many: once, and once with a range."""
-        if now < FIRST_WORD_AFTER_S or self._said is not None:
+    def _is_news(self, known: KnownRange) -> bool:
+        """Whether a range is clearly narrower than the one said last, or lies clearly outside it."""
+        said = self._said or (0, 0)
+        found, width = (known.low, known.high), said[1] - said[0]
+        beyond = max(said[0] - found[0], found[1] - said[1])
+        narrower = found[1] - found[0] <= NARROWER_SHARE * width and found != said
+        return narrower or beyond > max(1.0, (1 - NARROWER_SHARE) * width)
+
+    def _start(self, now: float, replies: int, estimate: CapacityEstimate | None, early: EarlyRange) -> str | None:
+        """Return once what was seen so far, where no number of people has been too many."""
+        if now < FIRST_WORD_AFTER_S or self._said is not None or self._said_start:
             return None
-        good, bad = self._seen(estimate, early)
-        kind = "range" if bad is not None else "start"
-        if self._said_unproven in {kind, "range"}:
-            return None
-        self._said_unproven = kind
-        who = self._who
-        words = _start_in_words(good, replies, early, who) if bad is None else _seen_in_words(good, bad, who)
+        self._said_start = True
+        good, _ = levels_seen(estimate, early, self._needed)
+        words = _start_in_words(good, replies, early, self._who)
         return f"after {span(now)}, not proven yet: {words}. {_HOW_TO_END}"
 
-    def _seen(self, estimate: CapacityEstimate | None, early: EarlyRange) -> tuple[list[Load], Load | None]:
-        """Return the levels at which enough replies were served so far, and the lowest at which they were not."""
-        levels = estimate.levels if estimate else ()
-        bad = [level.users for level in levels if level.share_fit < self._needed and level.replies >= level.users]
-        bad += [] if early.overloaded is None else [early.overloaded]
-        lowest = min(bad, default=None)
-        good = {level.users for level in levels if level.share_fit >= self._needed and level.replies}
-        good |= set(early.fine)
-        return sorted(users for users in good if lowest is None or users < lowest), lowest
 
-
-def _likely(found: _Range, early: EarlyRange) -> str:
-    """Return what replies suggest of the lower end, where nothing is proven of it."""
-    fine = max(early.fine, default=0)
-    return f", probably {fine:,} or more" if not found[0] and 1 < fine <= found[1] else ""
+def _of_generator(lag: float) -> str:
+    return (
+        f"The load generator itself was up to {seconds(lag)} late: its machine may be the limit, not the server. "
+        "More processes (--processes) or machines would tell"
+    )
 
 
 def _start_in_words(good: list[Load], replies: int, early: EarlyRange, who: Who) -> str:
     said = f"{plurals.people(good[-1], who)} served well" if good else plurals.things(replies, "reply", "replies")
+    if len(good) > 1:
+        said = f"probably at least {plurals.people(good[-2], who)}, as {good[-1]:,} were served well"
     said += f" so far, and no number of {who} has been too many; the search goes on"
     if early.cycle < SLOW_REPLY_S or early.judged_in is None:
         return said
@@ -102,21 +114,17 @@ def _start_in_words(good: list[Load], replies: int, early: EarlyRange, who: Who)
     return f"{said}. Replies take {took}: about {span(early.judged_in)} until this number of {who} is judged"
 
 
-def _seen_in_words(good: list[Load], bad: Load, who: Who) -> str:
-    if not good:
-        return f"{plurals.people(bad, who)} {_were(bad)} too many; probably fewer"
-    # A level that only looks good may not be, so the range begins at the one below it.
-    low = good[-2] if len(good) > 1 else 0
-    between = f"somewhere between {low:,} and {bad:,}" if low else f"fewer than {bad:,}"
-    return f"{plurals.people(good[-1], who)} {_were(good[-1])} served well, {bad:,} were not; probably {between}"
-
-
-def _is_news(found: _Range, said: _Range) -> bool:
-    """Whether a range is clearly narrower than the one said last, or lies clearly outside it."""
-    width = said[1] - said[0]
-    beyond = max(said[0] - found[0], found[1] - said[1])
-    narrower = found[1] - found[0] <= NARROWER_SHARE * width and found != said
-    return narrower or beyond > max(1.0, (1 - NARROWER_SHARE) * width)
+def _in_words(known: KnownRange, who: Who) -> str:
+    found = known.low, known.high
+    if known.high_proven:
+        if known.low_proven or known.low <= 1:
+            return range_in_words((known.low if known.low_proven else 0, known.high), who)
+        return f"{range_in_words((0, known.high), who)}, probably {known.low:,} or more"
+    bad = known.bad or 1
+    seen = f"{plurals.people(bad, who)} {_were(bad)} too many"
+    if known.good:
+        seen = f"{known.good[-1]:,} {_were(known.good[-1])} served well, {bad:,} {_were(bad)} not"
+    return f"probably {range_in_words(found, who)}, not proven yet ({seen})"
 
 
 def range_in_words(found: _Range, who: Who = "people") -> str:
@@ -125,7 +133,7 @@ def range_in_words(found: _Range, who: Who = "people") -> str:
     if low == high:
         return f"not even 1 {plurals.one_of(who)} is served well" if not high else plurals.people(high, who)
     if not low:
-        return f"fewer than {high + 1} {who}"
+        return f"fewer than {high + 1:,} {who}"
     return f"somewhere between {low:,} and {high:,} {who}"
 
 

@@ -12,7 +12,7 @@ from probe_ext.live.reply_store import ReplyStore, Span
 from probe_ext.live.server.others_now import OthersNow
 from probe_ext.measure.outcome import CLIENT_SIDE, Outcome
 from probe_ext.measure.table_rows import WARM_UP, ReplyRow
-from probe_ext.measure.unfinished import EarlyCount
+from probe_ext.measure.unfinished import Counts
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.grading.kind_profiles import Kind, KindProfiles
 from probe_ext.verdict.inference.estimate import estimate
@@ -93,7 +93,7 @@ class VisitMonitor:
         *,
         open_stream: bool = False,
         in_flight: Callable[[], float] | None = None,
-        unfinished: Callable[[], EarlyCount] | None = None,
+        unfinished: Callable[[], Counts] | None = None,
     ) -> None:
         """`critical`: of a search, standard errors that a proof takes after so many visits.
 
@@ -198,16 +198,20 @@ class VisitMonitor:
         visits = [self.replies.visit(self.visits[-1], now, kind) for kind in kinds]
         return [(int(visit.served.sum()), len(visit.served)) for visit in visits if len(visit.served)]
 
-    def early_counts(self, since: float) -> tuple[int, int] | None:
-        """Replies that do well so far and all that can be judged, ended (if sent since then) or not; None if unknown.
+    def early_counts(self, now: float, since: float) -> tuple[int, int] | None:
+        """Replies that do well so far and all that can be judged, ended or not; None if unknown.
 
-        They prove nothing: of the replies sent since then, those that ended are the fast ones.
+        Those sent since then are judged by all they have shown; of those sent before, only the ones that go on count,
+        by what they show now. They prove nothing: of the replies sent lately, those that ended are the fast ones.
         """
         if self._unfinished is None:
             return None
-        going = self._unfinished()
         ended = self.replies.rows_of(Span(0, since))["grade"]
-        return going.fine + int((ended == SERVED).sum()), sum(going) + int((ended >= SERVED).sum())
+        known, fine = int((ended >= SERVED).sum()), int((ended == SERVED).sum())
+        for age, counts in enumerate(self._unfinished()):
+            well, late = counts.known - counts.late, counts.late if age + 1 <= now - since else counts.late_now
+            fine, known = fine + well, known + well + late
+        return fine, known
 
     def has_other_load(self, now: float) -> bool:
         """Whether the server does too much for others to judge the present visit.

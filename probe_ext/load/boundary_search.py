@@ -3,16 +3,16 @@
 Pure stepping: the clock, the users and the estimate are the caller's. The estimate is the one that the report makes, so
 search and report can't disagree. Each look may happen to prove something false, so its critical value is higher than
 that of a plan of levels, and in a long search it grows with the visits, while looks get further apart. While doubling,
-replies in flight tell whether to go on: they prove nothing, but where a reply takes 15 s they are all that is known
-within a minute. Then both sides of the boundary are visited in turns, so that a slow drift of the server affects them
-alike; the side whose end of the interval is further away gets more time. The search is over once the interval is as
-narrow as asked and something is proven on both sides of it.
+replies in flight tell whether to go on (`climb_looks`). Then both sides of the boundary are visited in turns, so that a
+slow drift of the server affects them alike; the side whose end of the interval is further away gets more time. The
+search is over once the interval is as narrow as asked and something is proven on both sides of it.
 """
 
 import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from probe_ext.load.climb_looks import ClimbLooks
 from probe_ext.load.level_plan import MAX_HOLD_FACTOR
 from probe_ext.load.monitor import EstimateView, Interval, Monitor, State
 from probe_ext.load.time_left import TimeLeft, seconds_to_narrow
@@ -26,12 +26,6 @@ SECOND_LEVEL = 4
 """users, after 1: what a boundary below needs is measured again anyway"""
 REPLIED_SHARE = 0.95
 """of the users must have had a reply after others left: the queue is then gone"""
-MIN_CLIMBED_SHARE = 0.5
-"""of the users must have a reply that can be judged before the climb goes on"""
-OVERLOADED_ERRORS = 2
-"""standard errors below the limit: a level that looks overloaded"""
-MEASURED_BEFORE_CLIMB = 1
-"""visits; where reply cycles are long, climbing begins at once"""
 GLANCE_HOLDS, GLANCE_CYCLES = 1 / 3, 2.5
 """shortest visit while doubling: parts of `hold`, reply cycles"""
 VISIT_HOLDS, VISIT_CYCLES = 2 / 3, 3.0
@@ -91,7 +85,7 @@ class EarlyRange:
     fine: tuple[int, ...] = ()
     """levels at which replies did well so far"""
     overloaded: int | None = None
-    """level at which they did not"""
+    """level at which they did not, so that doubling ended or will end"""
     cycle: float = 0.0
     """from one request of a user to the next, or as long as the first ones have taken so far"""
     judged_in: float | None = None
@@ -137,6 +131,8 @@ class SearchSteps:
         self._precise_since: float | None = None
         self._closing_since: float | None = None
         """when doubling ended"""
+        self._looks: ClimbLooks | None = None
+        """at the present level, on the way up"""
         self.climbed: list[int] = []
         """levels that were left for a higher one without a visit, since replies did well so far"""
         self._cycle = 0.0
@@ -238,7 +234,9 @@ class SearchSteps:
         if users == self.level and self._reached is None:
             self._reached = now
         self._note_pace(now, monitor)
-        if self.steps[-1].measured_from is None:
+        if self._closing_since is None and self._climbs(now, monitor):
+            self._climb(now, monitor)
+        elif not self._is_measured:
             self._wait_until_settled(now, monitor)
         elif self._visit_done(now, monitor):
             self._go_on(now, monitor)
@@ -256,8 +254,13 @@ class SearchSteps:
         if self.outcome == "precise" and not self._is_precise(tolerance=LATE_REPLIES_TOLERANCE):
             self.outcome = "widened"
 
+    @property
+    def _is_measured(self) -> bool:
+        """Whether the present level is being measured."""
+        return self.steps[-1].measured_from is not None
+
     def _enter(self, users: int, now: float) -> None:
-        self.level, self._reached = users, None
+        self.level, self._reached, self._looks = users, None, None
         self.steps.append(Step(users, now))
 
     def _wait_until_settled(self, now: float, monitor: Monitor) -> None:
@@ -266,19 +269,16 @@ class SearchSteps:
             if now - entered >= self.plan.patience + self.plan.settle:
                 self._end("unreachable", now, monitor)
             return
-        if self._closing_since is None and now - self._reached >= self.plan.settle and self._climbs(now, monitor):
-            self.climbed.append(self.level)
-            self._leave(now, monitor, more_users=True)
-            self._enter(self._doubled(), now)
-            return
-        wait = max(self.plan.settle, monitor.reply_cycle())
+        first = len(self.steps) == 1
+        wait = self.plan.settle if first else max(self.plan.settle, monitor.reply_cycle())
         if len(self.steps) > 1 and self.steps[-2].users > self.level:
             stuck = now - self._reached >= self.plan.patience
             if not stuck and monitor.users_replied(self._reached) < REPLIED_SHARE * self.level:
                 return
         if now - self._reached >= min(wait, self.plan.patience):
-            self.steps[-1] = replace(self.steps[-1], measured_from=now)
-            monitor.begin_visit(now, self.level)
+            begin = self._reached if first else now  # nobody was there before the first user: nothing had to settle
+            self.steps[-1] = replace(self.steps[-1], measured_from=begin)
+            monitor.begin_visit(begin, self.level)
 
     def _note_pace(self, now: float, monitor: Monitor) -> None:
         """Note how long replies take, and when the present level will have been judged by those that ended."""
@@ -290,24 +290,28 @@ class SearchSteps:
         self._judged_in = None if self._closing_since is not None else max(0.0, begins + glance - now)
 
     def _climbs(self, now: float, monitor: Monitor) -> bool:
-        """Whether to go on to more users without a visit; notes a level that looks overloaded."""
-        known = monitor.early_counts(self._reached or now)
-        if known is None or known[1] < MIN_CLIMBED_SHARE * self.level:
+        """Whether to go on to more users without a whole visit; notes a level that looks overloaded."""
+        if self._reached is None:
             return False
-        fine, judged = known
-        needed = monitor.needed_share
-        possible = fine / judged + OVERLOADED_ERRORS * math.sqrt(needed * (1 - needed) / judged)
-        self.overloaded = self.level if possible < needed else None
+        self._looks = self._looks or ClimbLooks(self.level, self.steps[-1].entered, self._reached)
+        well = self._looks.do_well(now, monitor, measured=self._is_measured)
+        self.overloaded = self.level if self._looks.overloaded else None
         slow = GLANCE_CYCLES * self._cycle > GLANCE_HOLDS * self.plan.hold
-        enough = slow or self.visits >= MEASURED_BEFORE_CLIMB
-        return enough and self.level < self.plan.max_users and fine >= needed * judged
+        return well and (slow or len(self.steps) > 1) and self.level < self.plan.max_users
+
+    def _climb(self, now: float, monitor: Monitor) -> None:
+        if not self._is_measured:
+            self.climbed.append(self.level)
+        self._leave(now, monitor, more_users=True)
+        self._enter(self._doubled(), now)
 
     def _doubled(self) -> int:
         return min(max(2 * self.level, SECOND_LEVEL), self.plan.max_users)
 
     def _visit_done(self, now: float, monitor: Monitor) -> bool:
         """Whether the visit has its minimum length and no few replies more would prove the level."""
-        length, shortest = now - (self.steps[-1].measured_from or now), self._shortest_visit(now, monitor)
+        begun = self.steps[-1].measured_from
+        length, shortest = now - (now if begun is None else begun), self._shortest_visit(now, monitor)
         apart = LOOK_EVERY * shortest if self._precise_since is None else 0.0
         if length < self._undecided(monitor) or now - self._looked < max(LOOK_EVERY_S, apart):
             return False
@@ -369,6 +373,8 @@ class SearchSteps:
             return self._doubled()
         if self._closing_since is None:
             self._closing_since = now
+            if not self._passes(now, monitor):
+                self.overloaded = self.level
             if 1 in self.climbed:  # what one user alone gets explains the rest
                 return 1
         return self._informative_level(now, monitor)
@@ -458,7 +464,7 @@ class SearchSteps:
         return level.state if level else "unproven"
 
     def _leave(self, now: float, monitor: Monitor, *, more_users: bool) -> None:
-        if self.steps[-1].measured_from is not None:
+        if self._is_measured:
             monitor.end_visit(now, more_users=more_users)
         self.steps[-1] = replace(self.steps[-1], until=now, state=self._state(self.level))
 

@@ -60,10 +60,10 @@ class Monitor(Protocol):
     def visit_counts(self, now: float) -> tuple[int, int]:
         """Served and judged replies of the present visit."""
 
-    def early_counts(self, since: float) -> tuple[int, int] | None:
-        """Replies that do well so far and all that can be judged, ended (if sent since then) or not.
+    def early_counts(self, now: float, since: float) -> tuple[int, int] | None:
+        """Replies that do well so far and all that can be judged, ended or not; None if unknown.
 
-        None if unknown.
+        Those sent since then count by all they have shown, older ones by what they show now.
         """
 
     def has_other_load(self, now: float) -> bool:

@@ -1,11 +1,11 @@
 """The package's options on Locust's command line and in its web form."""
 
-import json
-from argparse import Action, ArgumentParser, Namespace
+from argparse import ArgumentParser, Namespace
 from typing import Any
 
 from probe_ext.bundled import folder
 from probe_ext.settings.options import OPTIONS, Option
+from probe_ext.settings.repeated_option import Collect
 from probe_ext.settings.slo import profile_names
 from probe_ext.workload.workload_file import workload_names
 
@@ -80,16 +80,6 @@ class Offered(list[str]):
     def __contains__(self, value: object) -> bool:
         """Let argparse accept every value."""
         return True
-
-
-class Collect(Action):
-    """Keeps all values of a repeated option, as the JSON list that its reader takes."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
-        """Add a value."""
-        before = getattr(namespace, self.dest, None)
-        collected = json.loads(before) if isinstance(before, str) and before.startswith("[") else []  # else a default
-        setattr(namespace, self.dest, json.dumps([*collected, values], ensure_ascii=False))
 
 
 def how_given(option: Option) -> dict[str, Any]:

@@ -18,8 +18,9 @@ from typing import Any
 
 from scripts.study.code_digest import code_digest
 from scripts.study.figures import figures, together
+from scripts.study.first_range import first_range_figures
 from scripts.study.page import page
-from scripts.study.parts import PARTS, Job, jobs, run_job
+from scripts.study.parts import FIRST_RANGE, PARTS, RANDOM_FIRST_RANGE, Job, jobs, run_job
 from scripts.study.random_servers import DEFAULT_SALT
 
 ROOT = Path(__file__).parents[2]
@@ -35,10 +36,14 @@ RUN_SOURCES = (
         "adapter", "fast_engine", "people", "random_servers", "reply_notes", "servers", "swarm", "virtual_run")),
 )  # fmt: skip
 SEARCH_SOURCES = (
-    *RUN_SOURCES, "probe_ext/load/boundary_search.py", "probe_ext/measure/unfinished.py",
-    "scripts/study/stated_server.py",
+    *RUN_SOURCES, "probe_ext/load/boundary_search.py", "probe_ext/load/climb_looks.py",
+    "probe_ext/measure/unfinished.py", "scripts/study/stated_server.py",
 )  # fmt: skip
-SOURCES = {"stated": STATED_SOURCES, "hard": STATED_SOURCES, "search": SEARCH_SOURCES, "stated search": SEARCH_SOURCES}
+FIRST_RANGE_SOURCES = (*SEARCH_SOURCES, "probe_ext/live/known_range.py", "scripts/study/first_range.py")
+SOURCES = {
+    "stated": STATED_SOURCES, "hard": STATED_SOURCES, "search": SEARCH_SOURCES, "stated search": SEARCH_SOURCES,
+    FIRST_RANGE: FIRST_RANGE_SOURCES, RANDOM_FIRST_RANGE: FIRST_RANGE_SOURCES,
+}  # fmt: skip
 """of a part, where they aren't RUN_SOURCES: the code that decides what its rows say"""
 DECIMALS = 4
 
@@ -150,6 +155,10 @@ def summarize(part: str, rows: Iterable[Row]) -> list[Row]:
     if part == "random":
         extra = {"salt": rows[0]["salt"], "adopted": _adopted(rows)} if rows else {}
         return [{**together("random servers", rows), **extra}] if rows else []
+    if part in {FIRST_RANGE, RANDOM_FIRST_RANGE}:
+        salts = {"salt": rows[0]["salt"]} if rows and rows[0]["salt"] else {}
+        cases = {case: list(of) for case, of in groupby(rows, key=lambda row: row["case"])}
+        return [{**first_range_figures(of), **salts} for of in cases.values()]
     order = list(dict.fromkeys(job.case for job in jobs(part, 1, "")))
     by_case = {case: list(of) for case, of in groupby(rows, key=lambda row: row["case"])}
     found = {case: {**figures(of), "adopted": _adopted(of)} for case, of in by_case.items()}

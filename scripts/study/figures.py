@@ -67,7 +67,8 @@ def missed_claims(told: Row, *, hard: bool = False) -> list[str]:
     missed = []
     if limits(*told["covers"])[1] < claimed["covers"]:
         missed.append("covers")
-    return missed + [name for name in ("false_failed", "false_held") if limits(*told[name])[0] > claimed[name]]
+    false = [name for name in ("false_failed", "false_held") if name in told]
+    return missed + [name for name in false if limits(*told[name])[0] > claimed[name]]
 
 
 def _marks(row: Row) -> Row:

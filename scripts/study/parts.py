@@ -1,8 +1,11 @@
 """The parts of the study: which runs there are, and how each is made from its seed."""
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from probe_ext.load.boundary_search import SearchPlan
@@ -11,6 +14,7 @@ from probe_ext.verdict.inference.estimate import estimate
 from probe_ext.verdict.levels.visits import criteria_of
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 from scripts.study.adapter import estimate_run
+from scripts.study.first_range import first_range_row
 from scripts.study.people import People
 from scripts.study.random_servers import random_server
 from scripts.study.servers import Case, cases
@@ -21,8 +25,11 @@ from scripts.study.virtual_run import Run, drive, hold_levels, search, search_ar
 
 FIRST_SEED = 50_000
 CASE_RUNS, STATED_RUNS, HARD_RUNS, RAMP_RUNS, RANDOM_RUNS, SEARCH_RUNS = 200, 200, 200, 30, 300, 100
+FIRST_RANGE_RUNS, RANDOM_FIRST_RANGE_RUNS = 20, 100
 SEARCH = SearchPlan(hold=30.0, settle=5.0, min_replies=3, max_users=512, longest=1800.0)
 """the defaults"""
+ROWS_OF_RANDOM = Path(__file__).parents[2] / "reports" / "runs" / "study" / "random.jsonl"
+"""ignored by git"""
 RAMP_UP_TO = 1.7
 """of the true boundary"""
 RAMP_STEP_S, PLATEAU_S = 2.0, 15.0
@@ -55,13 +62,17 @@ def jobs(part: str, runs: int | None, salt: str) -> list[Job]:
         "random": (["random"], RANDOM_RUNS),
         "stated search": ([case.name for case in SEARCHED], SEARCH_RUNS),
         "search": ([case.name for case in _searched_servers()], SEARCH_RUNS),
+        FIRST_RANGE: ([case.name for case in cases()[1:]], FIRST_RANGE_RUNS),
+        RANDOM_FIRST_RANGE: (["random servers"], RANDOM_FIRST_RANGE_RUNS),
     }[part]
-    first = 0 if part == "random" else FIRST_SEED
-    salt = salt if part == "random" else ""
+    randomly = part in {"random", RANDOM_FIRST_RANGE}
+    first = 0 if randomly else FIRST_SEED
+    salt = salt if randomly else ""
     return [Job(part, name, first + n, salt) for n in range(runs or count) for name in names]
 
 
-PARTS = ("cases", "stated", "hard", "ramps", "random", "stated search", "search")
+FIRST_RANGE, RANDOM_FIRST_RANGE = "first range", "first range, random servers"
+PARTS = ("cases", "stated", "hard", "ramps", "random", "stated search", "search", FIRST_RANGE, RANDOM_FIRST_RANGE)
 
 
 def run_job(job: Job) -> Row:
@@ -142,6 +153,31 @@ def _engine_search(job: Job) -> Row:
     return _searched(search(case.profile, case.people, chat(), SEARCH, seed=job.seed), _engine_truth(case))
 
 
+def _first_range(job: Job) -> Row:
+    case = _named(cases(), job.case)
+    return first_range_row(case, job.seed, _published_truths().get(case.name) or _engine_truth(case))
+
+
+def _random_first_range(job: Job) -> Row:
+    case = random_server(job.salt, job.seed)
+    truth = _known_truths(job.salt).get(job.seed) or _engine_truth(case)
+    return first_range_row(case, FIRST_SEED + job.seed, truth)
+
+
+@cache
+def _published_truths() -> dict[str, Row]:
+    """Return the truths on the study's page, which the part `cases` has found: each takes minutes."""
+    rows = json.loads((ROWS_OF_RANDOM.parents[2] / "study" / "study.json").read_text("utf-8"))["cases"]
+    return {row["case"]: {"users": row["truth"], "tied": row["tied"]} for row in rows}
+
+
+@cache
+def _known_truths(salt: str) -> dict[int, Row]:
+    """Return the truths of random servers that the part `random` has found: each takes minutes."""
+    rows = map(json.loads, ROWS_OF_RANDOM.read_text("utf-8").splitlines()) if ROWS_OF_RANDOM.exists() else ()
+    return {row["seed"]: row["truth"] for row in rows if row["salt"] == salt}
+
+
 def _searched(run: Run, truth: Row) -> Row:
     found: Any = run.search
     told = _told(found.latest, truth, run.seconds)
@@ -203,4 +239,6 @@ _MAKE: dict[str, Callable[[Job], Row]] = {
     "ramps": _ramp_run,
     "stated search": _stated_search,
     "search": _engine_search,
+    FIRST_RANGE: _first_range,
+    RANDOM_FIRST_RANGE: _random_first_range,
 }

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from probe_ext.measure.table_rows import GapRow, ReplyRow, ServerRow
-from probe_ext.measure.unfinished import PACE_OVER_S, EarlyCount
+from probe_ext.measure.unfinished import MAX_AGE_S, PACE_OVER_S, Counts, EarlyCount
 from scripts.study.reply_notes import Notes
 from scripts.study.stated_truth import BLOCK_S, StatedCase
 
@@ -53,10 +53,13 @@ class StatedSwarm:
     def in_flight(self) -> int:
         return sum(sent is not None for sent in self._users.values())
 
-    def unfinished(self, now: float) -> EarlyCount:
+    def unfinished(self, now: float) -> Counts:
         """What a client knows of the replies in flight: whether the first token was late."""
-        known = [self._fate[user] for user, sent in self._users.items() if sent is not None and now - sent >= KNOWN_S]
-        return EarlyCount(known.count(True), known.count(False))
+        by_age: list[list[bool]] = [[] for _ in range(MAX_AGE_S + 1)]
+        for user, sent in self._users.items():
+            if sent is not None and now - sent >= KNOWN_S:
+                by_age[min(MAX_AGE_S, int(now - sent))].append(self._fate[user])
+        return tuple(EarlyCount(len(fates), fates.count(False), 0) for fates in by_age)
 
     def sample(self, t: float) -> list[ServerRow]:
         """It has no metrics."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from probe_ext.measure.fluidity import Deadlines
 from probe_ext.measure.table_rows import GapRow, ReplyRow
-from probe_ext.measure.unfinished import EarlyCount, Progress, UnfinishedReplies
+from probe_ext.measure.unfinished import Counts, Progress, UnfinishedReplies
 from probe_ext.sim.engine.step_types import Finished
 from probe_ext.sim.profile import Profile
 from scripts.study.fast_engine import FastEngine
@@ -52,7 +52,7 @@ class Swarm:
         """Replies that go on."""
         return len(self._flying)
 
-    def unfinished(self, now: float) -> EarlyCount:
+    def unfinished(self, now: float) -> Counts:
         """How the replies in flight do so far."""
         replies = {number: self._progress(notes, now) for number, (_, notes) in self._flying.items()}
         return self._unfinished.count(replies)

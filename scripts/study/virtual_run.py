@@ -4,6 +4,7 @@ run = hold_levels(load_profile("demo"), People(reply=80), (4, 8, 12), seed=1, ho
 judge(run.evidence, profile)
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -113,7 +114,7 @@ def search_around(run: Run, slo: SloProfile, plan: SearchPlan, seed: int, swarm:
             run.progress.append((now, *steps.interval))
         return aim
 
-    drive(run, seed, target, monitor.add, make)
+    drive(run, seed, target, monitor.add, make, steady=True)
     steps.review(run.seconds, monitor)
     run.plan, run.search = steps.as_json(), steps
     return run
@@ -125,34 +126,41 @@ def drive(
     target: Target,
     on_reply: Callable[[ReplyRow], None],
     make_swarm: MakeSwarm = Swarm,
+    *,
+    steady: bool = False,
 ) -> Run:
-    """Ask once a second how many users there should be, until there should be none; then drain."""
+    """Ask once a second how many users there should be, until there should be none; then drain.
+
+    `steady`: users come and go at a constant rate, as in the package's load shape; else ever more slowly.
+    """
 
     def took(row: ReplyRow) -> None:
         run.replies.append(row)
         on_reply(row)
 
     swarm = make_swarm(run.profile, run.people, seed, took)
-    second, wanted = 0, 0
+    second, wanted, per_second = 0, 0, 0.0
     while True:
         aim = target(float(second), swarm.users)
         if aim is None:
             break
+        if aim != wanted:
+            per_second = abs(aim - swarm.users) / RAMP
         wanted = aim
         run.users.append(
             UserRow(float(second), swarm.users, wanted, "running" if swarm.users == wanted else "spawning")
         )
         run.server += swarm.server.sample(float(second))
-        _pass_a_second(swarm, float(second), wanted)
+        _pass_a_second(swarm, float(second), wanted, per_second if steady else None)
         second += 1
     _end(run, swarm, float(second), wanted)
     return run
 
 
-def _pass_a_second(swarm: Swarm, start: float, wanted: int) -> None:
+def _pass_a_second(swarm: Swarm, start: float, wanted: int, per_second: float | None) -> None:
     """Users come and go spread over RAMP, at least one a second."""
     missing = wanted - swarm.users
-    moves = min(abs(missing), max(1, round(abs(missing) / RAMP)))
+    moves = min(abs(missing), max(1, round(abs(missing) / RAMP) if per_second is None else math.ceil(per_second)))
     for move in range(moves):
         now = start + (move + 0.5) / moves
         swarm.run_until(now)

@@ -108,3 +108,14 @@ def test_the_image_of_the_wheel_needs_only_what_is_copied_and_the_wheel(tmp_path
     for instruction in ("ARG PYTHON_IMAGE", "USER", "EXPOSE", "ENTRYPOINT", "CMD", "VOLUME", "ENV PATH"):
         lines = [re.findall(f"^{instruction}.*$", text, re.MULTILINE) for text in (image, DOCKERFILE)]
         assert lines[0] == lines[1] != [], instruction
+
+
+def test_the_readme_names_only_what_is_there(tmp_path: Path) -> None:
+    assert init(tmp_path) == 0
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    named = re.findall(
+        r"\]\(([^()]+)\)|`((?:locustfiles|configs|docs|docker)[^` ]*)|(?<= )((?:locustfiles|configs)/\S+\.\w+)", text
+    )
+    paths = {next(filter(None, found)) for found in named}
+    assert {"locustfiles/capacity.py", "configs/slo/chat.yaml", "docs/swarm.md", "docker-compose.yml"} <= paths
+    assert [path for path in paths if not (tmp_path / path).exists()] == []

@@ -61,7 +61,10 @@ def test_a_range_that_contradicts_the_one_said_last_is_said_even_if_it_is_wider(
 
 
 def levels(*shares: tuple[int, float]) -> Any:
-    seen = [SimpleNamespace(users=users, share_fit=share, replies=2 * users) for users, share in shares]
+    seen = [
+        SimpleNamespace(users=users, share_fit=share, share_high=share + 0.02, replies=2 * users)
+        for users, share in shares
+    ]
     return SimpleNamespace(interval=(0, None), levels=tuple(seen))
 
 
@@ -71,10 +74,9 @@ def levels(*shares: tuple[int, float]) -> Any:
         (None, "7 replies so far, and no number of people has been too many; the search goes on"),
         (levels((1, 1.0)),
          "1 person served well so far, and no number of people has been too many; the search goes on"),
-        (levels((1, 1.0), (4, 1.0), (8, 0.97), (16, 0.2)),
-         "8 people were served well, 16 were not; probably somewhere between 4 and 16"),
-        (levels((1, 1.0), (4, 0.3)), "1 person was served well, 4 were not; probably fewer than 4"),
-        (levels((1, 0.2)), "1 person was too many; probably fewer"),
+        (levels((1, 1.0), (4, 1.0), (8, 1.0)), (
+            "probably at least 4 people, as 8 were served well so far, and no number of people has been too many; "
+            "the search goes on")),
     ],
 )  # fmt: skip
 def test_after_most_of_a_minute_it_is_said_what_was_seen_without_calling_it_proven(estimate: Any, known: str) -> None:
@@ -83,6 +85,37 @@ def test_after_most_of_a_minute_it_is_said_what_was_seen_without_calling_it_prov
     said = f"after 50 s, not proven yet: {known}. Ctrl-C ends the search with its report"
     assert news.line(FIRST_WORD_AFTER_S, 7, estimate) == said
     assert news.line(FIRST_WORD_AFTER_S + 1, 7, estimate) is None
+
+
+@pytest.mark.parametrize(
+    ("estimate", "known"),
+    [
+        (levels((1, 1.0), (4, 1.0), (8, 0.97), (16, 0.2)),
+         "probably somewhere between 4 and 15 people, not proven yet (8 were served well, 16 were not)"),
+        (levels((1, 1.0), (4, 0.89), (8, 0.95), (16, 0.2)),
+         "probably somewhere between 1 and 15 people, not proven yet (8 were served well, 16 were not)"),
+        (levels((1, 1.0), (4, 0.3)), "probably fewer than 4 people, not proven yet (1 was served well, 4 were not)"),
+        (levels((1, 0.2)), "probably not even 1 person is served well, not proven yet (1 person was too many)"),
+    ],
+)  # fmt: skip
+def test_a_range_is_said_as_soon_as_a_number_of_people_was_too_many(estimate: Any, known: str) -> None:
+    assert str(RangeNews(0.9).line(20.0, 7, estimate, "4 more minutes")).startswith(f"after 20 s: {known}; ")
+
+
+def test_proof_of_the_range_said_last_is_no_news() -> None:
+    news, early = RangeNews(0.9), EarlyRange(fine=(1, 4, 8), overloaded=16)
+    assert news.line(20.0, 7, None, early=early)
+    proven: Any = SimpleNamespace(interval=(0, 15), levels=())
+    assert news.line(40.0, 30, proven, early=early) is None
+    narrower: Any = SimpleNamespace(interval=(7, 12), levels=())
+    assert news.line(60.0, 60, narrower, early=early) == "after 60 s: somewhere between 7 and 12 people; narrowing"
+
+
+def test_a_late_load_generator_is_named_beside_the_range_it_may_have_caused() -> None:
+    early = EarlyRange(fine=(1, 4, 8), overloaded=16)
+    said = str(RangeNews(0.9).line(20.0, 7, None, early=early, generator_lag=2.5))
+    assert "The load generator itself was up to 2.5 s late: its machine may be the limit, not the server" in said
+    assert "late" not in str(RangeNews(0.9).line(20.0, 7, None, early=early, generator_lag=0.02))
 
 
 def test_of_a_slow_start_the_range_that_follows_is_said_once() -> None:
@@ -94,7 +127,7 @@ def test_of_a_slow_start_the_range_that_follows_is_said_once() -> None:
 
 
 def test_few_replies_call_no_number_of_people_too_many() -> None:
-    early = SimpleNamespace(users=16, share_fit=0.1, replies=3)
+    early = SimpleNamespace(users=16, share_fit=0.1, share_high=0.95, replies=3)
     estimate: Any = SimpleNamespace(interval=(0, None), levels=(early,))
     assert "no number of people has been too many" in str(RangeNews(0.9).line(50.0, 7, estimate))
 
@@ -110,7 +143,7 @@ def test_ranges_in_words() -> None:
 
 def test_agents_are_called_so() -> None:
     news = RangeNews(0.9, "agents")
-    level = SimpleNamespace(users=4, share_fit=1.0, replies=9)
+    level = SimpleNamespace(users=4, share_fit=1.0, share_high=1.0, replies=9)
     estimate: Any = SimpleNamespace(interval=None, levels=(level,))
     line = news.line(FIRST_WORD_AFTER_S, 9, estimate)
     assert line is not None
@@ -123,15 +156,15 @@ def test_what_a_climb_saw_bounds_the_first_range() -> None:
     climb = EarlyRange(fine=(4, 8, 16), overloaded=32)
     said = news.line(54.0, 7, seen, early=climb)
     assert said is not None
-    assert "not proven yet: 16 people were served well, 32 were not; probably somewhere between 8 and 32" in said
+    assert "probably somewhere between 8 and 31 people, not proven yet (16 were served well, 32 were not)" in said
 
 
 def test_a_range_without_a_lower_end_says_what_is_likely() -> None:
     proven: Any = SimpleNamespace(interval=(0, 15), levels=())
     said = RangeNews(0.9).line(40.0, 7, proven, "about 4 more minutes", EarlyRange(fine=(1, 4, 8), overloaded=16))
-    assert str(said).startswith("after 40 s: fewer than 16 people, probably 8 or more; narrowing, about 4 more minutes")
-    beyond = RangeNews(0.9).line(40.0, 7, proven, early=EarlyRange(fine=(1, 4, 8, 16)))
-    assert "probably" not in str(beyond), "what is proven stands above what only looked well"
+    assert str(said).startswith("after 40 s: fewer than 16 people, probably 4 or more; narrowing, about 4 more minutes")
+    beyond = RangeNews(0.9).line(40.0, 7, proven, early=EarlyRange(fine=(1, 4, 8, 16, 32)))
+    assert "probably 15 or more" in str(beyond), "what is proven stands above what only looked well"
 
 
 @pytest.mark.parametrize(("replies", "took"), [(0, "more than 50 s"), (1, "50 s each")])

@@ -44,7 +44,7 @@ def test_the_report_counts_every_reply_that_the_search_counted(hold: float) -> N
 @pytest.mark.untraced
 def test_a_visit_cut_short_by_the_end_of_time_is_judged_like_any_other() -> None:
     shortest = 10.0
-    for longest in range(40, 48):
+    for longest in range(30, 48):
         run = search(DEMO, People(), chat(), replace(PLAN, longest=float(longest)), seed=7)
         levels = judge(run.evidence, chat()).levels
         shortest = min(shortest, *(level.t_end - level.t_start for level in levels))

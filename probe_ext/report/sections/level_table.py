@@ -216,10 +216,16 @@ def notes(capacity: Mapping[str, Any]) -> list[str]:
         are = "belongs" if outside == 1 else "belong"
         what = "due while the rate" if by_rate(capacity["levels"]) else "sent while the number of users"
         lines.append(f"{share} {are} to no level: {what} changed or settled, or as a scenario's own warm-up.")
+    return lines + _of_reasoning(capacity)
+
+
+def _of_reasoning(capacity: Mapping[str, Any]) -> list[str]:
+    """Return what the answer would be with and without reasoning; nothing about a model that shows none."""
     shown, hidden = (_served(capacity["reasoning"][mode]["served_users"]) for mode in ("shown", "hidden"))
-    if shown == hidden:
-        return [*lines, f"Whether or not the model's reasoning counts as text: {shown}."]
-    return [*lines, f"If the model's reasoning counts as text: {shown}; if only visible text counts: {hidden}."]
+    if shown != hidden:
+        return [f"If the model's reasoning counts as text: {shown}; if only visible text counts: {hidden}."]
+    reasons = any(level["ttft_visible_p95"] != level["ttft_p95"] for level in capacity["levels"])
+    return [f"Whether or not the model's reasoning counts as text: {shown}."] if reasons else []
 
 
 def _served(users: int | None) -> str:

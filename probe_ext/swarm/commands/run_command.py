@@ -34,7 +34,7 @@ from probe_ext.access.scenario import find_locustfile
 from probe_ext.bundled import folder
 from probe_ext.closest_name import did_you_mean
 from probe_ext.exit_codes import ExitCode
-from probe_ext.import_interrupts import interrupts_end_at_once
+from probe_ext.import_interrupts import ImportInterrupts
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import OPTIONS, read_options, refuse_empty_load, refuse_search_limits
 from probe_ext.settings.secrets import SWARM_TOKEN_VARIABLE, api_key_hint
@@ -167,7 +167,7 @@ def run_locust(
 ) -> int:
     """Run Locust in this process with these arguments, and return its exit code. `command`: what errors are said by."""
     sys.argv = ["locust", *arguments]
-    with interrupts_end_at_once():
+    with ImportInterrupts():
         from locust import events  # noqa: PLC0415 - patches the process: not before it is needed
         from locust.main import main as locust_main  # noqa: PLC0415 - as above
 

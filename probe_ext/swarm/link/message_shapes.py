@@ -11,6 +11,7 @@ from probe_ext.load.level_plan import MAX_RATE
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.sketch import ACCURACY
 from probe_ext.measure.table_rows import GapRow, ReplyRow, columns
+from probe_ext.measure.unfinished import MAX_AGE_S, EarlyCount
 from probe_ext.measure.window_sketches import COUNT_SECONDS, SKETCH_SECONDS
 from probe_ext.swarm.link import messages
 from probe_ext.workload.arrival_times import FORMS, MAX_CV, MIN_CV, TRACE
@@ -137,6 +138,12 @@ _WINDOW = {"metric": one_of(_METRICS), "start": number()}
 _counts = keys({**_WINDOW, "seconds": count(COUNT_SECONDS, COUNT_SECONDS), "count": count()})
 _sketches = keys({**_WINDOW, "seconds": count(SKETCH_SECONDS, SKETCH_SECONDS), "sketch": _sketch})
 _ID = text(300)
+
+
+def _early_count(value: Any) -> bool:
+    return items(count(), len(EarlyCount._fields))(value) and len(value) == len(EarlyCount._fields)
+
+
 _BATCH = keys(
     {
         "run": _ID,
@@ -152,7 +159,7 @@ _BATCH = keys(
         "gaps": items(row(GapRow, {})),
         "windows": items(lambda value: _counts(value) or _sketches(value)),
     },
-    {"reading_path": optional(text(500)), "fine_so_far": count(), "late_so_far": count()},
+    {"reading_path": optional(text(500)), "early": items(_early_count, MAX_AGE_S + 1)},
 )
 _VARIABLES = items(text(200), 100)
 _FILES = items(keys({"path": text(5000), "field": optional(text(1000)), "sha256": text(64)}, {"trace": flag}), 100)

@@ -19,7 +19,7 @@ from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.load.boundary_search import SearchSteps, critical_after
 from probe_ext.measure import clock
 from probe_ext.measure.table_rows import GpuRow, ReplyRow, ServerRow, UserRow
-from probe_ext.measure.unfinished import EarlyCount
+from probe_ext.measure.unfinished import Counts, add_counts
 from probe_ext.run import directory as places
 from probe_ext.run import manifest
 from probe_ext.settings.options import Options
@@ -205,10 +205,8 @@ class ActiveRun(RunFacts):
         reports = self.collector.reported.values()
         return float(sum((r.get("started") or 0) - (r.get("finished") or 0) for r in reports))
 
-    def _reported_unfinished(self) -> EarlyCount:
-        reports = self.collector.reported.values()
-        fine, late = (sum(r.get(key, 0) for r in reports) for key in ("fine_so_far", "late_so_far"))
-        return EarlyCount(fine, late)
+    def _reported_unfinished(self) -> Counts:
+        return add_counts(report.get("early", ()) for report in self.collector.reported.values())
 
     def _watch_others(self) -> None:
         """Say on the terminal when others use the server."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from probe_ext.measure.table_rows import GAP_MARKS, REPLY_MARKS, GapRow, GpuRow, ReplyRow, ServerRow, UserRow, shifted
+from probe_ext.measure.unfinished import EarlyCount
 from probe_ext.measure.window_sketches import MergedWindows
 from probe_ext.run import directory as places
 from probe_ext.run.manifest import replace_lines
@@ -23,9 +24,6 @@ OffsetAt = Callable[[str, float], float]
 """worker and a time on its clock → seconds to add to place that time on the master's axis"""
 
 _REPORTED = ("started", "finished", "cpu_seconds", "loop_lag_max", "stamped", "reading_path", "disk_error")
-
-_EARLY = ("fine_so_far", "late_so_far")
-"""replies in flight that keep to the profile's bounds, and those that don't"""
 
 
 def _same_clock(worker: str, t: float) -> float:
@@ -71,7 +69,7 @@ class Collector:
         if number > seen.highest:
             reported = self.reported.setdefault(worker, {"rows": 0})
             reported.update({key: batch.get(key) for key in _REPORTED})
-            reported.update({key: batch.get(key, 0) for key in _EARLY})
+            reported["early"] = [EarlyCount(*counts) for counts in batch.get("early", ())]
         seen.add(number)
         rows = [self._on_master_axis(worker, ReplyRow(*values)) for values in batch["rows"]]
         self.reported[worker]["rows"] += len(rows)

@@ -15,7 +15,7 @@ from probe_ext.measure import clock
 from probe_ext.measure.fluidity import Deadlines
 from probe_ext.measure.sketch import use_bin_counts
 from probe_ext.measure.table_rows import GAP_MARKS, REPLY_MARKS, GapRow, ReplyRow, shifted, values_of
-from probe_ext.measure.unfinished import EarlyCount, UnfinishedReplies
+from probe_ext.measure.unfinished import Counts, UnfinishedReplies
 from probe_ext.measure.window_sketches import WindowSketches
 from probe_ext.run import worker_files
 from probe_ext.run.tables import TableWriter
@@ -78,7 +78,7 @@ class Recorder:
         self._gaps: list[GapRow] = []
         self._book = WindowSketches()
         self._number = 0
-        self._flushed: tuple[int, ...] = ()
+        self._flushed: tuple[int, int, Counts] | None = None
         self._unfinished: UnfinishedReplies | None = None
         self._backup_error: str | None = None
         self._backup_file: Path | None = None
@@ -185,7 +185,7 @@ class Recorder:
     def flush(self) -> None:
         """Pack what is new into a batch, and append it to the backup."""
         early = self._count_unfinished()
-        counts = (self.started, self.finished, *early)
+        counts = (self.started, self.finished, early)
         if self.run is None or (counts == self._flushed and not self._rows):
             return
         self._book.drop_before(clock.monotonic() - self._origin - self._longest - _FORGET_SLACK_S)
@@ -197,8 +197,7 @@ class Recorder:
             "number": self._number,
             "started": self.started,
             "finished": self.finished,
-            "fine_so_far": early.fine,
-            "late_so_far": early.late,
+            "early": [list(counts) for counts in early],
             "cpu_seconds": clock.cpu() - self._cpu,
             "loop_lag_max": self.loop_lag_max,
             "stamped": self.stamped,
@@ -210,9 +209,9 @@ class Recorder:
         }
         self._rows, self._gaps, self._flushed = [], [], counts
 
-    def _count_unfinished(self) -> EarlyCount:
+    def _count_unfinished(self) -> Counts:
         if self._unfinished is None or len(self.in_flight) > _MAX_FOLLOWED:
-            return EarlyCount(0, 0)
+            return ()
         progress = {id(exchange): exchange.look() for exchange in self.in_flight}
         return self._unfinished.count({key: reply for key, reply in progress.items() if reply is not None})
 

@@ -75,7 +75,10 @@ class RunDisplay:
             self._range_news = self._range_news or RangeNews(live.levels.needed_share, live.rules.who)
             now, known = live.now, live.levels.estimate
             suggested = run.early_range or EarlyRange()
-            if line := self._range_news.line(now.t, now.replies, known, remaining, suggested, precise=run.goes_on):
+            lag = max((worker["loop_lag_max"] or 0.0 for worker in run.workers), default=0.0)
+            if line := self._range_news.line(
+                now.t, now.replies, known, remaining, suggested, precise=run.goes_on, generator_lag=lag
+            ):
                 print_line(line)
 
     def _run(self) -> RunView | None:

@@ -142,7 +142,9 @@ def test_replies_in_flight_are_reported_as_fine_or_late_so_far() -> None:
     recorder.start(not_streamed)
     recorder.flush()
     batch = recorder.unacknowledged[1]
-    assert (batch["fine_so_far"], batch["late_so_far"]) == (1, 2), "the fourth is too young, the fifth tells nothing"
+    known, late, late_now = map(sum, zip(*batch["early"], strict=True))
+    assert (known, late, late_now) == (3, 2, 2), "the fourth is too young, the fifth tells nothing"
+    assert [age for age, one in enumerate(batch["early"]) if one[0]] == [5, 9]
 
 
 def test_backup_has_the_same_rows(tmp_path: Path) -> None:
