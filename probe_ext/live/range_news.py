@@ -99,7 +99,7 @@ class RangeNews:
 def _of_generator(lag: float) -> str:
     return (
         f"The load generator itself was up to {seconds(lag)} late: its machine may be the limit, not the server. "
-        "More processes (--processes) or machines would tell"
+        "More processes (--processes) or machines would show whether it is the server"
     )
 
 
