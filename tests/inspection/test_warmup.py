@@ -89,7 +89,7 @@ def test_prompts_have_the_scenarios_length(capsys: pytest.CaptureFixture[str], t
         code, _, _ = run(capsys, sim.url, "--users", "1", "--scenario", "cold_user")
     lengths = [int(n) for n in re.findall(r'"prompt_tokens":(\d+)', truth.read_text())]
     assert code == 0
-    assert len(lengths) == MIN_ROUNDS
+    assert len(lengths) >= MIN_ROUNDS  # more where a busy machine delays one
     assert all(300 < length < 800 for length in lengths)  # 500, by an estimate from the characters
 
 

@@ -150,6 +150,6 @@ def test_sessions_are_in_order_with_the_pauses_between_their_requests() -> None:
 
 
 def test_every_key_is_documented() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "tap.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "tap" / "recording.md").read_text()
     keys = {each.name for kind in (RecordedRequest, RecordingHead) for each in fields(kind)}
     assert {key for key in keys if f"`{key}`" not in text} == set()
