@@ -164,12 +164,11 @@ def test_missing_host_and_host_with_a_password() -> None:
     assert "hush" not in result.stderr
 
 
-def test_unknown_model_is_tried_and_reported(sim: str, tmp_path: Path) -> None:
+def test_a_model_that_vllm_does_not_list_ends_the_run_before_it_starts(sim: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    ended = probe_run("capacity", "--host", sim, "--model", "gpt-9", "--out", out)
-    assert ended.returncode == 3
-    assert "does not list the model `gpt-9`. It lists demo-1b." in ended.stderr
-    assert "does not exist" in (out / "summary.md").read_text().splitlines()[0]
+    refused = probe_run("capacity", "--host", sim, "--model", "gpt-9", "--out", out)
+    check_refused(refused, "--model gpt-9", sim, "it lists demo-1b")
+    assert not out.exists()
 
 
 def test_web_server_that_is_not_an_llm_server(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_which_model_would_answer() -> None:
     assert models(known(models=["only"]), options).advice is None
     given = read_options({"model": "second"})
     assert models(known("second"), given).evidence == "second, as given."
-    unlisted = models(known("third"), read_options({"model": "third"}))
+    unlisted = models(known("third", kind="llama.cpp"), read_options({"model": "third"}))
     assert (unlisted.status, unlisted.evidence[:30]) == (Status.WARN, "--model third is not listed; t")
 
 
@@ -55,6 +55,11 @@ def test_which_model_would_answer() -> None:
         ({"models": []}, {}, "--host http://server:8000: lists no models; name one with --model"),
         ({"models": None, "models_error": "404"}, {}, "/v1/models: 404: not an OpenAI-compatible server"),
         ({"models": None, "models_error": "401 requires a key"}, {"model": "m"}, "401 requires a key"),
+        (
+            {},
+            {"model": "secund"},
+            "--model secund: http://server:8000 does not serve it (did you mean second?); it lists",
+        ),
         ({"max_model_len": 300}, {}, "together more than the 300 tokens of first's context"),
     ],
 )

@@ -90,4 +90,4 @@ def test_live_view_and_report_say_the_same_time(left: float, monkeypatch: pytest
     steps = SearchPlan(hold=30.0, settle=5.0, min_replies=3, max_users=64, longest=1800.0).begin()
     monkeypatch.setattr(type(steps), "seconds_left", property(lambda _steps: left))
     minutes = search_position(left, steps.plan.longest).removeprefix("search, about ")
-    assert search_finding(steps)["why"].endswith(f" About {minutes} would do.")
+    assert search_finding(steps)["why"].endswith(f" About {minutes} would be enough.")
