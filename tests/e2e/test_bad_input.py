@@ -61,7 +61,7 @@ def check_refused(result: "subprocess.CompletedProcess[str]", *named: object) ->
     """Check for exit code 2, an empty stdout, and one line on stderr that names the problem."""
     assert result.returncode == 2, result.stderr
     assert result.stdout == ""
-    waited = r"\d\d:\d\d  querying the server"  # printed by a run that has to wait on a busy machine
+    waited = r"before the run, \d\d:\d\d  querying the server"  # printed by a run that has to wait on a busy machine
     lines = [line for line in result.stderr.splitlines() if not re.fullmatch(waited, line)]
     assert len(lines) == 1, result.stderr
     assert lines[0].startswith("probe")

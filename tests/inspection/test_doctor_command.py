@@ -1,5 +1,6 @@
 """`probe doctor` as its user runs it: table, JSON, page, exit codes."""
 
+import argparse
 import json
 import re
 import socket
@@ -16,6 +17,7 @@ from probe_ext.inspection.doctor.examination_output import as_json, html, senten
 from probe_ext.inspection.doctor.examine import Examination, examine, exit_code_of, to_fix
 from probe_ext.inspection.planned_run import planned_run
 from probe_ext.inspection.server import cancel, prefix_cache
+from probe_ext.inspection.shared_options import add_options, options_of
 from probe_ext.settings.options import read_options
 from tests.in_process_sim import running_sim
 
@@ -31,6 +33,14 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
     code = cli.main(["doctor", *arguments])
     captured = capsys.readouterr()
     return int(code), captured.out, captured.err
+
+
+def test_a_repeated_header_keeps_all_values() -> None:
+    parser = argparse.ArgumentParser()
+    add_options(parser, ["header", "model"])
+    given = parser.parse_args(["--header", "A:1", "--header", "B:2"])
+    assert options_of(given, ["header", "model"], "capacity").header == ("A: 1", "B: 2")
+    assert options_of(parser.parse_args(["--model", "m"]), ["header", "model"]).header == ()
 
 
 def test_a_healthy_server(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

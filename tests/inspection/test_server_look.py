@@ -44,8 +44,11 @@ def test_which_model_would_answer() -> None:
     assert models(known(models=["only"]), options).advice is None
     given = read_options({"model": "second"})
     assert models(known("second"), given).evidence == "second, as given."
-    unlisted = models(known("third", kind="llama.cpp"), read_options({"model": "third"}))
+    third = read_options({"model": "third"})
+    unlisted = models(known("third", kind="llama.cpp"), third)
     assert (unlisted.status, unlisted.evidence[:30]) == (Status.WARN, "--model third is not listed; t")
+    refused = models(known("third"), third)
+    assert (refused.status, refused.evidence[:14]) == (Status.PROBLEM, "--model third:")
 
 
 @pytest.mark.parametrize(
@@ -60,6 +63,8 @@ def test_which_model_would_answer() -> None:
             {"model": "secund"},
             "--model secund: http://server:8000 does not serve it (did you mean second?); it lists",
         ),
+        ({}, {"model": "nope"}, "--model nope: http://server:8000 does not serve it; it lists first, second"),
+        ({"models": list("abcdefg")}, {"model": "nope"}, "it lists a, b, c, d, e and 2 more"),
         ({"max_model_len": 300}, {}, "together more than the 300 tokens of first's context"),
     ],
 )

@@ -256,8 +256,8 @@ def test_shows_preparations_with_their_duration() -> None:
         progress = ProgressLine(stream)
         for second in range(65):
             progress.show_preparation("warming the server up: 8 requests at once", float(second))
-    assert screen.getvalue().endswith("\r\x1b[2K01:04  warming the server up: 8 requests at once")
-    assert [line[:5] for line in file.getvalue().splitlines()] == ["00:05", "00:35"]
+    assert screen.getvalue().endswith("\r\x1b[2Kbefore the run, 01:04  warming the server up: 8 requests at once")
+    assert [line[:21] for line in file.getvalue().splitlines()] == ["before the run, 00:05", "before the run, 00:35"]
 
 
 def test_an_ending_run_shows_that_it_waits_and_no_level() -> None:

@@ -108,6 +108,11 @@ def test_missing_profile(tmp_path: Path) -> None:
         SettingsError, match=r"^--slo caht: no such profile \(did you mean chat\?\); available: agent, batch,"
     ):
         load_profile("caht", SHIPPED)
+    for misspelt in ("codin", "codng", "asistant"):
+        with pytest.raises(SettingsError, match=r"no such profile \(did you mean coding-assistant\?\)"):
+            load_profile(misspelt, SHIPPED)
+    with pytest.raises(SettingsError, match="xyz: no such profile; available"):
+        load_profile("xyz", SHIPPED)
     with pytest.raises(SettingsError, match=r"no such profile; coding is a workload: --workload coding; available: "):
         load_profile("coding", SHIPPED)
     with pytest.raises(SettingsError, match=r"gone\.yaml: no such file"):

@@ -55,14 +55,14 @@ class ProgressLine:
     def show_preparation(self, what: str, seconds: float) -> None:
         """Show a preparation that has been going on for `seconds`."""
         if self._terminal or seconds >= _QUIET_PERIOD_S:
-            self._show_stage(what, seconds)
+            self._show_stage(what, seconds, "before the run, ")
 
     def show_ending(self, now: float) -> None:
         """Show that no more requests are sent; `now`: seconds of the run."""
         self._show_stage("waiting for the replies in flight", now)
 
-    def _show_stage(self, what: str, seconds: float) -> None:
-        text = f"{_minutes(seconds)}  {what}"
+    def _show_stage(self, what: str, seconds: float, phase: str = "") -> None:
+        text = f"{phase}{_minutes(seconds)}  {what}"
         if self._terminal:
             self._rewrite(text[: _width()])
         else:

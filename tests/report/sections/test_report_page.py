@@ -54,6 +54,18 @@ def shown(whole_run: Path, **changes: Any) -> Page:
     return view({**judge(evidence, profile).to_json(), **changes}, evidence, profile)
 
 
+def test_reasoning_is_mentioned_only_where_the_model_shows_some(whole_run: Path) -> None:
+    levels = judged(whole_run)["levels"]
+    plain = shown(whole_run)
+    assert not [note for note in plain.notes if "reasoning" in note]
+    thinking = shown(whole_run, levels=[{**level, "ttft_visible_p95": 9.0} for level in levels])
+    (note,) = [note for note in thinking.notes if "reasoning" in note]
+    assert note == "Whether or not the model's reasoning counts as text: 6 users served."
+    counts = {"shown": {"served_users": 6}, "hidden": {"served_users": None}}
+    (note,) = [note for note in shown(whole_run, reasoning=counts).notes if "reasoning" in note]
+    assert note.endswith(": 6 users served; if only visible text counts: no capacity proven.")
+
+
 def test_an_unproven_level_says_why_below_the_picture_and_in_the_table(whole_run: Path) -> None:
     levels = judged(whole_run)["levels"]
     six = {**levels[-1], "users": 6, "users_low": 6, "users_high": 6, "state": "unproven", "replies_needed": 1}
