@@ -6,6 +6,7 @@ from argparse import Namespace
 from typing import Any, NoReturn
 
 import gevent
+from gevent.event import Event
 from locust.runners import MasterRunner
 
 from probe_ext.exit_codes import ExitCode
@@ -84,6 +85,7 @@ class RunStart:
             take_default_levels(given, self._environment.user_classes, self._preflight.workload())
         options = self._process.read_options()
         prepared = self._preflight.prepare(options, self._environment.host)
+        self._hold_if_ending()
         self._coordinator.prompt_files = _files_of(prepared)  # workers that join from now on need them
         if prepared.plan is not None:
             print_line(plan_line(prepared.plan))
@@ -93,6 +95,7 @@ class RunStart:
         for line in workload_lines(prepared.preparation.workload, options):
             print_line(line)
         self._prepared = self._preflight.warm_up(prepared)
+        self._hold_if_ending()
         if self._prepared.preparation.refusal is not None:
             print_line(self._prepared.preparation.refusal)
             self._quit(self._report_refusal(self._prepared))
@@ -249,7 +252,13 @@ class RunStart:
             raise SettingsError(_STOPPED)
         return prepared
 
+    def _hold_if_ending(self) -> None:
+        """Go no further once a signal has come: `RunEnd` says that no run began, and exits within a second."""
+        if self._headless and self._coordinator.signal_reason is not None:
+            Event().wait()
+
     def _begin(self, prepared: PreparedRun) -> None:
+        self._hold_if_ending()
         self._prepared = None
         self._phase.enter(Phase.STARTING)
         preparation = prepared.preparation

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import gevent
 import pytest
 from swarm_fakes import environment
 
@@ -18,11 +19,12 @@ from probe_ext.swarm.run_start import RunStart
 from probe_ext.swarm.users.process_state import ProcessState
 
 
-def a_start(meanwhile: Callable[[RunStart], None], tmp_path: Path) -> RunStart:
+def a_start(meanwhile: Callable[[RunStart], None], tmp_path: Path, *, headless: bool = False) -> RunStart:
     """A start whose server is slow to answer: `meanwhile` happens while it is asked, and while it warms up."""
     display: Any = SimpleNamespace(preparing=None, refused=lambda _: None)
     runner = SimpleNamespace(shape_greenlet=None, stop=lambda: None, user_count=0)
-    start = RunStart(Coordinator(ProcessState(environment(runner, headless=False, web_ui=None), "master")), display)
+    process = ProcessState(environment(runner, headless=headless, web_ui=None), "master")
+    start = RunStart(Coordinator(process), display)
     options = read_options({})
     found: Any = SimpleNamespace(model="m", prompts={}, refusal=None, negotiation=None, workload=None, context=None)
     prepared = PreparedRun(options, found, tmp_path)
@@ -55,6 +57,24 @@ def test_refuses_a_second_form_until_the_first_run_has_begun(tmp_path: Path, mon
     assert len(refusals) == 2
     assert all("already being started" in why for why in refusals)
     assert start._phase.now is Phase.RUNNING
+
+
+def test_no_run_begins_once_a_signal_has_ended_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The signal comes while the server is asked; the process goes on for a moment, and has said that no run began."""
+
+    def signal(start: RunStart) -> None:
+        start._coordinator.signal_reason = "interrupted"
+
+    def no_run(*_: Any) -> None:
+        pytest.fail("a run has begun")
+
+    monkeypatch.setattr(run_start, "ActiveRun", no_run)
+    start = a_start(signal, tmp_path, headless=True)
+    start._prepared = start._preflight.prepare(read_options({}), "http://x")
+    starting = gevent.spawn(start.on_test_start)
+    gevent.sleep(0.01)
+    assert not starting.ready(), "Locust would send users"
+    starting.kill()
 
 
 def test_allows_another_form_after_a_failed_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
