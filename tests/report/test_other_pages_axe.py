@@ -1,4 +1,4 @@
-"""axe-core finds no violations on the pages beside the report: comparison, tap recording, leaderboard.
+"""axe-core finds no violations on the pages beside the report: comparison, tap recording, leaderboard, doctor.
 
 Light and dark, desktop and phone. `make test-page` installs axe-core.
 """
@@ -121,3 +121,20 @@ def leaderboard(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @looks
 def test_leaderboard(visit: Visitor, leaderboard: list[Path], width: int, dark: bool) -> None:  # noqa: F811
     check(visit, leaderboard, width, dark=dark)
+
+
+@pytest.fixture(scope="module")
+def examinations(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """What the doctor says of a server that is well, and of one that is not."""
+    folder = tmp_path_factory.mktemp("doctor")
+    pages = []
+    for name in ("vllm", "unstreamed,no-keep-alive"):
+        pages.append(folder / f"{name}.html")
+        with running_sim(name, speed=4.0) as sim:
+            cli.main(["doctor", sim.url, "--html", str(pages[-1])])
+    return pages
+
+
+@looks
+def test_examinations(visit: Visitor, examinations: list[Path], width: int, dark: bool) -> None:  # noqa: F811
+    check(visit, examinations, width, dark=dark)
