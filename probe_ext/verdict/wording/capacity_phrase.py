@@ -58,6 +58,10 @@ def _can(n: int, pause: float | None, who: Who) -> str:
     return f"{named}{who_pause(n, pause)} can use this{' at once' if pause is None else ''}"
 
 
+_FAR_APART = 4
+"""ratio of two neighbouring levels between which nothing was measured that would place the capacity"""
+
+
 def suggested_phrase(estimate: CapacityEstimate, pause: float | None = None, who: Who = "people") -> Phrase:
     """Return what the data suggest where no level is proven to hold: `Probably about 12 people (8 to 16)`."""
     guess = estimate.suggestion
@@ -72,6 +76,10 @@ def suggested_phrase(estimate: CapacityEstimate, pause: float | None = None, who
         return Phrase(f"Probably fewer than {those(lowest)}" if lowest > 1 else f"Probably not even 1 {one_of(who)}")
     if guess.high is None:
         return Phrase(f"Probably at least {those(guess.users)}")
+    below = max((level.users for level in estimate.levels if level.users <= guess.users), default=None)
+    above = min((level.users for level in estimate.levels if level.users > guess.users), default=None)
+    if below is not None and above is not None and above > _FAR_APART * below:
+        return Phrase(f"Probably between {below:,} and {those(above)} ({interval_text((guess.low, guess.high))})")
     return Phrase(f"Probably about {those(guess.users)} ({interval_text((guess.low, guess.high))})")
 
 

@@ -126,6 +126,16 @@ def test_search_that_was_ended_early_leads_with_its_estimate_and_interval() -> N
     )
 
 
+def test_no_number_is_read_off_a_line_between_levels_far_apart() -> None:
+    """A search that ends on its way up has measured 1 and 256: a number between them would be made up."""
+    levels = [level(1, "unproven"), level(256, "failed")]
+    ended = estimate(levels, (None, 256), (0, 255), suggestion=Suggestion(26, 0, 255))
+    assert said(ended, "answer", more=NextMeasurement(which_search="a longer search")) == (
+        "Probably between 1 and 256 people (0 to 255), not proven; a longer search would show more. "
+        "256 are too many. Failed or late answers are the first limit."
+    )
+
+
 def test_level_above_the_proven_one() -> None:
     levels = [level(8), level(12, "unproven"), level(16, "unproven", "too_few_replies")]
     both = estimate(levels, (8, None), (8, None), 8)
