@@ -18,6 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 STYLE = Path("scripts/site/site.css")
 FENCED = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<=\]\()([^)\s#]+)(?=[)#\s])")
+OPTION = re.compile(r"(?<!`)`(--[a-z][a-z-]*(?:[ =][\w.,%]{1,12})?)`(?![`{])")
+OPTION_TABLE = re.compile(r"^\| option (?=(?:\| variable )?\| default \| meaning \|)", re.MULTILINE)
 
 
 def pages() -> list[Path]:
@@ -70,17 +72,21 @@ def _write(to: Path, text: str, page: Path, broken: list[str]) -> list[Path]:
             return f"{link.rstrip('/')}/index.md"
         return link.removesuffix(".ipynb") + ".md" if link.endswith(".ipynb") else link
 
-    to.write_text(_outside_code(text, adapted), encoding="utf-8")
+    text = _outside_code(text, LINK, adapted)
+    # site.css keeps an option on one line, which a browser would break after its first two hyphens, and stacks the
+    # cells of a table of options on a phone
+    text = _outside_code(text, OPTION, r"`\1`{.option}")
+    to.write_text(_outside_code(text, OPTION_TABLE, '| <span class="options">option</span> '), encoding="utf-8")
     return linked
 
 
-def _outside_code(text: str, adapted: Callable[[re.Match[str]], str]) -> str:
-    """Replace links, except in blocks of code."""
+def _outside_code(text: str, pattern: re.Pattern[str], adapted: Callable[[re.Match[str]], str] | str) -> str:
+    """Replace what the pattern matches, except in blocks of code."""
     pieces, end = [], 0
     for block in FENCED.finditer(text):
-        pieces += [LINK.sub(adapted, text[end : block.start()]), block[0]]
+        pieces += [pattern.sub(adapted, text[end : block.start()]), block[0]]
         end = block.end()
-    return "".join([*pieces, LINK.sub(adapted, text[end:])])
+    return "".join([*pieces, pattern.sub(adapted, text[end:])])
 
 
 def _listing(folder: Path) -> str:

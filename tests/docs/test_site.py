@@ -46,6 +46,17 @@ def test_what_a_page_links_to_is_there(tmp_path: Path) -> None:
     assert "(../configs/workloads/index.md)" in (tmp_path / "site" / "docs" / "workloads.md").read_text()
 
 
+def test_options_are_marked_for_the_style_sheet(tmp_path: Path) -> None:
+    stage(tmp_path)
+    style = (tmp_path / STYLE).read_text(encoding="utf-8")
+    text = (tmp_path / "docs" / "options" / "users.md").read_text(encoding="utf-8")
+    assert "`--levels`{.option}" in text
+    assert "code.option" in style
+    assert '| <span class="options">option</span> | variable | default | meaning |' in text
+    assert "table:has(.options)" in style
+    assert 'options">' not in (tmp_path / "docs" / "reading-a-report.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("tag", "loads"),
     [
