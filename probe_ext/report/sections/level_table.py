@@ -216,6 +216,10 @@ def notes(capacity: Mapping[str, Any]) -> list[str]:
         are = "belongs" if outside == 1 else "belong"
         what = "due while the rate" if by_rate(capacity["levels"]) else "sent while the number of users"
         lines.append(f"{share} {are} to no level: {what} changed or settled, or as a scenario's own warm-up.")
+    first_word = capacity["profile"]["first_word"]
+    if first_word and capacity["levels"]:
+        last = formats.bound(first_word["served"])
+        lines.append(f"Shares leave out replies sent in the last {last} of a level: of these, only failures show.")
     return lines + _of_reasoning(capacity)
 
 

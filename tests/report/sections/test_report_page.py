@@ -54,6 +54,13 @@ def shown(whole_run: Path, **changes: Any) -> Page:
     return view({**judge(evidence, profile).to_json(), **changes}, evidence, profile)
 
 
+def test_the_table_says_which_replies_its_shares_leave_out(whole_run: Path) -> None:
+    said = "Shares leave out replies sent in the last 1 s of a level: of these, only failures show."
+    assert said in shown(whole_run).notes
+    profile = {**judged(whole_run)["profile"], "first_word": None}
+    assert said not in shown(whole_run, profile=profile).notes
+
+
 def test_reasoning_is_mentioned_only_where_the_model_shows_some(whole_run: Path) -> None:
     levels = judged(whole_run)["levels"]
     plain = shown(whole_run)
