@@ -47,7 +47,8 @@ class TextColumn:
     def with_text(self, rows: NDArray[np.bool_], text: str) -> "TextColumn":
         """Return the column with this text in some rows."""
         names = self.names if text in self.names else (*self.names, text)
-        return TextColumn(np.where(rows, names.index(text), self.codes), names)
+        code = np.int32(names.index(text))  # the codes' own type may be too small for one more name
+        return TextColumn(np.where(rows, code, self.codes), names)
 
 
 class IdColumn:

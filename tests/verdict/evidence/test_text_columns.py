@@ -66,3 +66,9 @@ def test_a_missing_column_is_empty_text(name: str) -> None:
     assert columns.text_counts(rows, name) == {"": 2}
     assert columns.texts_at(rows, name, np.array([1])) == [""]
     assert not columns.is_any(rows, name, {"x"}).any()
+
+
+def test_one_name_more_than_the_type_of_the_codes_can_count() -> None:
+    column = TextColumn(np.arange(128, dtype=np.int8), [str(number) for number in range(128)])
+    changed = column.with_text(column.codes == 1, "another")
+    assert changed.tolist() == ["0", "another", *map(str, range(2, 128))]
