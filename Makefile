@@ -199,7 +199,7 @@ test-doctor: $(READY) ## what probe doctor says of every simulated personality (
 looks: $(READY) ## what doctor, warmup and scout say of every simulated server; writes reports/looks/simulated.md (5 minutes)
 	@$(BIN)/python -m scripts.looks
 
-gauntlet: $(READY) ## six simulated servers under one open stream, with the board beside; writes reports/gauntlet (14 minutes)
+gauntlet: $(READY) ## six simulated servers under one open stream, with the leaderboard beside; writes reports/gauntlet (14 minutes)
 	@$(BIN)/python -m scripts.gauntlet
 
 gauntlet-soak: $(READY) ## the gauntlet for two hours with four workers: counts, memory and cost; writes reports/gauntlet/soak.md

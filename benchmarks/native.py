@@ -96,7 +96,7 @@ def server(
 
 
 def run_reader(target: Server, streams: int, seconds: float, tokens: int, pause_us: int = 0) -> dict[str, Any]:
-    """Run the C reader against a server, which pauses so long between rounds; return its totals."""
+    """Run the C reader against a server and return its totals; it pauses `pause_us` between rounds."""
     numbers = map(str, (target.host, target.port, streams, seconds, tokens, pause_us))
     line = ["taskset", "-c", CLIENT_CORE, str(build("reader")), *numbers]
     completed = subprocess.run([*line, *(["tls"] if target.tls else [])], stdout=subprocess.PIPE, check=True)

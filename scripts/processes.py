@@ -44,8 +44,10 @@ def started(*command: str | Path, **how: Any) -> Iterator[tuple[subprocess.Popen
 
 @contextlib.contextmanager
 def simulated(*options: str) -> Iterator[str]:
-    """Run `probe sim` until the block ends; yields its URL."""
+    """Run `probe sim` until the block ends; yields its URL. StartError if it does not start."""
     with started(*PROBE, "sim", "--port", "0", *options, stderr=subprocess.DEVNULL) as (_, line):
+        if "listening on" not in line:
+            raise StartError(f"the simulated server did not start with {' '.join(options)}")
         yield line.rpartition(" ")[2].strip()
 
 

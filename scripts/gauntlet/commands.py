@@ -37,7 +37,7 @@ def load_test(url: str, load: Load) -> list[str]:
 
 
 def board(urls: Sequence[str], window: float) -> list[str]:
-    """Return the arguments of `probe` for the board beside the load."""
+    """Return the arguments of `probe` for the leaderboard beside the load."""
     times = ["--every", f"{PROBE_EVERY_S:g}s", "--window", f"{window:g}s"]
     return ["scout", *urls, "--watch", *times, "--json"]
 

@@ -1,11 +1,11 @@
-"""The page of the gauntlet, from `gauntlet.json`: the report's figures, the six servers, the window, the board."""
+"""The page of the gauntlet, from `gauntlet.json`: the report's figures, six servers, window, leaderboard."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from probe_ext.verdict.phrasing import formats
-from scripts.gauntlet.commands import Load, all_shown
+from scripts.gauntlet.commands import PROBE_EVERY_S, Load, all_shown
 from scripts.gauntlet.published import Beside
 from scripts.gauntlet.servers import ARMS
 
@@ -152,9 +152,9 @@ def _board(data: Mapping[str, Any]) -> list[str]:
         )  # fmt: skip
         rows.append(f"| {scout['rank']} | {name} | {' | '.join(cells)} |")
     about = (
-        "The last window of `probe scout --watch`, which sends each server 16 short questions, 8 at a time, every 20 s "
-        "beside the load. It ranks by tokens per second, so the response cache comes first, as in the contest; the "
-        "signs say why."
+        f"The last window of `probe scout --watch`, which sends each server 16 short questions, 8 at a time, every "
+        f"{PROBE_EVERY_S:g} s beside the load. It ranks by tokens per second, so the response cache comes first, as in "
+        "the contest; the signs say why."
     )
     return ["## The leaderboard", "", about, "", *rows]
 

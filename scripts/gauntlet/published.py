@@ -13,7 +13,11 @@ REPORTS = Path(__file__).parents[2] / "reports"
 QUANTIZATION = REPORTS / "seeds" / "comparisons" / "002-quantization" / "figures.json"
 DOCUMENTS = REPORTS / "seeds" / "documents.json"
 TWO_PROMPTS = REPORTS / "tap" / "two-prompts.md"
-SET_UPS = (("FP8", 1070, "fitted: `max_num_seqs`"), ("AWQ", 1211, "predicted"), ("GPTQ", 3114, "predicted"))
+SET_UPS = (
+    ("FP8", 1070, "fitted: `max_num_seqs`"),
+    ("AWQ", 1211, "predicted"),
+    ("GPTQ", 3114, "predicted"),
+)
 REPORTED_OUTAGE_S, REPORTED_WINDOW_S, REPORTED_SHARE = 300.0, 900.0, 0.21
 
 

@@ -1,20 +1,15 @@
 """The servers of the gauntlet: simulated, each on a port of its own."""
 
 import signal
-import socket
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from scripts.processes import free_port
+
 PROFILES = Path(__file__).parents[1] / "seed_comparisons" / "servers"
 TUNED, UNTUNED, HOT = PROFILES / "a100-gptq.yaml", PROFILES / "a100-fp8.yaml", PROFILES / "a100-hot.yaml"
-
-
-def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 _SAME_NAME = ("--model", "qwen3.5-35b-a3b")

@@ -35,6 +35,8 @@ PAGES = ROOT / "reports" / "gauntlet"
 PROFILE, WORKERS = "a100-moe-35b-int4", 4
 WINDOW_SHARE, OUTAGE_FROM, OUTAGE_SHARE = 1 / 8, 1 / 4, 1 / 24
 SAMPLE_INTERVAL_S = 10.0
+_WITH_REPORT = (0, 3)
+"""exit codes of `probe report`: a valid and an invalid run"""
 STARTUP_S = 60.0
 """time for the processes to start and to end their last replies, beside the hold itself"""
 
@@ -129,10 +131,15 @@ def _sample(file: Path, named: dict[str, "subprocess.Popen[Any]"], hold: float) 
 
 
 def _time_report(out: Path) -> None:
-    """Time `probe report` as a user would run it; the machine's other load is part of the wall time."""
+    """Time `probe report` as a user would run it; the machine's other load is part of the wall time.
+
+    RuntimeError if there is no report.
+    """
     before, began = os.times(), _now()
-    subprocess.run([sys.executable, "-m", "probe_ext", "report", str(out), "--quiet"], check=False)
+    done = subprocess.run([sys.executable, "-m", "probe_ext", "report", str(out), "--quiet"], check=False)
     wall, after = _now() - began, os.times()
+    if done.returncode not in _WITH_REPORT:
+        raise RuntimeError(f"probe report: exit code {done.returncode}")
     cpu = after.children_user + after.children_system - before.children_user - before.children_system
     (out / "report_time.json").write_text(json.dumps({"wall_s": round(wall, 1), "cpu_s": round(cpu, 1)}) + "\n")
 

@@ -163,7 +163,8 @@ def _result(summary: Mapping[str, Any]) -> str:
         return "**Failed:** " + "; ".join(summary["faults"]) + "."
     if not all("per_hour" in each for kind in ("memory", "cost") for each in (summary[kind] or {"": {}}).values()):
         return "Every request was counted once. The run was too short to judge memory and CPU time."
-    return "Every request was counted once, memory and CPU time are flat, and the report is made in under a minute."
+    grew = "neither memory nor CPU time grew beyond its limit"
+    return f"Every request was counted once, {grew}, and the report took under a minute."
 
 
 def _processes(summary: Mapping[str, Any]) -> list[str]:

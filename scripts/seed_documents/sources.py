@@ -84,9 +84,21 @@ def _coding(coding: Json) -> dict[str, float | None]:
 
 
 def _developers(coding: Json) -> float | None:
-    """Return the largest number that was measured with at least 95 % of the replies served; not proven by itself."""
-    levels = [*coding["sweep"]["levels"], *coding["team"]["levels"]]
-    return max((level["users"] for level in levels if level["served_share"] >= ENOUGH_SERVED), default=None)
+    """Return the largest number of users at which 95 % of each kind's replies were served; None without one.
+
+    It is not proven by that.
+    """
+    good = [
+        level["users"]
+        for run in (coding["sweep"], coding["team"])
+        for level in run["levels"]
+        if min(_kind_shares(run, level["users"])) >= ENOUGH_SERVED
+    ]
+    return max(good, default=None)
+
+
+def _kind_shares(run: Json, users: int) -> list[float]:
+    return [level["served_share"] for kind in run["kinds"] for level in kind["levels"] if level["users"] == users]
 
 
 def _gauntlet(gauntlet: Json) -> dict[str, float | None]:

@@ -89,8 +89,8 @@ NOTES: Mapping[str, str] = {
     ),
     "first range, random servers": (
         "The same on random servers; the thresholds of the opening were tried out on servers 0 to 129, so this is no "
-        "blind test. Where it takes longer than 60 s, people think for 4 s or more between requests, or replies take "
-        "15 s and more: a level then lasts longer until its replies tell."
+        "blind test. It may take longer than 60 s where people think for 4 s or more between requests, or where "
+        "replies take 15 s and more: a level then lasts longer until its replies tell."
     ),
 }
 """by part: what falls short without refuting a claim, and what was tried"""

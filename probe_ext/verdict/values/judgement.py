@@ -39,7 +39,7 @@ DECIMALS = 6
 
 @dataclass(frozen=True)
 class NextStep:
-    """The level that would tell most, of those that the next command measures."""
+    """The level that would narrow the answer most, of those that the next command measures."""
 
     users: Load
     """or requests per second, by `load`"""
@@ -149,7 +149,7 @@ class Judgement:
     trace: TraceReplay | None
     """what was replayed of a trace; null where none was"""
     next_step: NextStep | None
-    """the measurement that would tell most"""
+    """the measurement that would narrow the answer most"""
     next_command: str | None
     """the command that would prove or narrow the answer"""
     dispersion: Dispersion

@@ -126,7 +126,7 @@ def _search_time(search: Mapping[str, Any]) -> float:
 
 
 def _levels_to_measure(estimate: CapacityEstimate, close: set[int]) -> tuple[int, ...]:
-    """Return the levels that would tell most; none where whatever is open is too close to call."""
+    """Return the levels that would narrow the answer most; none where whatever is open is too close to call."""
     held, failed = estimate.bracket
     top = estimate.levels[-1].users
     if held is not None and failed is not None:
@@ -211,7 +211,7 @@ def _too_close(level: LevelEstimate, estimate: CapacityEstimate, criteria: Crite
 
 
 def next_step(measurement: NextMeasurement | None, estimate: CapacityEstimate) -> NextStep | None:
-    """Return the level of this measurement that would tell most, and why; None for a search."""
+    """Return the level of this measurement that would narrow the answer most, and why; None for a search."""
     if measurement is None or not measurement.levels:
         return None
     levels, hold = measurement.levels, measurement.hold
