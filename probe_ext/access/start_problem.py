@@ -31,7 +31,7 @@ def models_problem(server: KnownServer, options: Options) -> str | None:
 
 
 def _not_listed(server: KnownServer, model: str) -> str | None:
-    """Say that a server answers to none but the models that it lists, of which this is none."""
+    """Say that the server does not list this model, if it accepts only those that it lists."""
     listed = server.models
     if not listed or model in listed or server.kind != _ANSWERS_TO_LISTED_ONLY:
         return None

@@ -217,7 +217,7 @@ class ReplyReader:
             self._feed_layers(data[:1], at[:1], numbers[:1])
             data, at, numbers = data[1:], at[1:], numbers[1:]
         for start, end, run in self.decoder.find_runs(data):
-            if run is not None and self._at_boundary():
+            if run is not None and self.response.between_chunks and self._at_boundary():
                 alone = (bool(run.texts[0]), bool(run.texts[-1]))
                 last = numbers[end - 1]
                 self._take_run(at[start:end], run, ReadCounts(numbers[start], last, last, *alone, 0))

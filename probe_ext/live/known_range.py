@@ -43,6 +43,8 @@ def known_range(estimate: CapacityEstimate | None, early: EarlyRange, needed_sha
     """
     low, high = (estimate and estimate.interval) or (0, None)
     good, bad = levels_seen(estimate, early, needed_share)
+    if bad is not None and bad <= low:  # it only looked bad: more than that are proven
+        bad = None
     if high is None and bad is None:
         return None
     suggested = _suggested_low(good, estimate, needed_share)

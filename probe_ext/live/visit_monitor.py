@@ -12,7 +12,7 @@ from probe_ext.live.reply_store import ReplyStore, Span
 from probe_ext.live.server.others_now import OthersNow
 from probe_ext.measure.outcome import CLIENT_SIDE, Outcome
 from probe_ext.measure.table_rows import WARM_UP, ReplyRow
-from probe_ext.measure.unfinished import Counts
+from probe_ext.measure.unfinished import MAX_AGE_S, Counts
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.grading.kind_profiles import Kind, KindProfiles
 from probe_ext.verdict.inference.estimate import estimate
@@ -209,7 +209,9 @@ class VisitMonitor:
         ended = self.replies.rows_of(Span(0, since))["grade"]
         known, fine = int((ended >= SERVED).sum()), int((ended == SERVED).sum())
         for age, counts in enumerate(self._unfinished()):
-            well, late = counts.known - counts.late, counts.late if age + 1 <= now - since else counts.late_now
+            # The last age is that of all older replies, too, some of which may have been sent before.
+            sent_since = age < MAX_AGE_S and age + 1 <= now - since
+            well, late = counts.known - counts.late, counts.late if sent_since else counts.late_now
             fine, known = fine + well, known + well + late
         return fine, known
 

@@ -113,6 +113,28 @@ def test_irregular_reads_decode_the_same(case: str, batches: list[int], monkeypa
     check_same([CHUNKED, chunk(ROLE), *IRREGULAR[case](REGULAR_READS), END], batches, monkeypatch)
 
 
+@pytest.mark.parametrize("head", [HEAD, HEAD + b"Content-Length: 300\r\n"], ids=["until the end", "known length"])
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_chunks_in_a_body_without_chunked_coding_are_text(
+    head: bytes, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broken gateway may send them. They are no events, even if other replies had such events in chunks."""
+    monkeypatch.setattr(decoder, "PATTERN_CACHE", PatternCache())
+    monkeypatch.setattr(decoder, "_MIN_READS_FOR_RUNS", 2)
+    fed([CHUNKED, chunk(ROLE), *REGULAR_READS, END], 100)
+    broken = fed([head + b"\r\n", *REGULAR_READS], size)
+    assert broken.decoder.choices == fed([head + b"\r\n" + b"".join(REGULAR_READS)], 1).decoder.choices
+
+
+def fed(reads: list[bytes], size: int) -> ReplyReader:
+    """Return a reader that got these reads in batches of a size."""
+    reader = ReplyReader(None)
+    for place in range(0, len(reads), size):
+        batch = reads[place : place + size]
+        reader.feed(Arrivals(batch, [float(place + n) for n in range(len(batch))], [], []))
+    return reader
+
+
 @given(st.integers(0, 2**32))
 def test_corrupted_and_split_reads_decode_the_same(seed: int) -> None:
     rng = random.Random(seed)

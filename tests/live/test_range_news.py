@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from probe_ext.live.known_range import known_range
 from probe_ext.live.range_news import FIRST_WORD_AFTER_S, RangeNews, range_in_words
 from probe_ext.load.boundary_search import EarlyRange
 
@@ -29,6 +30,11 @@ def test_the_first_range_is_said_at_once_and_only_clearly_narrower_ones_after_it
         "after 60 s: somewhere between 6 and 14 people; narrowing, about 4 more minutes",
         "after 90 s: somewhere between 8 and 10 people; making sure, about 4 more minutes",
     ]
+
+
+def test_what_is_proven_counts_more_than_a_first_impression() -> None:
+    proven: Any = SimpleNamespace(interval=(16, None), levels=())
+    assert known_range(proven, EarlyRange(overloaded=16), 0.9) is None, "no number has been too many"
 
 
 @pytest.mark.parametrize("exact", [(0, 0), (8, 8), (8, 9)])

@@ -7,6 +7,7 @@ from probe_ext.live import visit_monitor
 from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.load.boundary_search import critical_after
 from probe_ext.measure.table_rows import ReplyRow
+from probe_ext.measure.unfinished import MAX_AGE_S, EarlyCount
 from probe_ext.verdict.judge import judge
 from scripts.study.adapter import run_visits
 
@@ -67,6 +68,15 @@ def test_when_more_users_come_a_reply_counts_as_it_stands(since: float, served: 
     heard.end_visit(16.0, more_users=True)
     heard.add(slow_start(0, since, 5.0))
     assert heard.visit_counts(30.0) == ((0, 0) if served else (0, 1))
+
+
+@pytest.mark.parametrize("now", [19.0, 21.0, 25.0, 60.0])
+def test_of_replies_from_before_only_what_they_show_now_counts(now: float) -> None:
+    """Ten replies were sent two seconds before: their first words were late, and they go on well."""
+    age = min(MAX_AGE_S, int(now + 2))
+    counts = (*(EarlyCount() for _ in range(age)), EarlyCount(10, 10, 0))
+    heard = VisitMonitor(CHAT, 3, unfinished=lambda: counts)
+    assert heard.early_counts(now, 0.0) == (0, 0)
 
 
 def test_the_reply_cycle_is_from_one_request_to_the_next() -> None:

@@ -191,7 +191,7 @@ def test_its_time_is_limited_and_what_it_reached_stays() -> None:
     [
         (250.0, " About 5 more minutes would be enough."),
         (20.0, " About 1 more minute would be enough."),
-        (43_000.0, " That would take more than another 5 min: the replies vary too much."),
+        (43_000.0, " That would take more than another 5 min."),
     ],
 )
 def test_it_says_how_long_it_would_have_taken_unless_that_is_out_of_reach(

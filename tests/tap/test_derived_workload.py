@@ -185,7 +185,7 @@ def test_the_command_writes_a_workload_and_says_how_well_it_fits(
     assert cli.main(["tap", str(folder), "--to", str(target)]) == ExitCode.OK
     printed = capsys.readouterr().out
     assert "KS distance" in printed
-    assert "1 line of the recording broken off, and left out." in printed
+    assert "Left out: 1 incomplete line of the recording." in printed
     assert f"probe run --workload {target}" in printed
     assert read_workload(str(target)).question == "How many of the users recorded on 2026-01-31 can use this?"
     assert cli.main(["tap", str(folder), "--to", str(target)]) == ExitCode.USAGE

@@ -119,7 +119,10 @@ class Response:
         self.reads = last_read
         self._bytes += size
         if not self._chunked:
-            self._parser.feed_data(bytes(size))  # it counts the bytes of a body of known length
+            try:
+                self._parser.feed_data(bytes(size))  # it counts the bytes of a body of known length
+            except httptools.HttpParserError as error:
+                self._on_parser_error(error)
             del self._bodies[len(self._times) :]
         if self._bytes > MAX_BODY_BYTES:
             self._check_size()

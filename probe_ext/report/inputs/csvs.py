@@ -224,11 +224,12 @@ class _Table:
 
     def add(self, piece: pd.DataFrame, numeric: Mapping[str, Floats], rows: Bools | slice) -> None:
         """Append these rows of a piece."""
+        coded = {name: _coded(piece, name, rows) for name in self._texts}
         for name, column in self._ids.items():
-            heads = TextColumn(*_coded(piece, "worker", rows)) if "worker" in self._texts else None
+            heads = TextColumn(*coded["worker"]) if "worker" in coded else None
             column.add(piece[name].to_numpy()[rows], heads)
         for name, text in self._texts.items():
-            text.add(*_coded(piece, name, rows))
+            text.add(*coded[name])
         unknown = np.broadcast_to(np.nan, (len(piece),))
         for name, number in self._numbers.items():
             number.add(numeric.get(name, unknown)[rows])

@@ -27,12 +27,13 @@ class PromptLengths:
 
 
 def prompt_lengths(capacity: Mapping[str, Any]) -> PromptLengths | None:
-    """Return the table; None where prompts have about one length."""
+    """Return the table; None where prompts have about one length, or too few replies tell."""
     found = capacity["ttft_by_length"]
     if not found:
         return None
     at = things(found["users"], "user")
-    note = f"At {at}, the lowest level: at higher ones, prompts wait for those of others, whatever their own length."
+    why = "at higher ones, prompts wait for those of others, whatever their own length"
+    note = f"At {at}, the lowest level with enough replies: {why}."
     return PromptLengths([_row(one) for one in found["classes"]], note)
 
 

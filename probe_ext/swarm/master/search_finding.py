@@ -73,7 +73,7 @@ def _more(steps: SearchSteps) -> str:
     if not seconds:
         return ""
     if seconds > steps.plan.longest:
-        return f" That would take more than another {span(steps.plan.longest)}: the replies vary too much."
+        return f" That would take more than another {span(steps.plan.longest)}."
     return f" About {minutes_in_words(seconds)} would be enough."
 
 

@@ -88,7 +88,7 @@ def _comments(workload: DerivedWorkload) -> list[str]:
 
 def remarks(workload: DerivedWorkload, torn: int = 0) -> list[str]:
     """Return what a reader must know about the workload before using it. `torn`: lines that could not be read."""
-    lines = [f"{things(torn, 'line')} of the recording broken off, and left out."] if torn else []
+    lines = [f"Left out: {things(torn, 'incomplete line')} of the recording."] if torn else []
     for kind in workload.kinds:
         name = kind.group.name
         if not kind.lengths.measured:

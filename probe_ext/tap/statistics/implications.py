@@ -61,8 +61,9 @@ def _context(totals: Totals, limit: int | None) -> Implication | None:
         )
     if known < MIN_LENGTHS or known < MIN_LENGTHS_SHARE * asked:
         few = (
-            f"{need} The server allows {count(limit)}. Whether less would do takes the lengths of {MIN_LENGTHS} "
-            f"requests and of {percent(MIN_LENGTHS_SHARE)} of all; known are {count(known)} of {count(asked)}.{bound}"
+            f"{need} The server allows {count(limit)}. To know whether less is enough, the lengths of at least "
+            f"{MIN_LENGTHS} requests, and of {percent(MIN_LENGTHS_SHARE)} of all, must be known; they are known of "
+            f"{count(known)} of {count(asked)}.{bound}"
         )
         return Implication("context", "Context length: too few lengths known", few, pays=False)
     fit = min(limit, 2 ** math.ceil(math.log2(_CONTEXT_RESERVE * most)))

@@ -1,7 +1,7 @@
 """TTFT by prompt length: a prompt is read before its first token is generated, so long prompts wait for themselves.
 
-Prompts are classed by powers of two of their length. The level with the fewest users is taken: at higher ones, prompts
-wait for those of others, whatever their own length.
+Prompts are classed by powers of two of their length. The level with the fewest users is taken that has enough replies:
+at higher ones, prompts wait for those of others, whatever their own length.
 """
 
 from collections.abc import Iterator
@@ -19,15 +19,15 @@ _MIN_FOR_P95 = 20
 
 
 def ttft_by_length(replies: Columns, assignment: LevelAssignment) -> TtftByLength | None:
-    """Return the classes; None where prompts have about one length, or their lengths or first tokens are not known."""
+    """Return the classes; None where no level has enough replies of prompts of different lengths."""
     tokens, waited = numbers(replies, "tokens_in"), numbers(replies, "first") - numbers(replies, "sent")
     known = (tokens > 0) & (waited >= 0)
     judged = [index for index in range(len(assignment.levels)) if assignment.is_judged(index)]
     for index in sorted(judged, key=lambda index: assignment.levels[index].users):
         rows = np.flatnonzero(known & (assignment.level_of == index))
         classes = tuple(_classes(tokens[rows], waited[rows], numbers(replies, "tokens_cached")[rows]))
-        if classes:
-            return TtftByLength(assignment.levels[index].users, classes) if len(classes) > 1 else None
+        if len(classes) > 1:
+            return TtftByLength(assignment.levels[index].users, classes)
     return None
 
 

@@ -180,7 +180,7 @@ class Judgement:
     rolling: Rolling | None = None
     """null for a run shorter than two windows"""
     ttft_by_length: TtftByLength | None = None
-    """null where prompts have about one length, or their lengths are not known"""
+    """null where no level has enough replies of prompts of different, known lengths"""
 
     def to_view(self) -> dict[str, Any]:
         """Return plain types, rounded to six decimals, without NaN, but rates as `Rate` in the place of users."""

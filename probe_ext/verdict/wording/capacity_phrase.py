@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from probe_ext.measure.rate import Rate
 from probe_ext.verdict.phrasing.plurals import Who, one_of, people, who_pause
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
-from probe_ext.verdict.values.json_types import Interval
+from probe_ext.verdict.values.json_types import Interval, Load
+
+_FAR_APART = 4
+"""ratio of two neighbouring levels between which nothing was measured that would place the capacity"""
 
 
 @dataclass(frozen=True)
@@ -58,10 +61,6 @@ def _can(n: int, pause: float | None, who: Who) -> str:
     return f"{named}{who_pause(n, pause)} can use this{' at once' if pause is None else ''}"
 
 
-_FAR_APART = 4
-"""ratio of two neighbouring levels between which nothing was measured that would place the capacity"""
-
-
 def suggested_phrase(estimate: CapacityEstimate, pause: float | None = None, who: Who = "people") -> Phrase:
     """Return what the data suggest where no level is proven to hold: `Probably about 12 people (8 to 16)`."""
     guess = estimate.suggestion
@@ -76,11 +75,22 @@ def suggested_phrase(estimate: CapacityEstimate, pause: float | None = None, who
         return Phrase(f"Probably fewer than {those(lowest)}" if lowest > 1 else f"Probably not even 1 {one_of(who)}")
     if guess.high is None:
         return Phrase(f"Probably at least {those(guess.users)}")
-    below = max((level.users for level in estimate.levels if level.users <= guess.users), default=None)
-    above = min((level.users for level in estimate.levels if level.users > guess.users), default=None)
-    if below is not None and above is not None and above > _FAR_APART * below:
+    if between := _far_apart(estimate, guess.users, (guess.low, guess.high)):
+        below, above = between
         return Phrase(f"Probably between {below:,} and {those(above)} ({interval_text((guess.low, guess.high))})")
     return Phrase(f"Probably about {those(guess.users)} ({interval_text((guess.low, guess.high))})")
+
+
+def _far_apart(estimate: CapacityEstimate, guess: Load, interval: Interval) -> tuple[Load, Load] | None:
+    """Return the levels around the guess if a line between them is all that places it; None otherwise."""
+    users = [level.users for level in estimate.levels]
+    below = max((n for n in users if n <= guess), default=None)
+    above = min((n for n in users if n > guess), default=None)
+    if below is None or above is None or above <= _FAR_APART * below:
+        return None
+    low, high = interval
+    narrower = low > below or (high is not None and high + 1 < above)
+    return None if narrower else (below, above)
 
 
 def interval_text(interval: Interval) -> str:

@@ -51,6 +51,12 @@ def test_a_level_without_known_lengths_is_passed_over() -> None:
     assert result.users == 8
 
 
+def test_a_level_with_too_few_replies_of_another_length_is_passed_over() -> None:
+    result = seen([*SHORT, *LONG[:4], *((0, tokens, ttft) for _, tokens, ttft in [*SHORT, *LONG])])
+    assert result is not None
+    assert result.users == 8
+
+
 def test_the_page_shows_each_class() -> None:
     view = {"users": 2, "classes": [{"tokens_from": 600, "tokens_to": 1100, "replies": 6, "ttft_p50": 0.3,
                                      "ttft_p95": None, "cached_share": 0.25}]}  # fmt: skip

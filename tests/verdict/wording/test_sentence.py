@@ -136,6 +136,12 @@ def test_no_number_is_read_off_a_line_between_levels_far_apart() -> None:
     )
 
 
+def test_an_interval_narrower_than_the_levels_around_it_is_not_hidden_by_them() -> None:
+    levels = [level(4, "unproven"), level(32, "failed")]
+    ended = estimate(levels, (None, 32), (10, 14), suggestion=Suggestion(12, 10, 14))
+    assert said(ended, "answer").startswith("Probably about 12 people (10 to 14), not proven")
+
+
 def test_level_above_the_proven_one() -> None:
     levels = [level(8), level(12, "unproven"), level(16, "unproven", "too_few_replies")]
     both = estimate(levels, (8, None), (8, None), 8)

@@ -75,7 +75,7 @@ def tls_error(code: int) -> ssl.SSLError:
 def _tls_problem() -> str | None:
     """Return why TLS can't be read natively, None if it can."""
     if not (1, 1, 1) <= ssl.OPENSSL_VERSION_INFO[:3] < (4,):
-        return f"TLS: {ssl.OPENSSL_VERSION} is not known"
+        return f"TLS: {ssl.OPENSSL_VERSION} is not supported"
     module = _load()[0]
     if not module.load_openssl(getattr(_ssl, "__file__", None)):
         return "TLS: Python's OpenSSL is not a shared library"

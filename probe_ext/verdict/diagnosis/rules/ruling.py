@@ -57,7 +57,7 @@ def needed_metrics(facts: Facts, figures: str, *quantities: str) -> str:
     """Return what is needed to know these quantities: the server's metrics, only if they were not read already."""
     if not facts.reported:
         return f"the server's metrics: {figures}"
-    if facts.reported.isdisjoint(quantities):
+    if not facts.reported.issuperset(quantities):
         return f"{figures}, which this server's metrics do not include"
     return f"longer levels (--hold): too few samples of the server's metrics ({figures}) lie within them"
 
