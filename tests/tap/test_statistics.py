@@ -190,7 +190,7 @@ def test_a_shorter_context_is_advised_only_where_nearly_all_lengths_are_known(
     if unknown:
         assert f"longest of the {known} requests of known length" in found.why
     if not pays:
-        assert f"known are {known} of {known + unknown}" in found.why
+        assert f"known of {known} of {known + unknown}" in found.why
 
 
 def lengths_of(*values: float) -> Lengths:

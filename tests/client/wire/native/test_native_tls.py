@@ -294,7 +294,7 @@ def _fresh() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("owner", "name", "value", "why"),
     [
-        (ssl, "OPENSSL_VERSION_INFO", (4, 0, 0, 0, 0), "is not known"),
+        (ssl, "OPENSSL_VERSION_INFO", (4, 0, 0, 0, 0), "is not supported"),
         (native_extension._ssl, "__file__", "/no/such/library.so", "is not a shared library"),
         (native_extension._ssl, "__file__", native.__file__ if native else "", "is not a shared library"),
     ],
