@@ -5,6 +5,9 @@ are fast, so that a first range is known within a minute.
 
 New users ask all at once. If even those replies do well, the search goes on at once. If they don't, only what happens
 after all users are there tells, as that burst may be more than the same users ask for later.
+
+The numbers below were tried out on the study's random servers 0 to 129, and on its named ones with seeds from 70000
+(`scripts/study`).
 """
 
 import math

@@ -1,9 +1,9 @@
 """How much longer a search will take: one forecast for the live view and for the report.
 
-In the searches of the study on stated servers, with t the time that a search has taken and w the width of its
-interval, it took another t · ln(w ÷ wanted) at the median; half of them took between half and twice that. A forecast
-that followed each look would jump about within that range. So it counts down, and is made anew only where the
-interval contradicts it by more than a factor of two, or the time is up.
+In the searches of the study on stated servers, with t the time that a search has taken and w the width of its interval,
+it took another t · ln(w ÷ wanted) at the median; half of them took between half and twice that. Both were fitted to
+these searches, and not checked on others. A forecast that followed each look would jump about within that range. So it
+counts down, and is made anew only where the interval contradicts it by more than a factor of two, or the time is up.
 """
 
 import math

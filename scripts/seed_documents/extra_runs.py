@@ -30,11 +30,6 @@ class ExtraRun:
         lengths = ("--input-tokens", prompt, "--max-tokens", reply, "--ignore-eos")
         return ("capacity", "--levels", self.levels, "--hold", self.hold, *lengths, "--warm-up", "off")
 
-    @property
-    def command(self) -> str:
-        """The command, without the host."""
-        return " ".join(("probe run", *self.options))
-
 
 EXTRA_RUNS = {
     "gptq-512": ExtraRun("a100-gptq", "512", (20, 128)),

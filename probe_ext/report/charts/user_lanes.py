@@ -31,8 +31,9 @@ def token_stream(evidence: Evidence, axis: lane_chart.Axis, pause: float) -> lan
     by_user = by_user.sort_values(["worst", "since"], ascending=[False, True], kind="stable", na_position="last")
     shown = by_user.head(MAX_USERS).sort_values("since", kind="stable")
     row_of = {user: i for i, user in enumerate(shown.index)}
-    rows = known[np.isin(user, shown.index)]
-    of_shown = {"user": user[np.isin(user, shown.index)], "first": first[rows], "last": last[rows]}
+    is_shown = np.isin(user, shown.index)
+    rows = known[is_shown]
+    of_shown = {"user": user[is_shown], "first": first[rows], "last": last[rows]}
     drawn = pd.DataFrame(of_shown, index=rows).sort_values("first", kind="stable")
     gaps = pd.DataFrame({n: numbers(evidence.gaps, n) for n in ("start", "end")})
     gaps["reply"] = rows_of(ids(evidence.gaps, "reply_id"), ids(evidence.replies, "reply_id"))

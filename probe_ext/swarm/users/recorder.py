@@ -197,7 +197,7 @@ class Recorder:
             "number": self._number,
             "started": self.started,
             "finished": self.finished,
-            "early": [list(counts) for counts in early],
+            "early": [list(of_age) for of_age in early],
             "cpu_seconds": clock.cpu() - self._cpu,
             "loop_lag_max": self.loop_lag_max,
             "stamped": self.stamped,
