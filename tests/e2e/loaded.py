@@ -165,8 +165,8 @@ def _serve(asking: socket.socket, owner: int) -> None:
         errors = os.open(command["errors"], os.O_WRONLY | os.O_APPEND) if command["errors"] else output
         for descriptor, source in enumerate((os.open(os.devnull, os.O_RDONLY), output, errors)):
             os.dup2(source, descriptor)
-        for descriptor in (output, status, asking.fileno()):
-            close(descriptor)
+        for descriptor in (output, status, asking.detach()):  # a socket left open would close its number at exit,
+            close(descriptor)  # which by then is a descriptor of ZeroMQ's
         sys.exit(_become(command))
     close(output)
     os.write(status, b"%d\n" % child)
