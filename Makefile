@@ -191,7 +191,7 @@ sim-load: $(READY) ## measure how punctual the simulated server is with 1,000 st
 	@$(BIN)/python scripts/sim_load.py
 
 study-diagnosis: $(READY) ## check the diagnosis on simulated servers with a known bottleneck, 12 seeds (10 minutes)
-	@$(BIN)/python -m scripts.study.diagnoses
+	@$(BIN)/python -m scripts.study.diagnosis.diagnoses
 
 test-doctor: $(READY) ## what probe doctor says of every simulated personality (3 minutes)
 	@$(BIN)/python -m scripts.doctor_truth

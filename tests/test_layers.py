@@ -177,12 +177,11 @@ def test_nothing_imports_data_or_tests() -> None:
 
 MAX_FILES_IN_FOLDER, MAX_FUNCTION_LINES = 15, 60
 SOURCES = [path for folder in ("probe_ext", "scripts", "benchmarks", "tests") for path in (ROOT / folder).rglob("*.py")]
-LARGE_FOLDERS = {ROOT / "scripts" / "study"}  # one program, with all servers and people that it simulates
 MODULES = [path for path in (ROOT / "probe_ext").rglob("*.py") if path.name != "__init__.py"]
 
 
 def test_folders_are_small_and_every_module_has_a_name_of_its_own() -> None:
-    files = Counter(path.parent for path in SOURCES if path.name != "__init__.py" and path.parent not in LARGE_FOLDERS)
+    files = Counter(path.parent for path in SOURCES if path.name != "__init__.py")
     assert not [n for n in files.items() if n[1] > MAX_FILES_IN_FOLDER]
     assert not [n for n in Counter(path.name for path in MODULES).items() if n[1] > 1]
 

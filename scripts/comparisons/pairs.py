@@ -18,12 +18,12 @@ from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.inference.estimate import estimate
 from probe_ext.verdict.judge import judge
 from probe_ext.verdict.levels.visits import criteria_of
-from scripts.study.people import People
-from scripts.study.stated_server import StatedSwarm
-from scripts.study.stated_truth import StatedCase, draw_run, probit
+from scripts.study.stated.stated_server import StatedSwarm
+from scripts.study.stated.stated_truth import StatedCase, draw_run, probit
 from scripts.study.truth import chat
-from scripts.study.virtual_run import Run as VirtualRun
-from scripts.study.virtual_run import drive, hold_levels
+from scripts.study.virtual.people import People
+from scripts.study.virtual.virtual_run import Run as VirtualRun
+from scripts.study.virtual.virtual_run import drive, hold_levels
 
 LEVELS = (8, 14, 16, 18, 20, 22, 24, 26, 28, 30, 36, 40, 44)
 """of stated servers: around a capacity of 21, and up to twice as much"""

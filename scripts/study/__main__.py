@@ -27,17 +27,18 @@ ROOT = Path(__file__).parents[2]
 OUT, ROWS = ROOT / "reports" / "study", ROOT / "reports" / "runs" / "study"
 STATED_SOURCES = (
     "probe_ext/verdict/inference", "probe_ext/verdict/levels/visits.py", "probe_ext/verdict/grading",
-    *(f"scripts/study/{name}.py" for name in ("parts", "stated_truth", "truth")),
+    *(f"scripts/study/{name}.py" for name in ("parts", "stated/stated_truth", "truth")),
 )  # fmt: skip
 RUN_SOURCES = (
     *STATED_SOURCES, "probe_ext/load/level_plan.py", "probe_ext/live/visit_monitor.py",
     *(f"probe_ext/verdict/levels/{name}.py" for name in ("bands", "cut_at_rise", "find_levels", "level_assignment")),
     *(f"scripts/study/{name}.py" for name in (
-        "adapter", "fast_engine", "people", "random_servers", "reply_notes", "servers", "swarm", "virtual_run")),
+        "adapter", "random_servers", "servers", "virtual/fast_engine", "virtual/people", "virtual/reply_notes",
+        "virtual/swarm", "virtual/virtual_run")),
 )  # fmt: skip
 SEARCH_SOURCES = (
     *RUN_SOURCES, "probe_ext/load/boundary_search.py", "probe_ext/load/climb_looks.py",
-    "probe_ext/measure/unfinished.py", "scripts/study/stated_server.py",
+    "probe_ext/measure/unfinished.py", "scripts/study/stated/stated_server.py",
 )  # fmt: skip
 FIRST_RANGE_SOURCES = (*SEARCH_SOURCES, "probe_ext/live/known_range.py", "scripts/study/first_range.py")
 SOURCES = {

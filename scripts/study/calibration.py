@@ -13,7 +13,7 @@ import numpy as np
 from probe_ext.verdict.inference.estimate import estimate
 from probe_ext.verdict.inference.quantiles import score_limits
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
-from scripts.study.stated_truth import HARD, STATED, StatedCase, draw_run, random_case
+from scripts.study.stated.stated_truth import HARD, STATED, StatedCase, draw_run, random_case
 
 Z = 1.96
 ERROR, HARD_ERROR = 0.025, 0.05

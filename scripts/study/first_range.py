@@ -10,9 +10,9 @@ from probe_ext.live.live_levels import UPDATE_EVERY_S
 from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.load.boundary_search import SearchPlan, critical_after
 from scripts.study.servers import Case
-from scripts.study.swarm import Swarm
 from scripts.study.truth import chat, needed_share
-from scripts.study.virtual_run import Run, drive
+from scripts.study.virtual.swarm import Swarm
+from scripts.study.virtual.virtual_run import Run, drive
 
 PLAN = SearchPlan(hold=20.0, settle=3.0, min_replies=3, max_users=512, longest=120.0, precision=0.10)
 """as `probe run` without options searches; no longer than it takes for a range"""

@@ -15,13 +15,13 @@ from probe_ext.verdict.levels.visits import criteria_of
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 from scripts.study.adapter import estimate_run
 from scripts.study.first_range import first_range_row
-from scripts.study.people import People
 from scripts.study.random_servers import random_server
 from scripts.study.servers import Case, cases
-from scripts.study.stated_server import StatedSwarm
-from scripts.study.stated_truth import HARD, NEVER, STATED, StatedCase, draw_run, flat, probit, step
+from scripts.study.stated.stated_server import StatedSwarm
+from scripts.study.stated.stated_truth import HARD, NEVER, STATED, StatedCase, draw_run, flat, probit, step
 from scripts.study.truth import chat, find_truth, needed_share
-from scripts.study.virtual_run import Run, drive, hold_levels, search, search_around
+from scripts.study.virtual.people import People
+from scripts.study.virtual.virtual_run import Run, drive, hold_levels, search, search_around
 
 FIRST_SEED = 50_000
 CASE_RUNS, STATED_RUNS, HARD_RUNS, RAMP_RUNS, RANDOM_RUNS, SEARCH_RUNS = 200, 200, 200, 30, 300, 100

@@ -10,9 +10,9 @@ from random import Random
 
 from probe_ext.sim.personality import Personality
 from probe_ext.sim.profile import Profile
-from scripts.study.people import LONGEST_SIGMA, People
 from scripts.study.servers import Case
 from scripts.study.truth import measure_shares, needed_share
+from scripts.study.virtual.people import LONGEST_SIGMA, People
 
 DEFAULT_SALT = "461e820"
 """the commit that added this module, before the estimator was frozen"""

@@ -22,9 +22,9 @@ from probe_ext.settings.slo import SloProfile, load_profile
 from probe_ext.sim.profile import Profile
 from probe_ext.verdict.evidence.columns import from_rows
 from probe_ext.verdict.grading.reply_grades import BROKEN, SERVED, judge_replies
-from scripts.study.people import People
 from scripts.study.servers import Case
-from scripts.study.virtual_run import hold_levels
+from scripts.study.virtual.people import People
+from scripts.study.virtual.virtual_run import hold_levels
 
 CACHE = Path(__file__).parents[2] / "reports" / "runs" / "truth"
 """ignored by git"""

@@ -15,9 +15,9 @@ from probe_ext.sim.profile import load_profile
 from probe_ext.verdict.inference.estimate import estimate
 from probe_ext.verdict.judge import judge
 from probe_ext.verdict.levels.visits import criteria_of
-from scripts.study.people import People
 from scripts.study.truth import chat
-from scripts.study.virtual_run import hold_levels
+from scripts.study.virtual.people import People
+from scripts.study.virtual.virtual_run import hold_levels
 from tests.tracing import untraced
 
 LEVELS = (4, 8, 10, 12, 16)

@@ -15,9 +15,9 @@ from probe_ext.report.outputs.gate import Gate
 from probe_ext.settings.gate_limits import gate_limits
 from probe_ext.sim.profile import load_profile
 from probe_ext.verdict.evidence.evidence import Evidence
-from scripts.study.people import People
 from scripts.study.truth import chat
-from scripts.study.virtual_run import hold_levels
+from scripts.study.virtual.people import People
+from scripts.study.virtual.virtual_run import hold_levels
 from tests.compare.test_compare_set_ups import LEVELS, run
 
 

@@ -12,9 +12,9 @@ from probe_ext.load.open_ended_search import OpenEndedSteps, open_ended
 from probe_ext.sim.profile import load_profile
 from probe_ext.swarm.master.run_facts import search_position
 from probe_ext.swarm.master.search_finding import search_finding
-from scripts.study.people import People
 from scripts.study.truth import chat
-from scripts.study.virtual_run import Run, search
+from scripts.study.virtual.people import People
+from scripts.study.virtual.virtual_run import Run, search
 
 PLAN = SearchPlan(hold=20.0, settle=3.0, min_replies=3, max_users=512, longest=1800.0, precision=0.9)
 SERVER, REPLIES = replace(load_profile("demo"), max_num_seqs=6), People(reply=120)

@@ -11,12 +11,12 @@ from probe_ext.sim.engine.scheduler import Engine
 from probe_ext.sim.engine.step_types import Request, Step
 from probe_ext.sim.personality import Personality
 from probe_ext.sim.profile import Profile, load_profile
-from scripts.study.fast_engine import FastEngine
-from scripts.study.people import People
-from scripts.study.reply_notes import Notes
-from scripts.study.server_book import ServerBook
-from scripts.study.swarm import Swarm
-from scripts.study.virtual_run import Run, drive
+from scripts.study.virtual.fast_engine import FastEngine
+from scripts.study.virtual.people import People
+from scripts.study.virtual.reply_notes import Notes
+from scripts.study.virtual.server_book import ServerBook
+from scripts.study.virtual.swarm import Swarm
+from scripts.study.virtual.virtual_run import Run, drive
 
 DEMO, WALL = load_profile("demo"), load_profile("demo-wall")
 CARD = load_profile("rtx3060-qwen2.5-7b-awq")

@@ -6,10 +6,10 @@ from probe_ext.measure.table_rows import ReplyRow
 from probe_ext.sim.profile import load_profile
 from probe_ext.verdict.evidence.columns import from_rows
 from scripts.study.adapter import estimate_run
-from scripts.study.people import People
-from scripts.study.stated_server import StatedSwarm
-from scripts.study.stated_truth import NEVER, StatedCase, flat
-from scripts.study.virtual_run import Run, drive
+from scripts.study.stated.stated_server import StatedSwarm
+from scripts.study.stated.stated_truth import NEVER, StatedCase, flat
+from scripts.study.virtual.people import People
+from scripts.study.virtual.virtual_run import Run, drive
 
 
 @pytest.mark.untraced

@@ -8,6 +8,7 @@ import pytest
 
 from scripts.study import __main__ as study
 from scripts.study import parts, truth
+from scripts.study.code_digest import code_digest
 from scripts.study.figures import figures, limits, missed_claims
 from scripts.study.parts import Job, jobs, run_job
 from scripts.study.random_servers import random_server
@@ -127,3 +128,15 @@ def test_a_level_is_clear_where_both_shares_are_and_bad_where_one_is() -> None:
     assert not LevelTruth(1, 0.92, 0.01, 0.0, 0.0, 60.0).is_clear(3.0)
     assert LevelTruth(1, 0.95, 0.01, 0.05, 0.001, 60.0).is_clear(3.0)
     assert not LevelTruth(1, 0.95, 0.01, 0.05, 0.001, 60.0).holds
+
+
+def test_code_keeps_its_name_in_another_folder_and_loses_it_by_a_change(tmp_path: Path) -> None:
+    study = tmp_path / "scripts" / "study"
+    (study / "servers").mkdir(parents=True)
+    flat = "from scripts.study.a import A\nfrom scripts.study.b import B\n\nA(B, 1)\n"
+    moved = "from scripts.study.b import B\nfrom scripts.study.servers.a import A\n\nA(B, 1)  # as before\n"
+    (study / "run.py").write_text(flat)
+    (study / "servers" / "run.py").write_text(moved)
+    (study / "other.py").write_text(flat.replace("1", "2"))
+    before, after, other = (code_digest([study / name]) for name in ("run.py", "servers/run.py", "other.py"))
+    assert before == after != other

@@ -11,8 +11,8 @@ from probe_ext.settings.slo import load_profile as load_slo
 from probe_ext.sim.personality import Personality
 from probe_ext.sim.profile import load_profile
 from probe_ext.verdict.judge import judge
-from scripts.study.people import People
-from scripts.study.virtual_run import Run, drive, hold_levels
+from scripts.study.virtual.people import People
+from scripts.study.virtual.virtual_run import Run, drive, hold_levels
 
 DEMO = load_profile("demo")
 CHAT = load_slo("chat", folder("configs") / "slo")

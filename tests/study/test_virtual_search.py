@@ -9,9 +9,9 @@ from probe_ext.load.boundary_search import SearchPlan
 from probe_ext.sim.profile import load_profile
 from probe_ext.verdict.judge import judge
 from scripts.study.adapter import estimate_run
-from scripts.study.people import People
 from scripts.study.truth import chat
-from scripts.study.virtual_run import search
+from scripts.study.virtual.people import People
+from scripts.study.virtual.virtual_run import search
 
 DEMO = load_profile("demo")
 PLAN = SearchPlan(hold=30.0, settle=5.0, min_replies=3, max_users=512, longest=1800.0)

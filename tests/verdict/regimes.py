@@ -8,9 +8,9 @@ from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.judge import judge
 from probe_ext.verdict.values.judgement import Judgement
 from probe_ext.verdict.values.ruling_types import Ruling
-from scripts.study import diagnoses
-from scripts.study.diagnoses import blind
-from scripts.study.regimes import REGIMES
+from scripts.study.diagnosis import diagnoses
+from scripts.study.diagnosis.diagnoses import blind
+from scripts.study.diagnosis.regimes import REGIMES
 
 SEED = 7
 

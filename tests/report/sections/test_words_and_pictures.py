@@ -15,8 +15,8 @@ from probe_ext.settings.slo import load_profile
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.judge import judge
 from probe_ext.verdict.results.team_size import Given
-from scripts.study import diagnoses
-from scripts.study.regimes import REGIMES
+from scripts.study.diagnosis import diagnoses
+from scripts.study.diagnosis.regimes import REGIMES
 
 EXAMPLES = Path(__file__).parents[3] / "reports" / "examples"
 CHAT = load_profile("chat", folder("configs") / "slo")

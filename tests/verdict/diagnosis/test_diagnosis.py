@@ -18,12 +18,12 @@ from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.judge import judge
 from probe_ext.verdict.values.judgement import Judgement
 from probe_ext.verdict.values.ruling_types import RULE_NAMES
-from scripts.study import diagnoses
-from scripts.study.diagnoses import blind
-from scripts.study.hostile_servers import HOSTILE
-from scripts.study.people import People
-from scripts.study.regimes import DEMO, REGIMES
-from scripts.study.virtual_run import Run, drive
+from scripts.study.diagnosis import diagnoses
+from scripts.study.diagnosis.diagnoses import blind
+from scripts.study.diagnosis.hostile_servers import HOSTILE
+from scripts.study.diagnosis.regimes import DEMO, REGIMES
+from scripts.study.virtual.people import People
+from scripts.study.virtual.virtual_run import Run, drive
 
 BREAKS_FIRST = {"serial": "first_word", "batch": "first_word", "wall": "first_word", "prefill": "first_word",
                 "ceiling": "typing", "healthy": None}  # fmt: skip

@@ -9,7 +9,7 @@ from runs import random_visit, step_after, sweep, visit
 from probe_ext.verdict.inference.estimate import estimate
 from probe_ext.verdict.inference.observations import Visit
 from probe_ext.verdict.values.capacity_estimate import Criteria
-from scripts.study.stated_truth import FINE, GENTLE, HARD, STEEP, StatedCase, draw_run
+from scripts.study.stated.stated_truth import FINE, GENTLE, HARD, STEEP, StatedCase, draw_run
 
 FALLING = {4: 1.0, 8: 0.99, 16: 0.96, 20: 0.91, 24: 0.8, 32: 0.5}
 NAMED = {case.name: case for case in HARD}

@@ -12,7 +12,7 @@ from probe_ext.measure.table_rows import ReplyRow, ServerRow
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.judge import judge
 from probe_ext.verdict.values.ruling_types import KvHeadroom
-from scripts.study.diagnoses import blind
+from scripts.study.diagnosis.diagnoses import blind
 
 POOL, BLOCK, SHARED, OWN, ANSWER = 13_216, 16, 1_872, 20, 430
 """Tokens; one block of the pool stays empty."""

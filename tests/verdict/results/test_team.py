@@ -20,9 +20,9 @@ from probe_ext.verdict.results.team_size import (
     team,
 )
 from probe_ext.verdict.values.judgement import Judgement
-from scripts.study.people import People
 from scripts.study.truth import chat, measure_shares
-from scripts.study.virtual_run import hold_levels
+from scripts.study.virtual.people import People
+from scripts.study.virtual.virtual_run import hold_levels
 
 SECONDS = 65
 USERS = 4

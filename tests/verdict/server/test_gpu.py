@@ -219,8 +219,8 @@ def test_a_gpu_that_keeps_its_speed_is_not_called_throttled(curves: dict[str, Cu
 
 @pytest.mark.untraced
 def test_a_steady_clock_speaks_against_a_throttled_gpu_where_the_server_slows_down() -> None:
-    from scripts.study import diagnoses  # noqa: PLC0415
-    from scripts.study.hostile_servers import HOSTILE  # noqa: PLC0415
+    from scripts.study.diagnosis import diagnoses  # noqa: PLC0415
+    from scripts.study.diagnosis.hostile_servers import HOSTILE  # noqa: PLC0415
 
     base = diagnoses.evidence_of(HOSTILE["GPU throttles"], 7)
     until = float(np.nanmax(numbers(base.replies, "end")))

@@ -19,7 +19,7 @@ from probe_ext.verdict.server.pause_list import listed
 from probe_ext.verdict.server.preemptions import find_preemptions
 from probe_ext.verdict.server.server_series import Series, read_metrics
 from probe_ext.verdict.values.pause_types import Pauses
-from scripts.study.chance_of_overlap import LOADS, independent, linked
+from scripts.study.diagnosis.chance_of_overlap import LOADS, independent, linked
 
 SECONDS = 300
 EXAMPLE = Path(__file__).parents[3] / "reports" / "examples" / "vllm"

@@ -15,9 +15,9 @@ from probe_ext.measure.table_rows import GapRow, ReplyRow, ServerRow
 from probe_ext.sim.engine.scheduler import Engine
 from probe_ext.sim.engine.step_types import Request
 from probe_ext.sim.profile import Profile
-from scripts.study.people import Draws, People
-from scripts.study.reply_notes import Notes
-from scripts.study.server_book import ServerBook
+from scripts.study.virtual.people import Draws, People
+from scripts.study.virtual.reply_notes import Notes
+from scripts.study.virtual.server_book import ServerBook
 
 OWN_TOKENS = 1_000_000
 REPLY_TOKENS = tuple(range(500_000_000, 500_010_000))

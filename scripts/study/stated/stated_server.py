@@ -14,8 +14,8 @@ import numpy as np
 
 from probe_ext.measure.table_rows import GapRow, ReplyRow, ServerRow
 from probe_ext.measure.unfinished import MAX_AGE_S, PACE_OVER_S, Counts, EarlyCount
-from scripts.study.reply_notes import Notes
-from scripts.study.stated_truth import BLOCK_S, StatedCase
+from scripts.study.stated.stated_truth import BLOCK_S, StatedCase
+from scripts.study.virtual.reply_notes import Notes
 
 TOKENS_PER_S = 15.0
 """of every reply: only the first token decides whether it is served"""

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from probe_ext.measure.table_rows import ReplyRow
 from probe_ext.sim.profile import Profile, load_profile
-from scripts.study.hostile_swarm import Flight, HostileSwarm, PacedEngine, Path
-from scripts.study.people import People
+from scripts.study.diagnosis.hostile_swarm import Flight, HostileSwarm, PacedEngine, Path
+from scripts.study.virtual.people import People
 
 DEMO = load_profile("demo")
 QWEN = load_profile("rtx3060-qwen2.5-7b-awq")

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from probe_ext.sim.personality import Personality
 from probe_ext.sim.profile import Profile, load_profile
-from scripts.study.people import People
+from scripts.study.virtual.people import People
 
 DEMO = load_profile("demo")
 WALL = load_profile("demo-wall")

@@ -1,6 +1,6 @@
 """Is the bound named that was built in, and no other? Over many seeds, with the server's metrics and without.
 
-python -m scripts.study.diagnoses --seeds 12
+python -m scripts.study.diagnosis.diagnoses --seeds 12
 """
 
 import argparse
@@ -17,10 +17,10 @@ from probe_ext.load.level_plan import LevelPlan
 from probe_ext.settings.slo import load_profile
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.judge import judge
-from scripts.study.chance_of_overlap import chance_section
-from scripts.study.hostile_servers import HELD_OUT_HOSTILE, HOSTILE, Hostile
-from scripts.study.regimes import HELD_OUT, REGIMES, Regime
-from scripts.study.virtual_run import Run, drive, hold_levels
+from scripts.study.diagnosis.chance_of_overlap import chance_section
+from scripts.study.diagnosis.hostile_servers import HELD_OUT_HOSTILE, HOSTILE, Hostile
+from scripts.study.diagnosis.regimes import HELD_OUT, REGIMES, Regime
+from scripts.study.virtual.virtual_run import Run, drive, hold_levels
 
 PAGE = Path("reports/study/diagnosis.md")
 HOLD, SETTLE, MIN_REPLIES = 20.0, 5.0, 3
@@ -32,7 +32,7 @@ levels are held for {hold:.0f} s each. *Right*: the rules that hold are just tho
 claimed. *Wrong*: one claimed that is not so. Without metrics the server tells nothing of itself, nor do its replies say
 what came from a cache; there, what cannot be known must not be claimed. In brackets: true as well, but need not show.
 
-Made by `python -m scripts.study.diagnoses --seeds {seeds}` (seeds 1 to {seeds}); the rules:
+Made by `python -m scripts.study.diagnosis.diagnoses --seeds {seeds}` (seeds 1 to {seeds}); the rules:
 [docs](../../docs/diagnosis.md).
 
 """

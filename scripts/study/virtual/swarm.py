@@ -10,10 +10,10 @@ from probe_ext.measure.table_rows import GapRow, ReplyRow
 from probe_ext.measure.unfinished import Counts, Progress, UnfinishedReplies
 from probe_ext.sim.engine.step_types import Finished
 from probe_ext.sim.profile import Profile
-from scripts.study.fast_engine import FastEngine
-from scripts.study.people import Draws, People, Question
-from scripts.study.reply_notes import Notes
-from scripts.study.server_book import ServerBook
+from scripts.study.virtual.fast_engine import FastEngine
+from scripts.study.virtual.people import Draws, People, Question
+from scripts.study.virtual.reply_notes import Notes
+from scripts.study.virtual.server_book import ServerBook
 
 CHAT = Deadlines(first=1.0, each=0.1)
 """of the profile `chat`"""

@@ -21,10 +21,10 @@ from probe_ext.sim.metrics.vllm_series import cache_config
 from probe_ext.sim.profile import Profile
 from probe_ext.verdict.evidence.columns import from_rows
 from probe_ext.verdict.evidence.evidence import Evidence, LocustCounts, Window
-from scripts.study.people import People
-from scripts.study.reply_notes import WORKER
-from scripts.study.server_book import URL
-from scripts.study.swarm import Swarm
+from scripts.study.virtual.people import People
+from scripts.study.virtual.reply_notes import WORKER
+from scripts.study.virtual.server_book import URL
+from scripts.study.virtual.swarm import Swarm
 
 RAMP = 3.0
 """seconds over which new users are spread, as the package's load shape does"""

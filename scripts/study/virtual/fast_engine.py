@@ -16,7 +16,7 @@ from probe_ext.sim.engine.kv_blocks import NULL_BLOCKS
 from probe_ext.sim.engine.roofline import Roofline, StepWork
 from probe_ext.sim.engine.step_types import Finished, Snapshot, Step, Tally
 from probe_ext.sim.profile import Profile
-from scripts.study.reply_notes import Notes
+from scripts.study.virtual.reply_notes import Notes
 
 NO_STEP = -1
 

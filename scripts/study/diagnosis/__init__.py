@@ -1,0 +1,1 @@
+"""Servers with a known limit, and whether the diagnosis names it."""

@@ -1,0 +1,1 @@
+"""Servers whose served share at each number of users is stated by a formula."""
