@@ -27,7 +27,7 @@ from probe_ext.verdict.levels.find_levels import is_open_stream
 from probe_ext.verdict.levels.grade_levels import grade_levels
 from probe_ext.verdict.levels.level_assignment import LevelAssignment, assign_levels, cut_levels, sent_at
 from probe_ext.verdict.levels.shared_trait import shared_trait
-from probe_ext.verdict.levels.visits import client_faults, criteria_of, visits_of
+from probe_ext.verdict.levels.visits import client_faults, counted_rows, criteria_of, last_seconds_of, visits_of
 from probe_ext.verdict.phrasing.plurals import Who
 from probe_ext.verdict.results.assemble import JudgedRun, level_results
 from probe_ext.verdict.results.cold_user import arms_of, cold_user, cold_user_checks
@@ -112,11 +112,11 @@ def judge(
     evidence = _without_foreign_deadlines(replace(evidence, replies=with_generation(evidence)), profiles)
     run = _estimate(evidence, profiles, reasoning)
     assignment, metrics, overall, view = run.assignment, run.metrics, run.overall, run.view
-    graded = view.replies.graded
-    levels = level_results(evidence, JudgedRun(assignment, graded, view.estimates), metrics)
-    arms = arms_of(evidence.replies, graded.experience.waited, assignment.level_of)
+    judged = _judged_run(view, profile)
+    levels = level_results(evidence, judged, metrics)
+    arms = arms_of(evidence.replies, judged.graded.experience.waited, assignment.level_of)
     cold = cold_user(arms, metrics, profile)
-    checked = run_checks(evidence, levels, metrics, overall, run.left_out, graded)
+    checked = run_checks(evidence, levels, metrics, overall, run.left_out, judged.graded)
     findings = (*checked, *cold_user_checks(arms, cold))
     facts = facts_of(evidence, levels, metrics, findings, profile.users.served_share)
     diagnosis = diagnose(facts)
@@ -150,7 +150,7 @@ def judge(
         findings=findings,
         diagnosis=diagnosis,
         kv_headroom=facts.headroom,
-        **_of_replies(evidence, assignment),
+        **_of_replies(evidence, judged),
         rolling=rolling_windows(evidence.replies, given.window or WINDOW_S),
     )
 
@@ -166,11 +166,17 @@ def _sizing(at: AtCapacity | None, paused: ThinkTime | None, given: Given, who: 
     return {"think_time": paused, "team": of, "cost": cost(at, of, given.price_per_hour, paused)}
 
 
-def _of_replies(evidence: Evidence, assignment: LevelAssignment) -> dict[str, Any]:
+def _judged_run(view: _View, profile: SloProfile) -> JudgedRun:
+    replies = view.replies
+    counted = counted_rows(replies.assignment, replies.sent, replies.left_out, profile)
+    return JudgedRun(replies.assignment, replies.graded, view.estimates, counted, last_seconds_of(profile))
+
+
+def _of_replies(evidence: Evidence, run: JudgedRun) -> dict[str, Any]:
     return {
-        "replies": len(assignment.level_of),
-        "replies_outside": int((assignment.level_of < 0).sum()),
-        "ttft_by_length": ttft_by_length(evidence.replies, assignment),
+        "replies": len(run.assignment.level_of),
+        "replies_outside": int((run.assignment.level_of < 0).sum()),
+        "ttft_by_length": ttft_by_length(evidence.replies, run.assignment, run.counted),
     }
 
 

@@ -35,7 +35,7 @@ def test_the_output_ends_with_the_answer_and_the_path(run: Path, capsys: pytest.
     assert lines[-1] == f"report: {run / 'capacity.html'}"
     assert "SLO profile: chat" in lines
     row = next(line for line in lines if line.rstrip().endswith("fails")).split()
-    assert row[:8] == ["8", "56", "%", "33–76", "0", "%", "58", row[7]]
+    assert row[:8] == ["8", "56", "%", "33–76", "0", "%", "54", row[7]]
     assert [line for line in lines if line.startswith("What limits the server: the KV cache is full from 8 users on")]
     assert not any("\x1b" in line for line in lines)
 

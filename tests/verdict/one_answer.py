@@ -4,6 +4,7 @@ import json
 import re
 
 import jsonschema
+import pytest
 
 from probe_ext.report.outputs.capacity_schema import capacity_schema
 from probe_ext.report.outputs.gate import gate
@@ -36,7 +37,10 @@ def _check_json(verdict: Judgement) -> None:
     SCHEMA.validate(capacity)
     for level in verdict.levels:
         kinds = level.replies_served, level.replies_strained, level.replies_broken, level.replies_open
-        assert sum(kinds) == level.replies == sum(level.outcomes.values())
+        assert sum(kinds) == level.replies_judged == sum(level.outcomes.values()) <= level.replies
+        visits = [one for one in verdict.levels if one.users == level.users]
+        if len(visits) == 1 and level.served_share is not None and not verdict.disturbed:
+            assert level.slo_attainment == pytest.approx(level.served_share)
 
 
 def _check_bracket(verdict: Judgement) -> None:

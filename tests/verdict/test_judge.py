@@ -141,7 +141,7 @@ def test_all_replies_are_rejected() -> None:
     answered_alone = manifest(warm_up={"rounds": [{"requests": 1, "failed": 0}]}, workers=[worker(started=len(rows))])
     verdict = judged(rows, *levels(4), manifest=answered_alone)
     assert (verdict.bracket, verdict.breaks_first, verdict.levels[0].why) == ((None, 4), "answer", ("answer",))
-    assert (verdict.levels[0].replies_broken, verdict.levels[0].ttft_p50) == (verdict.levels[0].replies, None)
+    assert (verdict.levels[0].replies_broken, verdict.levels[0].ttft_p50) == (verdict.levels[0].replies_judged, None)
     assert verdict.levels[0].slo_attainment == 0.0
 
 
@@ -213,7 +213,7 @@ def test_open_replies_at_the_end_count_unless_they_were_sent_in_the_last_second(
     late = [reply(u, 44.5, **ended) for u in range(4)]
     verdict = judged([*good(4, seconds=42), *early, *late], (4, 46))
     level = verdict.levels[0]
-    assert (level.replies_open, level.outcomes["ended_by_us"]) == (8, 8)
+    assert (level.replies_open, level.outcomes["ended_by_us"], level.replies - level.replies_judged) == (4, 4, 4)
     assert (level.state, level.served_share) == ("held", 1.0)
 
 
@@ -221,7 +221,7 @@ def test_a_reply_that_we_ended_after_a_bound_was_passed_counts_against_the_level
     stuck = reply(3, 15.0, first=None, tpot=None, tokens_out=None, longest_gap=None, outcome="ended_by_us", end=28.0)
     level = judged([*good(4), stuck], *levels(4)).levels[0]
     assert (level.replies_broken, level.replies_open) == (1, 0), "thirteen seconds without a first word"
-    assert level.served_share == pytest.approx(1 - 1 / level.replies, abs=0.001)
+    assert level.served_share == pytest.approx(1 - 1 / level.replies_judged)
 
 
 # --- broken replies -------------------------------------------------------------------------------------------------

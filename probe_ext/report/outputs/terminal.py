@@ -24,7 +24,7 @@ from probe_ext.verdict.results.team_size import Given
 MAX_FINDINGS = 5
 HELP = "help by symptom: docs/troubleshooting.md, a finding's meaning: docs/checks.md (`probe init DIR` copies both)"
 _COLOURS = {"held": "green", "failed": "red", "unproven": "yellow"}
-_HEADS = ("users", "served", "95 %", "broken", "replies", "tok/s", "per reply", "TTFT p95", "silence", "KV", "")
+_HEADS = ("users", "served", "95 %", "broken", "judged", "tok/s", "per reply", "TTFT p95", "silence", "KV", "")
 _CUT_SHORT = {("ended", "unproven"), ("search", "unproven")}
 """Undecided findings that are shown: the run was cut short."""
 _PIPE_COLUMNS = 100
@@ -112,4 +112,4 @@ def _cells(level: Mapping[str, Any]) -> list[str]:
     speed = [formats.rate(level["total_tokens_per_s"]), formats.rate(figure(level, "decode_rate_p50"))]
     waits = [formats.seconds(figure(level, "ttft_p95")), formats.seconds(level["longest_gap_max"])]
     kv = formats.percent(level["kv_usage_max"])
-    return [label(level), *shares, formats.count(level["replies"]), *speed, *waits, kv]
+    return [label(level), *shares, formats.count(level["replies_judged"]), *speed, *waits, kv]

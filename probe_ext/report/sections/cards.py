@@ -165,7 +165,7 @@ def _answers(capacity: Mapping[str, Any]) -> list[Card]:
         return []
     named = [f"{formats.count(n)} {_failure(outcome)}" for outcome, n in failed.most_common(MAX_OUTCOMES)]
     total = things(outcomes.total(), "reply", "replies")
-    caption = f"of {total}: {', '.join(named)}" if named else "complete answers came too late"
+    caption = f"of {total} judged: {', '.join(named)}" if named else "complete answers came too late"
     return [Card("answer", "Complete answers", _capacity(result, first=first), None, caption, first)]
 
 

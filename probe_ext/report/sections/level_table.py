@@ -11,7 +11,7 @@ from probe_ext.report.wording.level_names import by_number, by_users, label, ord
 from probe_ext.report.wording.percentiles import why_not_shown
 from probe_ext.report.wording.shared_sentences import STATE_SIGNS, STATE_WORDS
 from probe_ext.verdict.phrasing import formats
-from probe_ext.verdict.phrasing.plurals import listed, things
+from probe_ext.verdict.phrasing.plurals import capitalised, listed, things
 from probe_ext.verdict.wording.unproven_level import reason_in_words
 
 DIMENSION_LABELS = {"first_word": "first word", "typing": "typing", "silence": "silence", "answer": "answers"}
@@ -83,6 +83,8 @@ _RARE = {"server_ttft_p50", "way_p50"}
 _SERVER_FIGURES = {"kv_usage_max", "preemptions", "waiting_max"}
 _MORE_REPLIES_TELL = {"too_few_replies", "too_close"}
 """Reasons that more replies remove by themselves."""
+_LEAVE_OUT = {"client_faults", "equal_failures", "api_key", "server_gone"}
+"""Checks that leave failed replies out, as their reason is not the server's load."""
 _USERS = Column("users", "", "users")
 _RATE = Column("rate", "requests/s", "rate")
 _STREAM: tuple[tuple[str, Column, _Format], ...] = (
@@ -98,7 +100,7 @@ _RESULTS = (
     Column("served", "fit", "fit"),
     Column("broken", "share", "broken"),
     Column("broken", "at most", "broken_bound"),
-    Column("replies", "", "replies"),
+    Column("replies", "judged", "replies"),
     Column("what costs replies", "", "why"),
 )
 
@@ -182,7 +184,8 @@ def _figure(level: Mapping[str, Any], key: str, text: _Format, no_server: str) -
 
 def _replies(level: Mapping[str, Any]) -> Cell:
     still_open = level["replies_open"]
-    return Cell(formats.count(level["replies"]), f"{formats.count(still_open)} of them open" if still_open else "")
+    counted = f"{formats.count(still_open)} of them open, counted as served" if still_open else ""
+    return Cell(formats.count(level["replies_judged"]), counted)
 
 
 def _state(level: Mapping[str, Any]) -> Cell:
@@ -210,17 +213,34 @@ def notes(capacity: Mapping[str, Any]) -> list[str]:
         what = "rate" if by_rate(capacity["levels"]) else "number of users"
         lines.append(f"Result and shares are of all visits to a {what} together; figures are of each visit.")
     lines += [note] if (note := order_note(capacity["levels"])) else []
-    outside = capacity["replies_outside"]
-    if outside:
-        share = f"{formats.count(outside)} of {things(capacity['replies'], 'reply', 'replies')}"
-        are = "belongs" if outside == 1 else "belong"
-        what = "due while the rate" if by_rate(capacity["levels"]) else "sent while the number of users"
-        lines.append(f"{share} {are} to no level: {what} changed or settled, or as a scenario's own warm-up.")
-    first_word = capacity["profile"]["first_word"]
-    if first_word and capacity["levels"]:
-        last = formats.bound(first_word["served"])
-        lines.append(f"Shares leave out replies sent in the last {last} of a level: of these, only failures show.")
+    lines += [note] if (note := _which_replies(capacity)) else []
     return lines + _of_reasoning(capacity)
+
+
+def _which_replies(capacity: Mapping[str, Any]) -> str:
+    """Say of which replies the rows are, and where all others of the run are: the counts add up to all of them."""
+    judged, in_levels = (sum(level[key] for level in capacity["levels"]) for key in ("replies_judged", "replies"))
+    total, outside, dropped = capacity["replies"], capacity["replies_outside"], in_levels - judged
+    if not dropped and not outside:
+        return f"All {things(total, 'reply', 'replies')} of the run are judged." if total > 1 else ""
+    others = []
+    if dropped:
+        others.append(f"{formats.count(dropped)} {'was' if dropped == 1 else 'were'} {_why_dropped(capacity)}")
+    if outside:
+        belongs = "belongs" if outside == 1 else "belong"
+        what = "due while the rate" if by_rate(capacity["levels"]) else "sent while the number of users"
+        others.append(f"{formats.count(outside)} {belongs} to no level: {what} changed or settled, or to warm up")
+    of = f"{formats.count(judged)} of the run's {things(total, 'reply', 'replies')} {'is' if judged == 1 else 'are'}"
+    return f"{of} judged, and all shares and figures of replies are of these. {capitalised('; '.join(others))}."
+
+
+def _why_dropped(capacity: Mapping[str, Any]) -> str:
+    """Say why replies that were sent in a level are not judged."""
+    first_word = capacity["profile"]["first_word"]
+    failed = any(one["check"] in _LEAVE_OUT and one["state"] == "fail" for one in capacity["findings"])
+    late = f"sent in the last {formats.bound(first_word['served'])} of a level, too late" if first_word else ""
+    reasons = [f"{late} for it to show whether they are served"] if late else []
+    return " or ".join([*reasons, *(["left out by a check below"] if failed or not late else [])])
 
 
 def _of_reasoning(capacity: Mapping[str, Any]) -> list[str]:

@@ -36,7 +36,7 @@ broken | broken | A reply beyond the profile's second bound in any dimension, or
 needed | what {a_person} needs | At least {served_share} of {a_person}'s replies must be served. A number of users is \
 served if that is so for at least {level_share} of them.
 share | share served | Served replies over all judged replies at this number of users, all visits together. A reply \
-still running when its level ends counts as served if it has missed no bound, unless it was sent at the very end.
+still running when its level ends counts as served if it has missed no bound.
 share_interval | 95 % interval of the share | The range of long-run shares that agree with these replies. Replies of \
 one moment share one queue, so blocks of time count, not single replies.
 fit | fit | The served share, fitted to all levels so that it never rises with the number of users. Where the data \
@@ -50,9 +50,11 @@ this way contain it.
 state | result | A level holds where the run proves that so many users are served, fails where it proves that they are \
 not (each wrong in at most 2.5 % of runs), and is unproven otherwise.
 why | what costs replies | The dimensions that make this number of users fall short, or cost any reply, the worst first.
-replies | replies | Replies sent in the measured part of the level; every one of them is accounted for.
-open | open replies | Replies aborted by the load generator, because the level or the run was over, before they had \
-met or missed a bound.
+replies | judged replies | Replies sent in the measured part of the level: the shares and all figures of replies are \
+of these. Left out are those sent so late in it that it ended before the bound for the first word, and those that \
+failed for a reason that is not the server's load.
+open | open replies | Judged replies that were still running when their level ended, because users were added or the \
+run was over, and had missed no bound. They count as served.
 """
 _FIGURES = """
 first_word | first word | The wait from when the user wanted to send to the model's first token, less the load \
@@ -91,10 +93,9 @@ the pause, and ends with one when it rose as the reply went on. Chance: how many
 shifting them by random times within short windows, in which the load hardly changes; the mean, and the range of 95 % \
 of the shifts. "More than chance" means at least a fifth of the pauses more, and is wrong in at most 2.5 % of runs \
 without a connection. Overlap is evidence, not proof of a cause.
-slo_attainment | SLO attainment | Served replies over all replies whose outcome is known, failures included. Replies \
-still running at the end of the level are left out, so it can be lower than the share served.
-goodput_rps | goodput | Served replies per second. As DistServe defines it: the highest rate of requests at which 90 % \
-are served.
+slo_attainment | SLO attainment | Served replies over judged replies, failures included, of one visit to the level.
+goodput_rps | goodput | Served replies per second in which judged replies were sent. As DistServe defines it: the \
+highest rate of requests at which 90 % are served.
 fluidity_index | fluidity index | Share of token deadlines met (Etalon): the first token is due within the profile's \
 bound for the first word, each further one at its typing speed after the one before. Early tokens are slack for later \
 ones; a late token misses every deadline that passes meanwhile.

@@ -16,7 +16,7 @@ def why_not_shown(key: str, level: Mapping[str, Any]) -> str:
     """Return why a level's figure is not shown; empty where it is no percentile, or there are enough replies."""
     needed = MIN_COUNTS.get(key[-3:], 0)
     outcomes = level["outcomes"]
-    replies = level["replies"] - sum(outcomes.get(outcome, 0) for outcome in _WITHOUT_TOKENS)
+    replies = level["replies_judged"] - sum(outcomes.get(outcome, 0) for outcome in _WITHOUT_TOKENS)
     return f"{key[-3:]} needs {needed} replies with text, there are {replies:,}" if replies < needed else ""
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from probe_ext.measure.outcome import Outcome
 from probe_ext.verdict.evidence.columns import Floats, Ints, ids, is_any, numbers, rows_of, text_column
 from probe_ext.verdict.evidence.evidence import Columns
-from probe_ext.verdict.levels.find_levels import Level, Stretch
+from probe_ext.verdict.levels.find_levels import MAX_SAMPLE_GAP_S, Level, Stretch
 
 _TIMESTAMPS = ("headers", "first", "first_visible", "last")
 _WHOLE_REPLY = ("tpot", "tpot_visible")
@@ -25,11 +25,16 @@ def cut_times(levels: Sequence[Level], stretches: Sequence[Stretch], level_of: I
 
     Bands are exempt: on a ramp users are added all the time, and hardly any reply would be judged.
     """
-    rises = {now.start for before, now in itertools.pairwise(stretches) if now.users > before.users}
-    ends = [level.t_end if not level.band and level.t_end in rises else np.inf for level in levels]
+    rises = [now.start for before, now in itertools.pairwise(stretches) if now.users > before.users]
+    ends = [level.t_end if not level.band and _is_near(level.t_end, rises) else np.inf for level in levels]
     if np.isinf(ends).all():
         return np.broadcast_to(np.inf, level_of.shape)
     return np.array([*ends, np.inf])[level_of]  # −1 (outside all levels) selects the last
+
+
+def _is_near(end: float, rises: Sequence[float]) -> bool:
+    """Tell whether users were added at the end of a level: of a search it is known more closely than from samples."""
+    return any(abs(end - rise) <= MAX_SAMPLE_GAP_S for rise in rises)
 
 
 def as_of(replies: Columns, until: Floats, gap_before: Floats | None = None) -> Columns:

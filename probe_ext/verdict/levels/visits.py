@@ -7,10 +7,10 @@ import numpy as np
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.rate import Rate
 from probe_ext.settings.slo import SloProfile
-from probe_ext.verdict.evidence.columns import Bools, Floats, is_any
+from probe_ext.verdict.evidence.columns import Bools, Floats, Ints, is_any
 from probe_ext.verdict.evidence.evidence import Columns
 from probe_ext.verdict.grading.reply_grades import UNJUDGED, GradedReplies
-from probe_ext.verdict.inference.observations import Visit, replies_at_once, visit_from_grades
+from probe_ext.verdict.inference.observations import Visit, counts_towards_level, replies_at_once, visit_from_grades
 from probe_ext.verdict.levels.level_assignment import LevelAssignment, rows_by_level
 from probe_ext.verdict.values.capacity_estimate import Criteria
 
@@ -27,6 +27,18 @@ def criteria_of(profile: SloProfile) -> Criteria:
 def last_seconds_of(profile: SloProfile) -> float:
     """Return how long before a level's end the last reply may be sent that can still be seen to be served."""
     return profile.first_word.served if profile.first_word else 0.0
+
+
+def counted_rows(assignment: LevelAssignment, sent: Floats, left_out: Bools, profile: SloProfile) -> list[Ints]:
+    """Return the rows of each level's judged replies: its shares and all its figures are of these, and of no others.
+
+    Without those sent in its last seconds, and those that failed for a reason that is not the server's load.
+    """
+    last_seconds = last_seconds_of(profile)
+    return [
+        rows[~left_out[rows] & counts_towards_level(sent[rows], level.t_end, last_seconds)]
+        for level, rows in zip(assignment.levels, rows_by_level(assignment), strict=True)
+    ]
 
 
 def client_faults(replies: Columns) -> Bools:

@@ -1,5 +1,6 @@
 """Assemble the result of each level."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -25,6 +26,10 @@ class JudgedRun:
     assignment: LevelAssignment
     graded: GradedReplies
     estimates: DimensionEstimates
+    counted: Sequence[Ints]
+    """rows of each level's judged replies"""
+    last_seconds: float
+    """of each level, whose replies are not among them"""
 
 
 def level_results(evidence: Evidence, run: JudgedRun, metrics: Metrics) -> tuple[LevelResult, ...]:
@@ -35,13 +40,15 @@ def level_results(evidence: Evidence, run: JudgedRun, metrics: Metrics) -> tuple
     killed = not evidence.manifest.get("ended_at")  # the reason is known, and written, before the end
     results = []
     others = run.assignment.others or (None,) * len(run.assignment.levels)
-    for level, rows, share in zip(run.assignment.levels, rows_by_level(run.assignment), others, strict=True):
+    sent = [len(rows) for rows in rows_by_level(run.assignment)]
+    for level, rows, all_sent, share in zip(run.assignment.levels, run.counted, sent, others, strict=True):
         ended = np.bincount(outcome_of[rows], minlength=len(outcomes))
         values: dict[str, Any] = {
             **asdict(level),
             **_estimated(run.estimates, level.users, crowded=share is not None and share.too_much),
-            **_replies(run, rows),
-            **asdict(reply_figures(evidence.replies, rows, level, run.graded, tokens, killed=killed)),
+            "replies": all_sent,
+            **_judged(run, rows),
+            **asdict(reply_figures(evidence.replies, rows, level, run.graded, tokens, run.last_seconds, killed=killed)),
             **asdict(_server(metrics, level, preemptions)),
             **asdict(stream_figures(evidence.replies, rows, level)),
             "others": share,
@@ -80,10 +87,10 @@ def _estimated(estimates: DimensionEstimates, users: int, *, crowded: bool) -> d
     }
 
 
-def _replies(run: JudgedRun, rows: Ints) -> dict[str, int]:
+def _judged(run: JudgedRun, rows: Ints) -> dict[str, int]:
     grades = run.graded.overall[rows]
     return {
-        "replies": len(grades),
+        "replies_judged": len(grades),
         "replies_served": int((grades == SERVED).sum()),
         "replies_strained": int((grades == STRAINED).sum()),
         "replies_broken": int((grades == BROKEN).sum()),

@@ -21,9 +21,19 @@ GOODPUT_ATTAINMENT = 0.9
 
 
 def reply_figures(
-    replies: Columns, rows: Ints, level: Level, graded: GradedReplies, tokens: Floats | None, *, killed: bool = False
+    replies: Columns,
+    rows: Ints,
+    level: Level,
+    graded: GradedReplies,
+    tokens: Floats | None,
+    last_seconds: float,
+    *,
+    killed: bool = False,
 ) -> ReplyFigures:
-    """Return the figures of the replies in `rows`; `tokens` comes from `token_windows`."""
+    """Return the figures of the replies in `rows`; `tokens` comes from `token_windows`.
+
+    `last_seconds`: of the level, whose replies are not among them.
+    """
     fluidity, fluid = _fluidity(*(numbers(replies, name)[rows] for name in ("deadlines", "deadlines_missed")))
     sent = numbers(replies, "sent")[rows]
     at_once = graded.arrived.at_once[rows]
@@ -31,8 +41,8 @@ def reply_figures(
     at_server = possible_ttft(replies)[rows]
     seen = graded.experience
     waited, rate, gap = (values[rows] for values in (seen.waited, seen.rate, seen.gap))
-    grades = graded.overall[rows]
-    served, judged = int((grades == SERVED).sum()), int((grades >= 0).sum())
+    # An open reply has passed no bound before its level ended, so it counts as served, as in the served share.
+    served, seconds = int((graded.overall[rows] <= SERVED).sum()), level.seconds - last_seconds
     return ReplyFigures(
         ttft_p50=quantile(ttft, 0.50),
         ttft_p95=quantile(ttft, 0.95),
@@ -48,8 +58,8 @@ def reply_figures(
         longest_gap_max=quantile(gap, 1.0),
         tokens_out_p50=quantile(numbers(replies, "tokens_out")[rows], 0.50),
         total_tokens_per_s=tokens_within(tokens, level, _longest(replies, rows) if killed else None),
-        slo_attainment=served / judged if judged else None,
-        goodput_rps=served / level.seconds if level.seconds > 0 and len(rows) else None,
+        slo_attainment=served / len(rows) if len(rows) else None,
+        goodput_rps=served / seconds if seconds > 0 and len(rows) else None,
         fluidity_index=fluidity,
         fluid_share=fluid,
     )

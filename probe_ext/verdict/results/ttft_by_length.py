@@ -4,7 +4,7 @@ Prompts are classed by powers of two of their length. The level with the fewest 
 at higher ones, prompts wait for those of others, whatever their own length.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -18,13 +18,16 @@ MIN_REPLIES = 5
 _MIN_FOR_P95 = 20
 
 
-def ttft_by_length(replies: Columns, assignment: LevelAssignment) -> TtftByLength | None:
-    """Return the classes; None where no level has enough replies of prompts of different lengths."""
+def ttft_by_length(replies: Columns, assignment: LevelAssignment, counted: Sequence[Ints]) -> TtftByLength | None:
+    """Return the classes; None where no level has enough replies of prompts of different lengths.
+
+    `counted`: rows of each level's judged replies.
+    """
     tokens, waited = numbers(replies, "tokens_in"), numbers(replies, "first") - numbers(replies, "sent")
     known = (tokens > 0) & (waited >= 0)
     judged = [index for index in range(len(assignment.levels)) if assignment.is_judged(index)]
     for index in sorted(judged, key=lambda index: assignment.levels[index].users):
-        rows = np.flatnonzero(known & (assignment.level_of == index))
+        rows = counted[index][known[counted[index]]]
         classes = tuple(_classes(tokens[rows], waited[rows], numbers(replies, "tokens_cached")[rows]))
         if len(classes) > 1:
             return TtftByLength(assignment.levels[index].users, classes)

@@ -45,22 +45,25 @@ class LevelOutcome:
     """users who are served less often than the others, where users differ"""
     replies: Count
     """replies sent in the measured part"""
+    replies_judged: Count
+    """how many of them the shares and figures are of: without those sent too late in it to be seen served, and those
+    that failed for a reason that is not the server's load"""
     replies_served: Count
     replies_strained: Count
     replies_broken: Count
     replies_open: Count
-    """replies aborted by the load generator before they met or missed a bound"""
+    """judged replies that had passed no bound when the level or the run ended; they count as served"""
     replies_needed: Count | None
     """about how many more replies would settle an unproven level; null where it is settled or too close to tell"""
     seconds_needed: Amount | None
     """the same as time, at the level's rate of replies"""
     outcomes: dict[str, Count] = field(default_factory=dict)
-    """number of replies by outcome"""
+    """number of judged replies by outcome"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReplyFigures:
-    """What clients saw of a level's replies."""
+    """What clients saw of a level's judged replies."""
 
     ttft_p50: float | None = None
     """seconds from `sent` to the first token event, over replies that had one"""
@@ -85,7 +88,7 @@ class ReplyFigures:
     total_tokens_per_s: float | None = None
     """tokens that arrived in the measured part, per second, all users together"""
     slo_attainment: Fraction | None = None
-    """served replies over judged replies, failures included (DistServe, OSDI 2024)"""
+    """served replies over judged replies of this visit, failures included (DistServe, OSDI 2024)"""
     goodput_rps: float | None = None
     """served replies per second (DistServe; `--goodput` of vLLM's benchmark)"""
     fluidity_index: Fraction | None = None

@@ -11,7 +11,7 @@ from probe_ext.verdict.phrasing.formats import seconds
 
 def level(users: int, wait: float) -> dict[str, Any]:
     judged = {"served_share": 0.9, "served_share_fit": 0.9, "broken_share": 0.0, "state": "held"}
-    counted = {"replies": 100, "outcomes": {"complete": 100}}
+    counted = {"replies_judged": 100, "outcomes": {"complete": 100}}
     return {"users": users, "users_low": users, "users_high": users, "first_word_p95": wait, **judged, **counted}
 
 
@@ -50,7 +50,7 @@ def test_a_level_without_a_judged_reply_has_no_bar() -> None:
 
 
 def test_a_percentile_of_too_few_replies_is_not_drawn() -> None:
-    few = {**level(8, 9.0), "replies": 19}
+    few = {**level(8, 9.0), "replies_judged": 19}
     plot = sparkline([*SEARCHED, few], Figure("wait", "first_word_p95", seconds, str), None, {})
     assert plot is not None
     assert plot.points[-1] == "8 users: – (p95 needs 20 replies with text, there are 19)"

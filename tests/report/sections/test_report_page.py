@@ -55,10 +55,13 @@ def shown(whole_run: Path, **changes: Any) -> Page:
 
 
 def test_the_table_says_which_replies_its_shares_leave_out(whole_run: Path) -> None:
-    said = "Shares leave out replies sent in the last 1 s of a level: of these, only failures show."
-    assert said in shown(whole_run).notes
+    said = next(note for note in shown(whole_run).notes if "judged" in note)
+    counts = [int(number) for number in re.findall(r"\b\d+\b(?! s\b)", said)]
+    judged_replies, of_all, late, outside = counts
+    assert judged_replies + late + outside == of_all == judged(whole_run)["replies"]
+    assert "8 were sent in the last 1 s of a level" in said
     profile = {**judged(whole_run)["profile"], "first_word": None}
-    assert said not in shown(whole_run, profile=profile).notes
+    assert not any("in the last" in note for note in shown(whole_run, profile=profile).notes)
 
 
 def test_reasoning_is_mentioned_only_where_the_model_shows_some(whole_run: Path) -> None:
@@ -147,7 +150,7 @@ def test_no_percentile_is_shown_over_too_few_replies(page: Page) -> None:
     heads = [column.unit for column in page.figures.columns][1:]
     cells = dict(zip(heads, page.figures.rows[-1].cells, strict=True))
     assert (cells["p95"].text, cells["p95"].why) == ("0.40 s", "")
-    assert (cells["p99"].text, cells["p99"].why) == ("–", "p99 needs 100 replies with text, there are 58")
+    assert (cells["p99"].text, cells["p99"].why) == ("–", "p99 needs 100 replies with text, there are 54")
 
 
 def test_a_worker_lost_on_the_way_is_named_on_the_first_screen(whole_run: Path) -> None:
@@ -227,9 +230,9 @@ def test_every_failure_has_a_label() -> None:
 
 def test_failed_replies_get_a_card_with_their_outcomes(run: Path) -> None:
     text = (run / "requests.csv").read_text(encoding="utf-8")
-    (run / "requests.csv").write_text(text.replace(",complete,", ",http_error,"), encoding="utf-8")
+    (run / "requests.csv").write_text(text.replace(",complete,", ",empty,", 90), encoding="utf-8")
     card = next(card for card in viewed(run).cards if card.key == "answer")
-    assert re.fullmatch(r"of \d+ replies: \d+ HTTP error", card.caption)
+    assert re.fullmatch(r"of \d+ replies judged: \d+ without a token", card.caption)
 
 
 def test_a_single_level_does_not_fill_the_chart(run: Path) -> None:
@@ -252,7 +255,7 @@ def test_the_tables_have_the_figures_of_the_synthetic_run(page: Page) -> None:
         "served fit": "56 %",
         "broken share": "0 %",
         "broken at most": "16 %",
-        "replies": "58",
+        "replies judged": "54",
         "what costs replies": "silence",
     }
     assert figures["8"] == {

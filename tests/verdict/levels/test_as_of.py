@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from worlds import CHAT, columns, evidence, reply, slow_start, staircase, steady
+from worlds import CHAT, columns, evidence, manifest, reply, slow_start, staircase, steady
 
 from probe_ext.measure.table_rows import GapRow, ReplyRow
 from probe_ext.verdict.evidence.columns import Floats
@@ -95,6 +95,35 @@ def test_a_level_is_not_blamed_for_the_next_one() -> None:
     level = at(judged(steady(2, 0, 27), SLOWED, rest, steps=((2, 30), (8, 30))), 2)
     assert (level.served_share, level.replies_open) == (1.0, 2)
     assert level.replies_strained == 0
+
+
+@pytest.mark.parametrize("until", [29.0, 29.6])
+def test_a_visit_of_a_search_is_not_blamed_either_whose_end_is_known_better_than_from_samples(until: float) -> None:
+    """Users are counted once a second, so a search goes on up to a second after the last sample with the old number."""
+    rest = [reply(user, 40.0 + 5 * k, tpot=0.15) for user in range(8) for k in range(4)]
+    steps = [
+        {"users": users, "measured_from": start, "until": end, "state": "unproven"}
+        for users, start, end in ((2, 5.0, until), (8, 35.0, 60.0))
+    ]
+    plan = {"levels": [2, 8], "hold": 20.0, "settle": 5.0, "min_replies": 3, "search": {"steps": steps}}
+    run = evidence([*steady(2, 0, 27), *SLOWED, *rest], staircase((2, 30), (8, 30)), manifest=manifest(plan=plan))
+    level = at(judge(run, CHAT), 2)
+    assert level.t_end == until
+    assert (level.served_share, level.replies_open, level.replies_strained) == (1.0, 2, 0)
+
+
+def test_a_row_is_of_one_set_of_replies() -> None:
+    """Those sent in the last second waited for the next level's users: none of the level's figures shows them."""
+    last = [slow_start(user, 28.3, 5.0) for user in range(2)]
+    rest = [reply(user, 40.0 + 5 * k) for user in range(8) for k in range(4)]
+    alone = at(judged(steady(2, 0, 26), rest, steps=((2, 30), (8, 30))), 2)
+    level = at(judged(steady(2, 0, 26), last, rest, steps=((2, 30), (8, 30))), 2)
+    assert level.replies == alone.replies + 2
+    same = replace(level, replies=alone.replies, total_tokens_per_s=alone.total_tokens_per_s)
+    assert same == alone
+    assert (level.served_share, level.slo_attainment) == (1.0, 1.0)
+    assert level.ttft_p99 is not None
+    assert level.ttft_p99 < 1.0
 
 
 def test_without_more_users_a_reply_is_judged_whole() -> None:

@@ -22,7 +22,9 @@ def seen(prompts: list[tuple[int, int, float]], levels: tuple[int, ...] = (8, 2)
     columns: Columns = from_rows(rows, ReplyRow)
     found = [Level(users, users, users, 0.0, 30.0, band=False) for users in levels]
     ends = np.full(len(rows), 20.0)
-    return ttft_by_length(columns, LevelAssignment(found, level_of, np.zeros(len(rows), dtype=np.int64), ends))
+    counted = [np.flatnonzero(level_of == index) for index in range(len(levels))]
+    assignment = LevelAssignment(found, level_of, np.zeros(len(rows), dtype=np.int64), ends)
+    return ttft_by_length(columns, assignment, counted)
 
 
 SHORT, LONG = [(1, n, 0.02) for n in range(40, 60)], [(1, n, 0.3) for n in range(600, 606)]

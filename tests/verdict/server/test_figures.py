@@ -29,7 +29,7 @@ def test_percentiles_of_the_replies() -> None:
     assert figures.first_word_p50 == pytest.approx(0.61)
     assert figures.decode_rate_p50 == pytest.approx(20.0)
     assert figures.slo_attainment == pytest.approx(90 / 101), "past 1 s from due"
-    assert figures.goodput_rps == pytest.approx(90 / 24)
+    assert figures.goodput_rps == pytest.approx(90 / 23), "a level of 24 s, of which the last second is not judged"
 
 
 def test_the_way_is_what_a_first_token_takes_longer_here_than_at_the_server() -> None:
@@ -176,5 +176,5 @@ def test_goodput_is_the_highest_rate_with_nine_of_ten_served() -> None:
     assert verdict.goodput is not None
     assert (verdict.goodput.users, verdict.goodput.goal) == (4, 0.9)
     four = verdict.levels[1]
-    assert verdict.goodput.replies_per_s == pytest.approx(four.replies / (four.t_end - four.t_start))
+    assert verdict.goodput.replies_per_s == pytest.approx(four.replies_judged / (four.t_end - four.t_start - 1))
     assert judge(evidence(late, staircase((8, 120), (8, 60))), CHAT).goodput is None
