@@ -134,6 +134,8 @@ class ReplyStore:
         return self._buffer[: self._size]
 
     def _grade(self) -> None:
+        if not self._pending:
+            return
         rows, self._pending = self._pending, []
         whole = judge(rows, self._profiles, by_due=self._open_stream)
         if not len(whole):

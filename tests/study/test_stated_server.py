@@ -30,3 +30,20 @@ def test_only_the_stated_share_decides_whether_a_reply_is_served(share: float) -
     level = max(estimate_run(run.evidence).levels, key=lambda level: level.replies)
     assert level.replies > 500
     assert level.served_share == share
+
+
+@pytest.mark.untraced
+def test_a_reply_that_ends_with_its_user_is_served_if_its_first_token_was_in_time() -> None:
+    """A search that goes down by many users ends as many replies: they must not make the level above look worse."""
+    replies: list[ReplyRow] = []
+    swarm = StatedSwarm(StatedCase("certain", flat(1.0), NEVER, icc=0.0), 1, replies.append)
+    swarm.join(0.0)
+    swarm.join(1.9)
+    swarm.run_until(2.0)
+    swarm.leave(2.0)
+    swarm.leave(2.0)
+    early, late = replies
+    assert early.first is None, "sent 0.1 s ago"
+    assert late.first is not None
+    assert late.first - late.sent < 1.0
+    assert late.outcome == "ended_by_us"

@@ -132,11 +132,9 @@ def gaps_of_crossing(counts: EffectiveCounts, limit: float, allowed: float) -> t
     The log likelihood of falling shares of which the first k are at least `limit` and the others at most that may lie
     below the best by `allowed` ÷ 2.
     """
-    lost = []
-    for k in range(len(counts.of) + 1):
-        fit = monotone_fit(counts)
-        bounded = np.where(np.arange(len(fit)) < k, np.maximum(fit, limit), np.minimum(fit, limit))
-        lost.append(float((counts.of * _cross_entropy(counts.share, bounded)).sum()))
+    fit = monotone_fit(counts)
+    above, below = (counts.of * _cross_entropy(counts.share, side(fit, limit)) for side in (np.maximum, np.minimum))
+    lost = [float(np.append(above[:k], below[k:]).sum()) for k in range(len(fit) + 1)]
     known = np.flatnonzero(2 * (np.array(lost) - min(lost)) <= allowed)
     return int(known[0]), int(known[-1])
 

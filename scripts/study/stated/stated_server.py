@@ -75,7 +75,7 @@ class StatedSwarm:
         user = next(reversed(self._users))
         sent = self._users.pop(user)
         if sent is not None:
-            self._on_reply(Notes(next(self._numbers), f"virtual:{user}", sent, PROMPT_TOKENS).row(now, None))
+            self._on_reply(self._row(now, user, sent, served=self._fate[user], finish=None))
 
     def cut_all(self, now: float) -> None:
         """End what is still in flight."""
@@ -88,7 +88,7 @@ class StatedSwarm:
             end, user, sent, served = heapq.heappop(self._events)
             if self._users.get(user) == sent:
                 self._users[user] = None
-                self._on_reply(self._row(end, user, sent, served=served))
+                self._on_reply(self._row(end, user, sent, served=served, finish="stop"))
                 if not self.ending:
                     self._ask(user, end)
 
@@ -112,11 +112,13 @@ class StatedSwarm:
         size = (1 - self._case.icc) / self._case.icc
         return _beta_quantile(self._uniform, mean, size)
 
-    def _row(self, end: float, user: int, sent: float, *, served: bool) -> ReplyRow:
+    def _row(self, end: float, user: int, sent: float, *, served: bool, finish: str | None) -> ReplyRow:
         notes = Notes(next(self._numbers), f"virtual:{user}", sent, PROMPT_TOKENS)
-        notes.first = sent + (SERVED_TTFT_S if served else STRAINED_TTFT_S)
-        notes.last, notes.tokens, notes.longest = end, math.ceil(TOKENS_PER_S * (end - notes.first)) + 1, 0.1
-        return notes.row(end, "stop")
+        first = sent + (SERVED_TTFT_S if served else STRAINED_TTFT_S)
+        if first <= end:
+            notes.first, notes.last = first, end
+            notes.tokens, notes.longest = math.ceil(TOKENS_PER_S * (end - first)) + 1, 0.1
+        return notes.row(end, finish)
 
 
 def _beta_quantile(uniform: float, mean: float, size: float) -> float:
