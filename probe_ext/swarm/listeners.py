@@ -11,6 +11,7 @@ from probe_ext.settings.secrets import swarm_token
 from probe_ext.swarm.link import locust_frames
 from probe_ext.swarm.locust_options import add_options
 from probe_ext.swarm.master_wiring import wire_master
+from probe_ext.swarm.preparation.local_workers import end_forked_workers_with_master
 from probe_ext.swarm.terminal.console import exit_main, print_line
 from probe_ext.swarm.users.kind_classes import takes_workload
 from probe_ext.swarm.users.process_memory import return_large_buffers
@@ -25,6 +26,7 @@ def _exit_on_mismatch(why: str) -> None:
     exit_main(ExitCode.USAGE)
 
 
+end_forked_workers_with_master()
 locust_frames.install()
 locust_frames.watch_mismatch(_exit_on_mismatch)
 

@@ -122,12 +122,30 @@ def test_a_signal_to_the_reports_process_too_says_how_to_make_it(sim: str, tmp_p
     assert len(run.rows()) == sum(worker["started"] for worker in run.manifest["workers"])
 
 
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def _report_of(pid: int) -> int:
     """The process that makes a run's report; 0 if there is none."""
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        if b"probe_ext\0report" in Path(f"/proc/{child}/cmdline").read_bytes():
-            return int(child)
-    return 0
+    made = (child for child in _children(pid) if b"probe_ext\0report" in Path(f"/proc/{child}/cmdline").read_bytes())
+    return next(made, 0)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_workers_end_with_a_master_that_was_killed(sim: str, tmp_path: Path) -> None:
+    """They would look for it for five minutes, or miss its heartbeats after one."""
+    process = start(locust(sim, tmp_path / "run", *USERS, "--processes", "2"))
+    workers = wait_for(lambda: (found := _children(process.pid)) and len(found) == 2 and found, "two workers")
+    process.kill()
+    wait_for(lambda: not any(map(_is_running, workers)), "the end of the workers")
+    assert "lost contact with the master" not in process.communicate()[0]
 
 
 def test_levels_end_the_run_and_are_in_users_csv(sim: str, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from probe_ext.access.scenario import find_locustfile
 from probe_ext.exit_codes import ExitCode
 from probe_ext.settings.errors import SettingsError
 from probe_ext.swarm.commands.run_command import run_locust
+from probe_ext.swarm.preparation.local_workers import PARENT_VARIABLE
 from probe_ext.swarm.preparation.wait_for_workers import DEFAULT_PORT, wait_for_master
 from probe_ext.swarm.terminal.console import ANNOUNCE_VARIABLE
 
@@ -87,7 +88,7 @@ def _run_several(options: argparse.Namespace) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, pass_on)
     for n in range(options.processes):
-        environment = {**os.environ, ANNOUNCE_VARIABLE: "0" if n else "1"}
+        environment = {**os.environ, ANNOUNCE_VARIABLE: "0" if n else "1", PARENT_VARIABLE: str(os.getpid())}
         # In a process group of its own, so that a terminal's Ctrl-C reaches it only once, through us.
         workers.append(subprocess.Popen(command, process_group=0, env=environment))  # noqa: S603 - our own module
         if received:  # while this one was being started

@@ -1,5 +1,8 @@
-"""How a local worker ended is known for as long as a run may take."""
+"""Workers of this machine: how one ended is known for as long as a run may take, and all end with their master."""
 
+import os
+import select
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -43,3 +46,36 @@ def test_the_exit_status_of_a_worker_lost_long_ago_is_known(what: str, printed: 
         check=False,
     )
     assert (done.stdout, "ChildProcessError" in done.stderr) == (printed, not printed), done.stderr
+
+
+_KILLED = """
+import os, signal, sys, time
+import gevent
+from probe_ext.swarm.preparation import local_workers
+local_workers._LOOK_EVERY_S = local_workers._LOST_MASTER_GRACE_S = 0.1
+if sys.argv[1] == "watched":
+    local_workers.end_forked_workers_with_master()
+if not gevent.fork():
+    said = []
+    gevent.signal_handler(signal.SIGTERM, lambda: said.append(1) or len(said) > 2 and os._exit(0))
+    print("worker", flush=True)
+    while True:
+        gevent.sleep(0.05)
+time.sleep(300)
+"""
+
+
+@pytest.mark.parametrize("how", ["watched", "unwatched"])
+def test_a_worker_ends_once_its_master_was_killed(how: str) -> None:
+    """Even one that ignores the first signals. Its end is that of the pipe, which it alone still holds."""
+    folder = Path(__file__).parents[3]
+    command = [sys.executable, "-c", _KILLED, how]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=folder, start_new_session=True) as master:
+        assert master.stdout is not None
+        try:
+            assert master.stdout.readline() == b"worker\n"
+            master.kill()
+            ended = bool(select.select([master.stdout], [], [], 60 if how == "watched" else 1)[0])
+            assert ended == (how == "watched")
+        finally:
+            os.killpg(master.pid, signal.SIGKILL)
