@@ -58,7 +58,7 @@ def remembered_tables(read: Callable[[Path, Any, list[str]], Any]) -> Callable[[
 
 
 class Remembering:
-    """A hook that replaces both, once tests have imported them. The estimator calls itself for groups of users."""
+    """A hook that replaces both, once tests have imported them; `estimate`, imported by name, calls the first."""
 
     def pytest_collection_finish(self) -> None:
         """Replace both for the whole session."""

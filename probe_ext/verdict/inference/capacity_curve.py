@@ -16,7 +16,7 @@ import numpy as np
 
 from probe_ext.verdict.evidence.columns import Bools, Floats
 from probe_ext.verdict.inference.level_proofs import EffectiveCounts
-from probe_ext.verdict.inference.quantiles import f_quantile
+from probe_ext.verdict.inference.quantiles import f_quantile, log_likelihood
 
 CROSSINGS, SLOPES = 300, 50
 MIN_LEVELS = 3
@@ -146,17 +146,12 @@ def _fit(family: Family, x: Floats, users: Floats, good: Floats, of: Floats, lim
     spread = max(1e-9, float(scale[-1] - scale[0]))
     slopes = np.concatenate([[0.0], np.geomspace(0.05, 200.0, SLOPES)]) / spread
     shift = family.scale(x)[:, None] - scale[None, :]
-    saturated = float(_log_likelihood(good / of, good, of).sum())
+    saturated = float(log_likelihood(good / of, good, of).sum())
     deviance = np.empty((len(slopes), len(x)))
     for i, slope in enumerate(slopes):
         share = family.inverse(family.link(limit) + slope * shift)
-        deviance[i] = 2 * (saturated - _log_likelihood(share, good, of).sum(axis=1))
+        deviance[i] = 2 * (saturated - log_likelihood(share, good, of).sum(axis=1))
     return _Fit(family, deviance.min(axis=0), slopes[np.argmin(deviance, axis=0)])
-
-
-def _log_likelihood(share: Floats, good: Floats, of: Floats) -> Floats:
-    p = np.clip(share, 1e-9, 1 - 1e-9)
-    return np.asarray(good * np.log(p) + (of - good) * np.log(1 - p))
 
 
 def monotone_crossing(users: Floats, fit: Floats, limit: float) -> float | None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from probe_ext.verdict.evidence.columns import Bools, Floats
 from probe_ext.verdict.inference.dispersion import Pooled
-from probe_ext.verdict.inference.observations import Blocks, Level
+from probe_ext.verdict.inference.observations import Blocks, Level, level_of
 from probe_ext.verdict.inference.quantiles import signed_root
 
 SURPRISE = 14.0
@@ -27,7 +27,7 @@ def leave_out_disturbed(levels: Sequence[Level], pooled: Pooled, limit: float) -
         short = [_falls_short(blocks, limit) for blocks in level.blocks]
         agreed = sum(short) > 1
         kept = [visit for visit, bad in zip(level.visits, disturbed, strict=True) if agreed or not bad]
-        sound.append(level.replace_visits(kept) if len(kept) < len(level.visits) else level)
+        sound.append(level_of(level.users, kept) if len(kept) < len(level.visits) else level)
     return sound
 
 

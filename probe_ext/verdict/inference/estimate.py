@@ -13,6 +13,7 @@ The steps:
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,7 +23,6 @@ from probe_ext.verdict.inference.level_estimates import level_estimates
 from probe_ext.verdict.inference.level_evidence import LevelEvidence, gather
 from probe_ext.verdict.inference.level_proofs import gaps_of_crossing
 from probe_ext.verdict.inference.observations import Visit
-from probe_ext.verdict.inference.user_differences import split_visits
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Criteria, Dispersion, GroupCapacity, Suggestion
 from probe_ext.verdict.values.json_types import Bracket, Interval
 
@@ -40,37 +40,53 @@ def estimate(
     `critical`: standard errors that a proof takes where dispersion is well known, for a search that looks repeatedly;
     otherwise Student's t at `criteria.error`.
     """
-    return _estimate(visits, criteria or Criteria(), critical, groups=True)
+    return _estimate(visits, criteria or Criteria(), critical)
 
 
-def _estimate(visits: Sequence[Visit], criteria: Criteria, critical: float | None, *, groups: bool) -> CapacityEstimate:
-    evidence = gather(visits, criteria, critical, groups=groups)
-    bracket = _bracket(evidence)
-    curve = _curve(evidence, criteria)
-    point = _point(evidence, curve, bracket, criteria)
-    interval = _interval(evidence, bracket, curve, criteria)
-    placed = point is not None and curve is not None and not evidence.drift and _passes_limit(evidence, bracket)
-    like = evidence.levels[0].users if evidence.levels else 0
-    served = in_unit_of(like, point) if placed and point is not None else _proven_users(bracket)
-    if interval is not None:
-        low, high = interval
-        low = in_unit_of(like, low if served is None else min(low, served))
-        interval = low, None if high is None else in_unit_of(like, high, up=True)
+def _estimate(visits: Sequence[Visit], criteria: Criteria, critical: float | None) -> CapacityEstimate:
+    evidence = gather(visits, criteria, critical)
+    placed = _place(evidence, criteria)
     return CapacityEstimate(
         levels=level_estimates(evidence, criteria),
-        estimate=point,
-        interval=interval,
-        bracket=bracket,
-        served_users=served,
-        suggestion=_suggestion(evidence, point, interval, criteria),
+        estimate=placed.point,
+        interval=placed.interval,
+        bracket=placed.bracket,
+        served_users=placed.served,
+        suggestion=_suggestion(evidence, placed, criteria),
         dispersion=_dispersion(evidence, criteria),
         drift=evidence.drift,
         contradictions=_users_at(evidence, evidence.contradicting),
         disturbed=_users_at(evidence, evidence.visits_left_out),
         users_differ=evidence.comparison.differ,
-        groups=_groups(visits, evidence, criteria, critical),
-        placed_by_curve=placed,
+        groups=_groups(evidence, criteria),
+        placed_by_curve=placed.by_curve,
     )
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the capacity lies. Users."""
+
+    bracket: Bracket
+    point: float | None
+    served: int | None
+    interval: Interval | None
+    by_curve: bool
+
+
+def _place(evidence: LevelEvidence, criteria: Criteria) -> _Place:
+    bracket = _bracket(evidence)
+    curve = _curve(evidence, criteria)
+    point = _point(evidence, curve, bracket, criteria)
+    interval = _interval(evidence, bracket, curve, criteria)
+    by_curve = point is not None and curve is not None and not evidence.drift and _passes_limit(evidence, bracket)
+    like = evidence.levels[0].users if evidence.levels else 0
+    served = in_unit_of(like, point) if by_curve and point is not None else _proven_users(bracket)
+    if interval is not None:
+        low, high = interval
+        low = in_unit_of(like, low if served is None else min(low, served))
+        interval = low, None if high is None else in_unit_of(like, high, up=True)
+    return _Place(bracket, point, served, interval, by_curve)
 
 
 def _passes_limit(evidence: LevelEvidence, bracket: Bracket) -> bool:
@@ -137,14 +153,12 @@ def _interval(evidence: LevelEvidence, bracket: Bracket, curve: Crossing | None,
     return low, None if np.isinf(high) else int(high)
 
 
-def _suggestion(
-    evidence: LevelEvidence, point: float | None, interval: Interval | None, criteria: Criteria
-) -> Suggestion | None:
-    if interval is None:
+def _suggestion(evidence: LevelEvidence, placed: _Place, criteria: Criteria) -> Suggestion | None:
+    if placed.interval is None:
         return None
     good = _users_at(evidence, evidence.fit >= criteria.served_share)
-    low, high = interval
-    users = int(point) if point is not None else max(good, default=0)
+    low, high = placed.interval
+    users = int(placed.point) if placed.point is not None else max(good, default=0)
     likely = int(np.clip(users, low, np.inf if high is None else high))
     return Suggestion(in_unit_of(evidence.levels[0].users, likely), low, high)
 
@@ -156,21 +170,18 @@ def _dispersion(evidence: LevelEvidence, criteria: Criteria) -> Dispersion:
     return Dispersion(phi, pooled.nu, pooled.lag, pooled.icc, pooled.source)
 
 
-def _groups(
-    visits: Sequence[Visit], evidence: LevelEvidence, criteria: Criteria, critical: float | None
-) -> GroupCapacity | None:
+def _groups(evidence: LevelEvidence, criteria: Criteria) -> GroupCapacity | None:
     """Estimate each group's capacity, in users of both groups, from the replies of the group alone."""
-    comparison = evidence.comparison
-    split = split_visits(visits, comparison.residuals) if comparison.differ else None
-    if split is None:
+    if evidence.groups is None:
         return None
-    worse, others = (_estimate(group, criteria, critical, groups=False) for group in split)
+    worse, others = (_place(group, criteria) for group in evidence.groups)
     top = evidence.levels[-1].users
+    at_top = [visit for level in evidence.groups[0].levels if level.users == top for visit in level.visits]
     return GroupCapacity(
-        worse_users=len(np.unique(np.concatenate([visit.user for visit in split[0] if visit.users == top]))),
+        worse_users=len({user for visit in at_top for user in visit.user.tolist()}),
         users=top,
-        worse=worse.estimate,
+        worse=worse.point,
         worse_interval=worse.interval,
-        others=others.estimate,
+        others=others.point,
         others_interval=others.interval,
     )

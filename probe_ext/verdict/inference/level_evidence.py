@@ -46,6 +46,8 @@ class LevelEvidence:
     drift: tuple[int, ...]
     """users of levels whose visits differ by more than chance"""
     comparison: UserComparison
+    groups: "tuple[LevelEvidence, LevelEvidence] | None"
+    """of the users who are worse off alone, and of the others, where users differ"""
     served_alike: Bools
     """levels at which no user who has to be served may be worse off than the others"""
     broken: BrokenReplies
@@ -65,8 +67,10 @@ class LevelEvidence:
         return plain and not self.contradicting.any()
 
 
-def gather(visits: Sequence[Visit], criteria: Criteria, critical: float | None, *, groups: bool) -> LevelEvidence:
-    """Weigh the replies of all visits. `groups`: whether to ask if users differ."""
+def gather(
+    visits: Sequence[Visit], criteria: Criteria, critical: float | None, *, alike: bool = False
+) -> LevelEvidence:
+    """Weigh the replies of all visits. `alike`: take it for granted that users do not differ."""
     levels = group_by_users(visits)
     limit = criteria.served_share
     pooled = pool(levels, limit)
@@ -77,7 +81,7 @@ def gather(visits: Sequence[Visit], criteria: Criteria, critical: float | None, 
         # What is left out must not make the rest look dispersed either.
         pooled = pool(sound_levels, limit)
         bounds = CriticalValues.of(criteria.error, pooled.nu, critical)
-    comparison = compare_users(levels if groups else (), criteria, searching=critical is not None)
+    comparison = compare_users(() if alike else levels, criteria, searching=critical is not None)
     sound = _count(sound_levels, pooled)
     contradicting = proofs.find_contradictions(sound, limit, bounds.contradiction)
     sound = sound.without(contradicting)
@@ -87,11 +91,12 @@ def gather(visits: Sequence[Visit], criteria: Criteria, critical: float | None, 
         # Those who need not be served must not be what makes a level fail.
         rest = [without_worst(level, comparison.residuals, 1 - criteria.users_share) for level in sound_levels]
         too_slow = proofs.evidence_of_failing(_count(rest, pooled).without(contradicting), limit) > bounds.proof
+    groups = _gather_groups(visits, comparison, criteria, critical)
     held = proofs.evidence_of_holding(sound, limit) > bounds.proof
     served_alike = np.ones(len(levels), dtype=np.bool_)
     if not comparison.rest_alike:
         served_alike = no_group_suffers_up_to(levels, limit, criteria.users_share)
-        held = held & (served_alike | _held_by_each_group(visits, levels, comparison, criteria, critical))
+        held = held & (served_alike | _held_by_each_group(levels, groups))
     disturbed = np.array([not level.replies for level in sound_levels], dtype=np.bool_)
     # What higher levels show does not prove a level whose own replies say otherwise.
     held = held & broken.allows_holding & ~contradicting & ~disturbed
@@ -109,6 +114,7 @@ def gather(visits: Sequence[Visit], criteria: Criteria, critical: float | None, 
         outvoted=proofs.falls_short_alone(sound, limit, bounds.proof) & ~failed,
         drift=find_drift(sound_levels, pooled, bounds.contradiction),
         comparison=comparison,
+        groups=groups,
         served_alike=served_alike,
         broken=broken,
         fit=proofs.monotone_fit(sound),
@@ -124,17 +130,17 @@ def _count(levels: Sequence[Level], pooled: Pooled) -> EffectiveCounts:
     return effective_counts(served, replies, phi)
 
 
-def _held_by_each_group(
-    visits: Sequence[Visit],
-    levels: Sequence[Level],
-    comparison: UserComparison,
-    criteria: Criteria,
-    critical: float | None,
-) -> Bools:
+def _gather_groups(
+    visits: Sequence[Visit], comparison: UserComparison, criteria: Criteria, critical: float | None
+) -> tuple[LevelEvidence, LevelEvidence] | None:
+    split = split_visits(visits, comparison.residuals) if comparison.differ else None
+    if split is None:
+        return None
+    worse, others = split
+    return gather(worse, criteria, critical, alike=True), gather(others, criteria, critical, alike=True)
+
+
+def _held_by_each_group(levels: Sequence[Level], groups: tuple[LevelEvidence, LevelEvidence] | None) -> Bools:
     """Return the levels at which the worse group and the others hold, each by its own replies."""
-    split = split_visits(visits, comparison.residuals)
-    highest = 0
-    if split is not None:
-        both = [gather(group, criteria, critical, groups=False) for group in split]
-        highest = min(int(max(group.users[group.held], default=0)) for group in both)
+    highest = min(int(max(group.users[group.held], default=0)) for group in groups) if groups else 0
     return np.array([level.users <= highest for level in levels], dtype=np.bool_)

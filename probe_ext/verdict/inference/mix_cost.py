@@ -22,7 +22,7 @@ from probe_ext.verdict.evidence.columns import Bools, Floats
 from probe_ext.verdict.inference.dispersion import Pooled, pool
 from probe_ext.verdict.inference.level_dispersion import level_factors
 from probe_ext.verdict.inference.observations import Level, Visit, cut_into_blocks
-from probe_ext.verdict.inference.quantiles import f_quantile, student_quantile
+from probe_ext.verdict.inference.quantiles import f_quantile, log_likelihood, student_quantile
 
 MIN_COST, MAX_COST, COSTS = 1 / 64, 64.0, 61
 AROUND_BEST, FINE_COSTS = 15, 61
@@ -204,7 +204,7 @@ def _fit(design: Floats, response: _Response, known: Bools, link: _Link) -> tupl
         predictor = np.clip(design @ beta, -MAX_PREDICTOR, MAX_PREDICTOR)
         p, slope = link(predictor)
         p = np.clip(p, 1e-9, 1 - 1e-9)
-        deviance = 2 * float((_log_likelihood(good / of, good, of) - _log_likelihood(p, good, of)).sum())
+        deviance = 2 * float((log_likelihood(good / of, good, of) - log_likelihood(p, good, of)).sum())
         if deviance < best - 1e-7:
             best, kept = deviance, beta
         elif deviance > best + 1e-7:
@@ -217,8 +217,3 @@ def _fit(design: Floats, response: _Response, known: Bools, link: _Link) -> tupl
         information = design.T @ (design * weight[:, None]) + RIDGE * np.eye(design.shape[1])
         beta = kept + np.linalg.solve(information, score)
     return kept, best
-
-
-def _log_likelihood(share: Floats, good: Floats, of: Floats) -> Floats:
-    p = np.clip(share, 1e-9, 1 - 1e-9)
-    return np.asarray(good * np.log(p) + (of - good) * np.log(1 - p))

@@ -127,10 +127,6 @@ class Level:
     visits: tuple[Visit, ...]
     blocks: tuple[Blocks, ...]
 
-    def replace_visits(self, visits: Sequence[Visit]) -> "Level":
-        """Return a level of these visits; those without replies are left out."""
-        return level_of(self.users, visits)
-
     @property
     def people(self) -> int:
         """Users whose replies these are."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from probe_ext.verdict.evidence.columns import Floats
 
-_TINY = 1e-12
+_TINY, _NEARLY_NONE = 1e-12, 1e-9
 
 
 def normal_quantile(probability: float) -> float:
@@ -44,6 +44,12 @@ def divergence(share: Floats | float, limit: Floats | float) -> Floats:
     """Kullback–Leibler divergence of one Bernoulli share from another, in nats a reply."""
     p, q = np.clip(share, _TINY, 1 - _TINY), np.clip(limit, _TINY, 1 - _TINY)
     return np.asarray(np.maximum(0.0, p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))))
+
+
+def log_likelihood(share: Floats, good: Floats, of: Floats) -> Floats:
+    """Log likelihood of `good` successes out of `of` at this share."""
+    p = np.clip(share, _NEARLY_NONE, 1 - _NEARLY_NONE)
+    return np.asarray(good * np.log(p) + (of - good) * np.log(1 - p))
 
 
 def signed_root(good: Floats, of: Floats, limit: float, margin: Floats | float) -> Floats:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from probe_ext.verdict.evidence.columns import Bools, Floats, Ints
-from probe_ext.verdict.inference.observations import Level, Visit, in_order
+from probe_ext.verdict.inference.observations import Level, Visit, in_order, level_of
 from probe_ext.verdict.inference.quantiles import normal_quantile
 from probe_ext.verdict.values.capacity_estimate import Criteria
 
@@ -211,4 +211,4 @@ def without_worst(level: Level, residuals: UserResiduals, exempt_share: float) -
     exempt = int(exempt_share * max(level.people, len(present)) + 1e-9)
     dropped = present[np.argsort(score, kind="stable")[:exempt]]
     kept = tuple(visit.select(~np.isin(visit.user, dropped)) for visit in level.visits)
-    return level.replace_visits(kept)
+    return level_of(level.users, kept)
