@@ -221,7 +221,7 @@ def reply_with_blocked_hub(
             blocked_from = len(peer.token_parts)
             # Block from before the next token until well after it, without a gevent call.
             with reactor().lock if block_reads else nullcontext():
-                while len(peer.token_parts) == blocked_from and not running.ready():
+                while len(peer.token_parts) == blocked_from < 4:  # on a busy machine, the last may be here already
                     peer.over.wait(0.002)
                 peer.over.wait(BLOCKED_S)
             seen = len(peer.token_parts)
