@@ -188,7 +188,7 @@ report-scale: $(READY) ## the same, and a gauntlet of ten million requests (4 GB
 	@$(BIN)/python -m scripts.page --long
 
 sim-load: $(READY) ## measure how punctual the simulated server is with 1,000 streams (20 seconds)
-	@$(BIN)/python scripts/sim_load.py
+	@$(BIN)/python -m scripts.sim_load
 
 study-diagnosis: $(READY) ## check the diagnosis on simulated servers with a known bottleneck, 12 seeds (10 minutes)
 	@$(BIN)/python -m scripts.study.diagnosis.diagnoses
