@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 EXIT_SKIPPED = 77
 KEY = "sk-compose-check-5d1f0c"
 RUNS_DIR = "/srv/probe/reports/runs"
