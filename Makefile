@@ -158,13 +158,13 @@ test-gateways: $(READY) ## measure what nginx, haproxy, Caddy, LiteLLM and Guide
 	@$(BIN)/python -m scripts.gateways; code=$$?; [ $$code -eq 77 ] || exit $$code
 
 test-compose: ## run load tests with docker-compose.yml and check their reports (needs Docker; 3 minutes)
-	@$(PYTHON) scripts/compose.py; code=$$?; [ $$code -eq 77 ] || exit $$code
+	@$(PYTHON) -m scripts.containers.compose; code=$$?; [ $$code -eq 77 ] || exit $$code
 
 image-check: wheel ## build both images and start them in every role (needs Docker or Podman; 10 minutes)
-	@$(BIN)/python scripts/image_check.py; code=$$?; [ $$code -eq 77 ] || exit $$code
+	@$(BIN)/python -m scripts.containers.image_check; code=$$?; [ $$code -eq 77 ] || exit $$code
 
 test-kubernetes: $(READY) ## validate docs/kubernetes/load-test.yaml against the Locust operator's CRD (downloaded once)
-	@$(BIN)/python scripts/kubernetes.py; code=$$?; [ $$code -eq 77 ] || exit $$code
+	@$(BIN)/python -m scripts.containers.kubernetes; code=$$?; [ $$code -eq 77 ] || exit $$code
 
 seeds: $(READY) ## all figures of five published texts beside simulated servers; writes reports/seeds (2 hours, resumable)
 	@$(BIN)/python -m scripts.seeds
@@ -188,7 +188,7 @@ report-scale: $(READY) ## the same, and a gauntlet of ten million requests (4 GB
 	@$(BIN)/python -m scripts.page --long
 
 sim-load: $(READY) ## measure how punctual the simulated server is with 1,000 streams (20 seconds)
-	@$(BIN)/python scripts/sim_load.py
+	@$(BIN)/python -m scripts.sim_load
 
 study-diagnosis: $(READY) ## check the diagnosis on simulated servers with a known bottleneck, 12 seeds (10 minutes)
 	@$(BIN)/python -m scripts.study.diagnosis.diagnoses

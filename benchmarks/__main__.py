@@ -5,7 +5,6 @@ take an hour on two otherwise idle cores.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any
 
 from benchmarks import accuracy, cost, native, other_costs, peers, results
 
-DATA_FILE = Path(__file__).with_name("results.json")
 PAGE_FILE = Path(__file__).with_name("RESULTS.md")
 
 PARTS: dict[str, Callable[[], Any]] = {
@@ -35,6 +33,7 @@ def main() -> int:
     """Run the selected parts. Returns the exit code: 77 without a C compiler."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"one or more of {', '.join(PARTS)}; default: all")
+    parser.add_argument("--note", default="", help="what is special about this measurement, for the page")
     parser.add_argument(
         "--install-peers", action="store_true", help="first install the other tools to compare with (downloads)"
     )
@@ -48,12 +47,11 @@ def main() -> int:
         return 77
     if args.install_peers:
         peers.install()
-    data = json.loads(DATA_FILE.read_text()) if DATA_FILE.exists() else {}
     for part in args.parts or PARTS:
         print(f"{part} …", flush=True)
-        data[part] = {"when": results.now(), "machine": results.machine(), "found": PARTS[part]()}
-        DATA_FILE.write_text(json.dumps(data, indent=1, default=float) + "\n")
-        PAGE_FILE.write_text(results.page(data))
+        when, found = results.now(), PARTS[part]()
+        section = results.section(part, when, found, args.note)
+        PAGE_FILE.write_text(results.page(PAGE_FILE.read_text(), section))
     print(f"written: {PAGE_FILE}")
     return 0
 

@@ -78,10 +78,10 @@ def _cost(results: list[dict[str, Any]]) -> str:
         "wire",
         "CPU per token",
         "C reader",
-        "ratio",
-        "ratio, range",
+        "to the C reader",
+        "range",
         "unresolved reads",
-        f"target {TARGET_RATIO}",
+        f"target {TARGET_RATIO}, to the C reader",
     )
     groups = defaultdict(list)
     for row in results:
@@ -104,9 +104,10 @@ _WIRES = {"slow": f"{native.ROUND_TRIP_MS} ms round trip, {native.LOSS_PERCENT} 
 
 
 def _pairs(results: list[dict[str, Any]]) -> str:
+    target = f"target {TARGET_RATIO_NATIVE}"
     header = ("streams", "tokens a reply", "wire", "read by", "CPU per token", "to the C reader", "quartiles",
-              "to the batching reader", "to reading by Python", f"target {TARGET_RATIO_NATIVE}, to the C reader",
-              "unresolved reads")  # fmt: skip
+              "to the batching reader", "to reading by Python", f"{target}, to the C reader",
+              f"{target}, to the batching reader", "unresolved reads")  # fmt: skip
     rows = []
     for row in results:
         us, wire = row["us"], _WIRES.get(row["wire"], row["wire"])
@@ -115,17 +116,11 @@ def _pairs(results: list[dict[str, Any]]) -> str:
             to = {other: [a / b for a, b in zip(us[arm], us[other], strict=True)] for other in us}
             middle = {other: statistics.median(ratios) for other, ratios in to.items()}
             low, _, high = statistics.quantiles(to["reader"], n=4) if "reader" in to else (None, None, None)
-            met = (
-                "–"
-                if arm == "python" or low is None
-                else "met"
-                if middle["reader"] <= TARGET_RATIO_NATIVE
-                else "missed"
-            )
+            goals = [_goal(middle.get(reader)) if arm == "native" else "–" for reader in ("reader", "batching")]
             rows.append((
                 streams, str(row["tokens"]), wire, row["paths"][arm], _us(statistics.median(us[arm])),
                 _ratio(middle.get("reader")), "–" if low is None else f"{low:.2f} – {high:.2f}",
-                _ratio(middle.get("batching")), _ratio(middle["python"]), met, f"{row['unresolved'][arm]:.2%}",
+                _ratio(middle.get("batching")), _ratio(middle["python"]), *goals, f"{row['unresolved'][arm]:.2%}",
             ))  # fmt: skip
     readers = "; ".join(
         f"{row['streams']} streams, {row['tokens']} tokens, {_WIRES.get(row['wire'], row['wire'])}: "
@@ -135,6 +130,10 @@ def _pairs(results: list[dict[str, Any]]) -> str:
     )
     bare = f" The C reader and the batching one took: {readers}." if readers else ""
     return f"{table(header, rows)}\n\n{len(results[0]['us']['native'])} turns.{bare}"
+
+
+def _goal(ratio: float | None) -> str:
+    return "–" if ratio is None else "met" if ratio <= TARGET_RATIO_NATIVE else "missed"
 
 
 def _ratio(value: float | None) -> str:
@@ -263,11 +262,18 @@ _SECTIONS = {
 }
 
 
-def page(data: dict[str, Any]) -> str:
-    """Return the page: all measured parts in a fixed order, then the notes."""
-    text = ["# Timing accuracy and cost of the load generator", "", NOTES.read_text().partition("\n---\n")[0].strip()]
-    for name, (title, render) in _SECTIONS.items():
-        if name in data:
-            how = f"`python -m benchmarks {name}`, {data[name]['when']}; {data[name]['machine']}."
-            text += ["", f"## {title}", "", how, "", render(data[name]["found"])]
-    return "\n".join([*text, "", NOTES.read_text().partition("\n---\n")[2].strip(), ""])
+def section(part: str, when: str, found: Any, note: str = "") -> str:
+    """Return the section of a part: its command, time, machine, what was special about it, and the figures."""
+    title, render = _SECTIONS[part]
+    how = f"`python -m benchmarks {part}`, {when}; {machine()}.{f' {note}' if note else ''}"
+    return f"{title}\n\n{how}\n\n{render(found)}"
+
+
+def page(known: str, *measured: str) -> str:
+    """Return the page with these sections anew; the others stay as they are in `known`, the texts come from NOTES."""
+    introduction, _, notes = NOTES.read_text().partition("\n---\n")
+    titles = [title for title, _ in _SECTIONS.values()]
+    sections = {text.partition("\n")[0]: text.strip() for text in (*known.split("\n## "), *measured)}
+    parts = [f"## {sections[title]}" for title in titles if title in sections]
+    heading = "# Timing accuracy and cost of the load generator"
+    return "\n\n".join([heading, introduction.strip(), *parts, notes.strip()]) + "\n"

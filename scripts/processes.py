@@ -43,12 +43,19 @@ def started(*command: str | Path, **how: Any) -> Iterator[tuple[subprocess.Popen
 
 
 @contextlib.contextmanager
-def simulated(*options: str) -> Iterator[str]:
-    """Run `probe sim` until the block ends; yields its URL. StartError if it does not start."""
-    with started(*PROBE, "sim", "--port", "0", *options, stderr=subprocess.DEVNULL) as (_, line):
+def simulator(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run `probe sim` until the block ends; yields its process and its URL. StartError if it does not start."""
+    with started(*PROBE, "sim", "--port", "0", *options, stderr=subprocess.DEVNULL) as (process, line):
         if "listening on" not in line:
             raise StartError(f"the simulated server did not start with {' '.join(options)}")
-        yield line.rpartition(" ")[2].strip()
+        yield process, line.rpartition(" ")[2].strip()
+
+
+@contextlib.contextmanager
+def simulated(*options: str) -> Iterator[str]:
+    """Run `probe sim` until the block ends; yields its URL. StartError if it does not start."""
+    with simulator(*options) as (_, url):
+        yield url
 
 
 def kill(process: subprocess.Popen[Any]) -> None:

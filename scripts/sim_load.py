@@ -7,18 +7,17 @@ and the server's CPU time. `make sim-load` runs it.
 
 import argparse
 import json
-import os
-import re
 import selectors
 import socket
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
-PROBE = Path(sys.executable).with_name("probe")
+from scripts.processes import simulator
+from scripts.swarm.usage import cpu_seconds
+
 PROFILE = """base: demo
 step_overhead_s: {step}
 sequence_overhead_s: 0.0
@@ -43,14 +42,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         profile, truth = Path(folder) / "flat.yaml", Path(folder) / "truth.jsonl"
         profile.write_text(PROFILE.format(step=1 / args.rate, streams=args.streams))
-        options = ["--profile", profile, "--port", "0", "--truth", truth]
-        with subprocess.Popen([PROBE, "sim", *options], stdout=subprocess.PIPE, text=True) as server:
-            try:
-                port = int(re.findall(r":(\d+)", next(iter(server.stdout or [])))[-1])
-                read_streams(port, args.streams, int(args.rate * args.seconds))
-                cpu = cpu_seconds(server.pid)
-            finally:
-                server.terminate()
+        with simulator("--profile", str(profile), "--truth", str(truth)) as (server, url):
+            read_streams(int(url.rpartition(":")[2]), args.streams, int(args.rate * args.seconds))
+            cpu = cpu_seconds(server.pid)
         print_results(truth, cpu, args)
     return 0
 
@@ -71,12 +65,6 @@ def read_streams(port: int, streams: int, tokens: int) -> None:
                 selector.unregister(key.fileobj)
                 key.fileobj.close()  # type: ignore[union-attr]
                 remaining -= 1
-
-
-def cpu_seconds(pid: int) -> float:
-    """Return a process's CPU time so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def print_results(truth: Path, cpu: float, args: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""One `probe run` against a simulated server of its own, each in its own process."""
+"""Commands of `probe` in a process of their own, such as a run against a simulated server."""
 
 import subprocess
 from collections.abc import Sequence
@@ -6,17 +6,19 @@ from pathlib import Path
 
 from scripts.processes import PROBE, simulated
 
-RUN_TIMEOUT_S = 7200.0
+TIMEOUT_S = 7200.0
 
 
 def simulated_run(server: Sequence[str], load: Sequence[str], out: Path) -> None:
-    """Run the load against `probe sim` with these options.
-
-    StartError if the server does not start, RuntimeError if the run ends with an exit code other than 0,
-    TimeoutExpired after two hours.
-    """
+    """Run the load against `probe sim` with these options. StartError if the server does not start, else as `call`."""
     with simulated(*server) as host:
-        command = [*PROBE, "run", *load, "--host", host, "--out", str(out), "--force"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False)
+        call(["run", *load, "--host", host, "--out", str(out), "--force"])
+
+
+def call(arguments: Sequence[str], folder: Path | None = None) -> None:
+    """Run a command of `probe`. RuntimeError if its exit code isn't 0, TimeoutExpired after two hours."""
+    done = subprocess.run(
+        [*PROBE, *arguments], cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+    )
     if done.returncode:
-        raise RuntimeError(f"{' '.join(command)}: exit code {done.returncode}: {done.stderr[-2000:]}")
+        raise RuntimeError(f"probe {' '.join(arguments)}: exit code {done.returncode}: {done.stderr[-2000:]}")

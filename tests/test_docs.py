@@ -427,7 +427,7 @@ def test_files_of_a_run(real_run: Path) -> None:
         directory.GPU,
     }  # not requested
     constants = {value for name, value in vars(directory).items() if name.isupper() and isinstance(value, str)}
-    assert constants - {directory.LOCUST_PREFIX} <= set(_files())
+    assert constants - {directory.LOCUST_PREFIX, *directory._OTHER_OUTPUTS} <= set(_files())
 
 
 def test_keys_of_prometheus_json(real_run: Path, tmp_path: Path) -> None:

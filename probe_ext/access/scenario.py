@@ -6,7 +6,6 @@ from pathlib import Path
 from probe_ext.bundled import folder, named_otherwise
 from probe_ext.closest_name import did_you_mean
 from probe_ext.settings.errors import SettingsError
-from probe_ext.workload.workload_file import workload_names
 
 _SET_DEFAULTS = "set_defaults"
 
@@ -20,9 +19,9 @@ def find_locustfile(scenario: str) -> Path:
         if path.is_file():
             return path
         raise SettingsError(f"{scenario}: no such file")
+    if path.suffix in (".yaml", ".yml"):
+        raise SettingsError(f"{scenario}: not a scenario; give a workload as --workload {scenario}")
     known = folder("locustfiles") / f"{scenario}.py"
-    if path.suffix in (".yaml", ".yml") or (scenario in workload_names() and not known.is_file()):
-        raise SettingsError(f"{scenario}: is a workload, not a scenario; give it as --workload {scenario}")
     if not known.is_file():
         names = sorted(p.stem for p in folder("locustfiles").glob("*.py"))
         meant = named_otherwise(scenario, "scenario") or did_you_mean(scenario, names)

@@ -36,7 +36,8 @@ def register(pattern: EventPattern) -> None:
 
 def learn_constant(raw: bytes, event: Event) -> None:
     """Have the native path match events like this one, whose only bytes these are, if it carries no text."""
-    if len(_constants) >= _MAX_CONSTANTS or len(raw) > _MAX_BYTES or not _is_constant(event):
+    tried = raw in _constants or len(_constants) >= _MAX_CONSTANTS
+    if tried or len(raw) > _MAX_BYTES or not _is_constant(event):
         return
     _constants.add(raw)
     if native_extension.reader_module() is not None and (shape := constant_shape(raw, event)):

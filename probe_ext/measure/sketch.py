@@ -14,6 +14,8 @@ from typing import Any
 
 ACCURACY = 0.005
 """maximum relative error of a quantile"""
+MIN_COUNTS = {"p50": 2, "p05": 20, "p95": 20, "p99": 100}
+"""values that a percentile needs: one beyond it, or it is just the largest or smallest"""
 FLOOR = 1e-6
 """seconds; values at or below are in one bin, and their quantile is 0"""
 

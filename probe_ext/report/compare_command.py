@@ -45,7 +45,7 @@ from probe_ext.run.manifest import ManifestError
 from probe_ext.settings.errors import SettingsError
 from probe_ext.verdict.levels.visits import criteria_of
 
-COMPARE_JSON, COMPARE_HTML = "compare.json", "compare.html"
+COMPARE_HTML = "compare.html"
 DEFAULT_PARENT = Path("reports/comparisons")
 
 
@@ -110,7 +110,7 @@ def write(comparison: Comparison, needed_share: float, out: Path) -> Path:
     if directory.contains_run(out):
         raise SettingsError(f"--out {out}: contains a run; choose another directory")
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    manifest.replace_text(out / COMPARE_JSON, text)
+    manifest.replace_text(out / directory.COMPARE_JSON, text)
     manifest.replace_text(out / directory.SUMMARY, comparison_texts.summary(content))
     page = comparison_page.html(comparison_page.comparison_page(content, needed_share))
     manifest.replace_text(out / COMPARE_HTML, page)

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from probe_ext.measure import clock
+from probe_ext.recording.recording_files import HEAD_FILE, REQUESTS_FILE
 
 MANIFEST = "run.json"
 REQUESTS = "requests.csv"
@@ -23,6 +24,7 @@ LOCUST_PREFIX = "locust"
 PAUSES = "pauses.csv"
 CAPACITY_JSON = "capacity.json"
 CAPACITY_HTML = "capacity.html"
+COMPARE_JSON = "compare.json"
 SUMMARY = "summary.md"
 JUNIT = "junit.xml"
 
@@ -36,9 +38,9 @@ _RUN_FILE_PATTERNS = (
 """files that `--force` removes"""
 
 _OTHER_OUTPUTS = {
-    "tap.json": "a recording of probe tap",
-    "requests.jsonl": "a recording of probe tap",
-    "compare.json": "a comparison",
+    HEAD_FILE: "a recording of probe tap",
+    REQUESTS_FILE: "a recording of probe tap",
+    COMPARE_JSON: "a comparison",
 }
 """by file: what `probe tap` and `probe compare` write"""
 

@@ -3,7 +3,16 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, InstanceOf, PlainSerializer, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    PlainSerializer,
+    ValidationInfo,
+)
 
 from probe_ext.workload.distribution_forms import Distribution
 from probe_ext.workload.read_distribution import Number, count_number, duration_number, read_distribution
@@ -17,6 +26,10 @@ def files_folder(info: ValidationInfo) -> Path:
     return Path((info.context or {}).get("folder", ""))
 
 
+def _full_path(file: str, info: ValidationInfo) -> str:
+    return str(files_folder(info) / file)
+
+
 def _reader(number: Number, most: float) -> Any:
     def read(raw: Any, info: ValidationInfo) -> Distribution:
         distribution = read_distribution(raw, number, files_folder(info))
@@ -28,6 +41,7 @@ def _reader(number: Number, most: float) -> Any:
 
 
 _AsYaml = PlainSerializer(lambda distribution: distribution.as_yaml())
+FilePath = Annotated[str, Field(min_length=1), AfterValidator(_full_path)]
 Tokens = Annotated[InstanceOf[Distribution], _reader(count_number, MAX_TOKENS), _AsYaml]
 Turns = Annotated[InstanceOf[Distribution], _reader(count_number, MAX_TURNS), _AsYaml]
 Pause = Annotated[InstanceOf[Distribution], _reader(duration_number, 7 * 24 * 3600), _AsYaml]

@@ -6,10 +6,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from probe_ext.settings.durations import seconds
-from probe_ext.workload.section import MAX_TOKENS, Section, files_folder
+from probe_ext.workload.section import MAX_TOKENS, FilePath, Section
 from probe_ext.workload.traces.read_trace import read_trace
 from probe_ext.workload.traces.replay_times import Pass
 from probe_ext.workload.traces.tap_recording import is_recording, requests_file
@@ -48,7 +48,7 @@ Moment = Annotated[float, BeforeValidator(_moment), Field(ge=0)]
 class TraceLoad(Section):
     """A file of recorded requests that is replayed."""
 
-    file: str = Field(min_length=1)
+    file: FilePath
     speed: Annotated[tuple[float, ...], BeforeValidator(_speeds)] = (1.0,)
     """how many times faster than recorded sessions begin; of several, the trace is replayed once at each"""
     start: Moment = 0.0
@@ -56,11 +56,6 @@ class TraceLoad(Section):
     end: Moment | None = None
     block_tokens: int | None = Field(default=None, ge=1, le=MAX_TOKENS)
     """tokens of the block that each hash stands for; None: as usual in the file's form"""
-
-    @field_validator("file")
-    @classmethod
-    def _full_path(cls, file: str, info: ValidationInfo) -> str:
-        return str(files_folder(info) / file)
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

@@ -25,7 +25,7 @@ from probe_ext.settings.small_file import read_small_file
 from probe_ext.settings.yaml_values import is_path
 from probe_ext.workload.agent_kind import Agent
 from probe_ext.workload.distribution_forms import MAX_VALUE, MIN_VALUE, Constant
-from probe_ext.workload.section import MAX_TOKENS, Pause, Section, Tokens, Turns, files_folder
+from probe_ext.workload.section import MAX_TOKENS, FilePath, Pause, Section, Tokens, Turns, files_folder
 
 MAX_TEXT_BYTES = 1024 * 1024
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}")
@@ -50,15 +50,10 @@ class PromptSource(Section):
 
     tokens: Tokens | None = None
     """length of each of the user's messages; system prompt, shared prefix and earlier turns come on top"""
-    file: str | None = Field(default=None, min_length=1)
+    file: FilePath | None = None
     """prompts to send instead of synthetic ones; `tokens` is then the mean length that they should have"""
     field: str | None = Field(default=None, min_length=1)
     """column or key of the file that holds the prompt"""
-
-    @field_validator("file")
-    @classmethod
-    def _full_path(cls, file: str | None, info: ValidationInfo) -> str | None:
-        return None if file is None else str(files_folder(info) / file)
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator, model_validator
 
 from probe_ext.bundled import folder
 from probe_ext.measure.safe_text import printable
@@ -15,7 +15,7 @@ from probe_ext.settings.yaml_values import Location, find_yaml, first_error, rea
 from probe_ext.workload.agent_kind import Agent, Compaction, Subagents
 from probe_ext.workload.arrival_times import MAX_CV, MIN_CV
 from probe_ext.workload.distribution_forms import MAX_VALUE, MIN_VALUE, Distribution
-from probe_ext.workload.section import Section, files_folder
+from probe_ext.workload.section import FilePath, Section
 from probe_ext.workload.trace_load import TraceLoad
 from probe_ext.workload.traces.tap_recording import is_recording
 from probe_ext.workload.user_kind import ModelChoice, PromptSource, SystemPrompt, UserKind
@@ -33,7 +33,7 @@ class Arrivals(Section):
     form: Literal["users", "constant", "poisson", "gamma", "series", "trace"] = "users"
     cv: float | None = Field(default=None, ge=MIN_CV, le=MAX_CV, allow_inf_nan=False)
     """gamma: standard deviation of the gaps by their mean; above 1, arrivals come in bursts"""
-    file: str | None = Field(default=None, min_length=1)
+    file: FilePath | None = None
     """series: CSV of times and rates"""
     rate_scale: float = Field(default=1.0, ge=MIN_VALUE, le=MAX_VALUE, allow_inf_nan=False)
     time_scale: float = Field(default=1.0, ge=MIN_VALUE, le=MAX_VALUE, allow_inf_nan=False)
@@ -52,11 +52,6 @@ class Arrivals(Section):
             raise ValueError(": must be `users`, or a single key of constant, poisson, gamma and series")
         form, values = next(iter(raw.items()))
         return {"form": form, **(values or {})}
-
-    @field_validator("file")
-    @classmethod
-    def _full_path(cls, file: str | None, info: ValidationInfo) -> str | None:
-        return None if file is None else str(files_folder(info) / file)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

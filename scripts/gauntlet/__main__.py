@@ -19,7 +19,8 @@ from scripts.gauntlet.commands import Load, board, load_test
 from scripts.gauntlet.page import page
 from scripts.gauntlet.published import published_beside
 from scripts.gauntlet.servers import ARMS, Server
-from scripts.gauntlet.waiting import PROBE, Times, cold_server, hung_server
+from scripts.gauntlet.waiting import Times, cold_server, hung_server
+from scripts.processes import PROBE
 
 ROOT = Path(__file__).parents[2]
 OUT, RUNS = ROOT / "reports" / "gauntlet", ROOT / "reports" / "runs" / "gauntlet"

@@ -2,11 +2,10 @@
 
 import signal
 import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scripts.processes import free_port
+from scripts.processes import PROBE, free_port
 
 PROFILES = Path(__file__).parents[1] / "seed_comparisons" / "servers"
 TUNED, UNTUNED, HOT = PROFILES / "a100-gptq.yaml", PROFILES / "a100-fp8.yaml", PROFILES / "a100-hot.yaml"
@@ -58,7 +57,7 @@ class Server:
 
     def start(self, profile: Path | None = None) -> None:
         """Start it, with another profile than its arm's if one is given; return once it listens."""
-        command = [sys.executable, "-m", "probe_ext", *self.arm.simulator(self.port, profile)]
+        command = [*PROBE, *self.arm.simulator(self.port, profile)]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         first = self._process.stdout.readline() if self._process.stdout else b""
         if b"listening" not in first:

@@ -27,7 +27,7 @@ from typing import Any
 from scripts.gauntlet.page import page
 from scripts.gauntlet.published import published_beside
 from scripts.gauntlet.soak_page import evaluate, soak_page
-from scripts.processes import free_port, kill
+from scripts.processes import PROBE, free_port, kill, simulator
 from scripts.swarm.usage import usage
 
 ROOT = Path(__file__).parents[2]
@@ -73,8 +73,8 @@ def _soak(out: Path, minutes: float, rate: float) -> None:
     fault = f"restart:{OUTAGE_FROM * hold:g}/{OUTAGE_SHARE * hold:g}"
     with contextlib.ExitStack() as processes:
         truth = out / "server_truth.jsonl"
-        server, url = _server("--profile", PROFILE, "--fault", fault, "--truth", str(truth))
-        processes.callback(kill, server)
+        options = ("--profile", PROFILE, "--fault", fault, "--truth", str(truth))
+        server, url = processes.enter_context(simulator(*options))
         named = _swarm(out, url, hold, rate, processes)
         (out / "soak_plan.json").write_text(json.dumps({"minutes": minutes, "rate": rate, "fault": fault}) + "\n")
         _sample(out / "soak.csv", {"server": server, **named}, hold)
@@ -86,24 +86,14 @@ def _soak(out: Path, minutes: float, rate: float) -> None:
         server.wait(STARTUP_S)
 
 
-def _server(*options: str) -> tuple["subprocess.Popen[str]", str]:
-    command = [sys.executable, "-m", "probe_ext", "sim", "--port", "0", *options]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    line = server.stdout.readline() if server.stdout else ""
-    if "listening on" not in line:
-        raise RuntimeError("the simulated server did not start")
-    return server, line.rpartition(" ")[2].strip()
-
-
 def _swarm(
     out: Path, url: str, hold: float, rate: float, processes: contextlib.ExitStack
 ) -> dict[str, "subprocess.Popen[Any]"]:
     port = str(free_port())
-    probe = [sys.executable, "-m", "probe_ext"]
     stream = ["--rate", f"{rate:g}", "--hold", f"{hold:g}s", "--window", f"{WINDOW_SHARE * hold:g}s"]
     swarm = ["--master", "--master-bind-host", "127.0.0.1", "--master-bind-port", port]
-    master = [*probe, "run", "gauntlet", "--host", url, *stream, *swarm, "--expect-workers", str(WORKERS)]
-    worker = [*probe, "worker", "--master-host", "127.0.0.1", "--master-port", port]
+    master = [*PROBE, "run", "gauntlet", "--host", url, *stream, *swarm, "--expect-workers", str(WORKERS)]
+    worker = [*PROBE, "worker", "--master-host", "127.0.0.1", "--master-port", port]
     # Workers keep a copy of their rows; it belongs beside the run, not into the directory that the script started in.
     where: dict[str, Any] = {"cwd": out, "env": {**os.environ, "PYTHONPATH": str(ROOT)}, "stderr": subprocess.STDOUT}
     log = processes.enter_context((out / "soak.log").open("wb"))
@@ -136,7 +126,7 @@ def _time_report(out: Path) -> None:
     RuntimeError if there is no report.
     """
     before, began = os.times(), _now()
-    done = subprocess.run([sys.executable, "-m", "probe_ext", "report", str(out), "--quiet"], check=False)
+    done = subprocess.run([*PROBE, "report", str(out), "--quiet"], check=False)
     wall, after = _now() - began, os.times()
     if done.returncode not in _WITH_REPORT:
         raise RuntimeError(f"probe report: exit code {done.returncode}")

@@ -3,7 +3,6 @@
 import csv
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +11,8 @@ from statistics import fmean
 from typing import Any
 
 from scripts.gauntlet.servers import COLD, HUNG, Server
+from scripts.processes import PROBE
 
-PROBE = (sys.executable, "-m", "probe_ext")
 USERS, TOKENS, PATIENCE_S = 8, 128, 5.0
 """A reply of so many tokens takes 2.6 s with so many users; an attempt is given up after about twice as long."""
 START_S = 10.0

@@ -36,8 +36,10 @@ def _section(comparison: SeedComparison, levels: Levels, compared: Compared) -> 
 
 def _commands(comparison: SeedComparison) -> str:
     """Return the commands for a shell in the folder of the servers' profiles."""
-    lines = [f"{_shown(simulator(server))} --port 8000   # {server.name}" for server in comparison.servers]
-    lines += [f"{_shown(load_test(comparison))} --host http://127.0.0.1:8000 --out RUN   # one run for each server"]
+    lines = [f"{_shown(['sim', *simulator(server)])} --port 8000   # {server.name}" for server in comparison.servers]
+    lines += [
+        f"{_shown(['run', *load_test(comparison)])} --host http://127.0.0.1:8000 --out RUN   # one run for each server"
+    ]
     lines += [_shown(comparing(comparison)), *([_shown(planning(comparison))] if comparison.people else [])]
     return "\n".join(["```", *lines, "```\n"])
 

@@ -6,9 +6,22 @@ from typing import Any
 
 import yaml
 
+from scripts.seed_documents.extra_runs import EXTRA_RUNS
+
 _FILE = Path(__file__).with_name("cells.yaml")
 RATE_TOLERANCE, TIME_FACTOR = 0.15, 1.5
 """As on the first text's page: of throughput, counts and whole replies; of waits for the first token."""
+MADE_BY = {
+    "001-batching": "`python -m scripts.seed_comparisons --only 001`",
+    "002-quantization": "`python -m scripts.seed_comparisons --only 002`",
+    "004-max-num-seqs": "`python -m scripts.seed_comparisons --only 004`",
+    "spark": "`python -m scripts.seed_comparisons --only 004`",
+    "coding": "`make coding-report`",
+    "tap": "`make tap-two-prompts`",
+    "caching": "`make seeds`",
+    **{name: run.command for name, run in EXTRA_RUNS.items()},
+}
+"""the command that makes a figure, by the first part of its name; a cell may name another one"""
 
 
 @dataclass(frozen=True)
@@ -47,4 +60,5 @@ def cells() -> list[Cell]:
 
 def _cell(text: str, entry: dict[str, Any]) -> Cell:
     published = entry.pop("published")
-    return Cell(text, published=tuple(published) if isinstance(published, list) else published, **entry)
+    own = {"command": MADE_BY.get(entry.get("ours", "").partition("/")[0], ""), **entry}
+    return Cell(text, published=tuple(published) if isinstance(published, list) else published, **own)

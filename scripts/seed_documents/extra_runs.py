@@ -30,6 +30,11 @@ class ExtraRun:
         lengths = ("--input-tokens", prompt, "--max-tokens", reply, "--ignore-eos")
         return ("capacity", "--levels", self.levels, "--hold", self.hold, *lengths, "--warm-up", "off")
 
+    @property
+    def command(self) -> str:
+        """The run, as the page names it."""
+        return f"`probe run {' '.join(self.options)}` on `{self.profile}.yaml`"
+
 
 EXTRA_RUNS = {
     "gptq-512": ExtraRun("a100-gptq", "512", (20, 128)),

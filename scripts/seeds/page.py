@@ -94,8 +94,8 @@ def _tables(cells: Sequence[Compared], results: Sequence[Result]) -> Iterator[st
 
 def _commands(trials: Sequence[Trial]) -> str:
     """Return the commands of a table's trials; those that differ only in the number of users become one, with N."""
-    servers = [f"probe {shlex.join(trial.server_command)} --port 8000" for trial in trials]
-    loads = [f"probe {shlex.join(trial.load_command)} --host http://127.0.0.1:8000" for trial in trials]
+    servers = [f"probe sim {shlex.join(trial.server_options)} --port 8000" for trial in trials]
+    loads = [f"probe run {shlex.join(trial.load_arguments)} --host http://127.0.0.1:8000" for trial in trials]
     if len({trial.users for trial in trials}) > 1:
         users = [f"-u {trial.users} -r {trial.users} " for trial in trials]
         loads = [load.replace(of_trial, "-u N -r N ") for load, of_trial in zip(loads, users, strict=True)]

@@ -42,14 +42,14 @@ class Trial:
         return self.users * (3 if self.table.startswith("caching") else 1)
 
     @property
-    def server_command(self) -> tuple[str, ...]:
-        """The arguments of `probe` that start the server, without the port."""
-        return ("sim", "--profile", self.model, "--speed", f"{self.speed:g}", "--personality", self.personality)
+    def server_options(self) -> tuple[str, ...]:
+        """The options of `probe sim` that start the server, without the port."""
+        return ("--profile", self.model, "--speed", f"{self.speed:g}", "--personality", self.personality)
 
     @property
-    def load_command(self) -> tuple[str, ...]:
-        """The arguments of `probe` that run the load test, without the host."""
-        return ("run", self.scenario, *self.options)
+    def load_arguments(self) -> tuple[str, ...]:
+        """The arguments of `probe run` that make the load, without the host."""
+        return (self.scenario, *self.options)
 
 
 def _prompt_options(load: Workload) -> tuple[str, ...]:

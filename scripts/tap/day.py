@@ -27,6 +27,7 @@ from probe_ext.recording.recorded_request import SCHEMA, RecordingHead
 from probe_ext.recording.recording_files import read_recording
 from probe_ext.tap.traffic_recorder import Recorder
 from scripts.hostile.memory import theil_sen
+from scripts.swarm.usage import cpu_seconds
 
 REPORT = Path(__file__).parents[2] / "reports" / "tap" / "day.md"
 REQUESTS, USERS, RATE = 86_400, 64, 150.0
@@ -247,11 +248,6 @@ def _sample(process: int, days: float) -> Sample:
     return Sample(days, pages * os.sysconf("SC_PAGE_SIZE") / 2**20, len(list(Path(f"/proc/{process}/fd").iterdir())))
 
 
-def _cpu_seconds(process: int) -> float:
-    fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def run_day(folder: Path, requests: int) -> Day:
     """Run server, tap and clients."""
     server = subprocess.Popen([sys.executable, "-m", __spec__.name, "--serve"], stdout=subprocess.PIPE, text=True)
@@ -264,7 +260,7 @@ def run_day(folder: Path, requests: int) -> Day:
     try:
         port = int(tap.stdout.readline().split()[_PORT_LINE].rstrip(",").rpartition(":")[2])
         samples, ended, seconds = asyncio.run(live(tap, port, requests))
-        cpu = _cpu_seconds(tap.pid) / requests
+        cpu = cpu_seconds(tap.pid) / requests
     finally:
         tap.terminate()
         tap.communicate()

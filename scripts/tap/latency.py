@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import median
 
 from scripts.processes import PROBE, started
+from scripts.swarm.usage import cpu_seconds
 
 REPORT = Path(__file__).parents[2] / "reports" / "tap" / "latency.md"
 BLOCKS, ROUNDS, TOKENS, PAUSE_S = 5, 60, 10, 0.003
@@ -119,9 +120,9 @@ async def measured(ports: list[int], tap: int, at_once: int, characters: int) ->
     for client in (client for group in clients for client in group):
         await client.connect()
         await client.ask()  # the first request of a connection sets up more than later ones
-    before = _cpu_seconds(tap)
+    before = cpu_seconds(tap)
     blocks = [await _block(clients, ROUNDS // at_once) for _ in range(BLOCKS)]
-    cpu = (_cpu_seconds(tap) - before) / (BLOCKS * (ROUNDS // at_once) * at_once)
+    cpu = (cpu_seconds(tap) - before) / (BLOCKS * (ROUNDS // at_once) * at_once)
     return Measured(at_once, characters, *([block[way] for block in blocks] for way in (0, 1)), cpu)
 
 
@@ -138,11 +139,6 @@ async def _block(clients: list[list[Client]], rounds: int) -> tuple[Added, Added
             differences[way - 1] += [(one[0] - two[0], one[1] - two[1]) for one, two in pairs]
     forwarded, tapped = (Added(*(median(each[part] for each in found) for part in (0, 1))) for found in differences)
     return forwarded, tapped
-
-
-def _cpu_seconds(process: int) -> float:
-    fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> int:

@@ -10,7 +10,7 @@ import yaml
 from probe_ext.access.scenario import find_locustfile
 from probe_ext.settings.options import OPTIONS
 from probe_ext.settings.secrets import API_KEY_VARIABLE
-from scripts.kubernetes import EXAMPLE, problems
+from scripts.containers.kubernetes import EXAMPLE, problems
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from scripts.image_tags import image_tags
+from scripts.containers.image_tags import image_tags
 from scripts.release_notes import release_notes
 from scripts.try_workflow import load
 from tests.conftest import INDEPENDENT, WAITING

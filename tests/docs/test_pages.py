@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from benchmarks import results
 from tests.test_docs import ROOT, documented, names, section, tables, text
 
 RESULTS = text("benchmarks/RESULTS.md")
@@ -46,6 +47,17 @@ def test_figures_of_the_benchmarks_are_repeated_as_they_are() -> None:
     for page, original in (("docs/peers.md", "Compared with other tools"), ("docs/accuracy.md", "Timing accuracy")):
         day, month, year = re.search(r"(\d+) (November) (\d{4})", text(page)).groups()  # type: ignore[union-attr]
         assert f"{year}-11-{int(day):02}" in section("benchmarks/RESULTS.md", original), month
+
+
+def test_measuring_a_part_anew_keeps_the_others_and_the_texts() -> None:
+    assert results.page(RESULTS) == RESULTS
+    found = {"page_bytes": 5, "rows": 2, "ms": 1.5}
+    anew = results.page(RESULTS, results.section("poller", "2030-01-01 00:00 UTC", found, "On a machine in use."))
+    before, after = (page.split("\n## ") for page in (RESULTS, anew))
+    assert len(after) == len(before)
+    (changed,) = (text for text in after if text not in before)
+    assert "2030-01-01 00:00 UTC; " in changed
+    assert "On a machine in use.\n\nA page of 5 bytes (2 values used)" in changed
 
 
 def test_the_first_page_answers_a_stranger() -> None:

@@ -7,11 +7,10 @@ user's greenlet sleeps until the reply may be over, a deadline passes or a few h
 import socket
 from collections.abc import Callable
 
-import gevent.event
-
 from probe_ext.client.wire import kernel_receive
 from probe_ext.client.wire.kernel_receive import ITEMS_PER_READ, Read, ReadRound, begin_round
 from probe_ext.client.wire.socket_reactor import reactor
+from probe_ext.client.wire.stream_state import StreamState
 from probe_ext.client.wire.tls import TlsSession
 from probe_ext.measure import clock
 
@@ -26,49 +25,25 @@ _LAST_CHUNK = b"0\r\n\r\n"
 SocketReader = Callable[[socket.socket, ReadRound], Read]
 
 
-class ResponseStream:
+class ResponseStream(StreamState):
     """Collects the reads of one response."""
 
     def __init__(self, sock: socket.socket, read: SocketReader, session: TlsSession | None, sent: float) -> None:
-        self.lags: list[float] = []
-        self.overdue: list[float] = []
-        self.bytes_at: float | None = None
-        """arrival of the latest bytes"""
-        self.ended_at: float | None = None
-        """when the end of the connection was seen"""
-        self.ended = False
-        """whether nothing more will come"""
-        self.failure: Exception | None = None
+        super().__init__()
         self.defer_wakeups = False
         """events follow one another and may wait, until one looks like the last"""
         self._socket, self._read, self._session = sock, read, session
         self._earliest = sent
         self._closed = self._paused = False
         self._reads: kernel_receive.FlatReads = []
-        self._wakeup = gevent.event.Event()
         self._reactor = reactor()
         stamped = read is kernel_receive.read_stamped
         with self._reactor.lock:  # no read before `_registration` is set, which `_end` needs
             self._registration = self._reactor.add(sock.fileno(), self._on_readable, self._end, stamped=stamped)
 
     @property
-    def last_at(self) -> float | None:
-        """Arrival of the latest bytes, or when the end of the connection was seen."""
-        times = [at for at in (self.bytes_at, self.ended_at) if at is not None]
-        return max(times) if times else None
-
-    @property
     def _unparsed(self) -> int:
         return len(self._reads) // ITEMS_PER_READ
-
-    def wait(self, seconds: float) -> None:
-        """Sleep until something needs attention or the time has passed."""
-        self._wakeup.wait(max(0.0, seconds))
-        self._wakeup.clear()
-
-    def wake(self) -> None:
-        """Wake the waiting greenlet."""
-        self._wakeup.set()
 
     def stop(self) -> bool:
         """Stop reading; return whether anything is unparsed."""

@@ -1,12 +1,11 @@
 """Check that servers answer before the first of them is put under load, with the options that their runs will have."""
 
 import argparse
-import json
 from collections.abc import Sequence
 
 from probe_ext.access.known_server import fetcher_for, know_server, target_and_key
 from probe_ext.access.start_problem import models_problem
-from probe_ext.inspection.shared_options import options_of, with_url_argument
+from probe_ext.inspection.shared_options import add_options, options_of, with_url_argument
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import OPTIONS, Options
 
@@ -29,17 +28,10 @@ def check_servers(urls: Sequence[str], arguments: Sequence[str]) -> None:
 
 def _options(arguments: Sequence[str]) -> Options:
     parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False, exit_on_error=False)
-    for option in OPTIONS:
-        if option.default is False:
-            parser.add_argument(option.flag, action="store_true", default=None)
-        else:
-            parser.add_argument(option.flag, action="append" if option.repeatable else "store")
+    names = [option.name for option in OPTIONS]
+    add_options(parser, names)
     try:
         given, _ = parser.parse_known_args(arguments)
     except argparse.ArgumentError as error:
         raise SettingsError(str(error)) from error
-    for option in OPTIONS:
-        values = getattr(given, option.name)
-        if option.repeatable and values is not None:
-            setattr(given, option.name, json.dumps(values, ensure_ascii=False))
-    return options_of(given, [option.name for option in OPTIONS])
+    return options_of(given, names)

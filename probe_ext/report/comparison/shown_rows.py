@@ -95,23 +95,24 @@ def shown_rows(comparison: Json) -> list[ShownRow]:
 
 
 def _shown(row: Json, who: Who, first: Json, other: Json) -> ShownRow:
-    quantity = QUANTITIES[row["quantity"]]
-    baseline, value = quantity.write(row["baseline"]), quantity.write(row["value"])
-    if row["quantity"] == "capacity":
-        baseline = _suggested(first) + people(round(row["baseline"]), who)
-        value = _suggested(other) + people(round(row["value"]), who)
     return ShownRow(
-        name=of_users(quantity.name, who),
+        name=of_users(QUANTITIES[row["quantity"]].name, who),
         users=formats.DASH if row["users"] is None else formats.count(row["users"]),
         set_up=row["set_up"],
-        baseline=baseline,
-        value=value,
+        baseline=_figure(row, "baseline", first, who),
+        value=_figure(row, "value", other, who),
         change=change(row),
         interval=interval(row),
         outcome=row["outcome"],
         outcome_text=ABOUT_THE_SAME if row["reason"] == "too_close" else OUTCOMES[row["outcome"]],
         why=why(row),
     )
+
+
+def _figure(row: Json, key: str, set_up: Json, who: Who) -> str:
+    if row["quantity"] == "capacity":
+        return _suggested(set_up) + people(round(row[key]), who)
+    return QUANTITIES[row["quantity"]].write(row[key])
 
 
 def of_users(text: str, who: Who) -> str:

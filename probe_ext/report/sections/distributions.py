@@ -10,10 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from probe_ext.measure.sketch import LatencySketch
+from probe_ext.measure.sketch import MIN_COUNTS, LatencySketch
 from probe_ext.report.charts import svg
 from probe_ext.report.wording.level_names import by_users, label, users_label
-from probe_ext.report.wording.percentiles import MIN_COUNTS
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.evidence.evidence import Evidence, Window
 from probe_ext.verdict.phrasing import formats

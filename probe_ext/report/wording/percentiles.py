@@ -1,11 +1,11 @@
-"""Percentiles are shown only over as many replies as they need: one beyond a percentile, or it is just the worst."""
+"""Percentiles are shown only over as many replies as they need."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from probe_ext.measure.outcome import Outcome
+from probe_ext.measure.sketch import MIN_COUNTS
 
-MIN_COUNTS = {"p50": 2, "p05": 20, "p95": 20, "p99": 100}
 _WITHOUT_TOKENS = (
     *(Outcome.EMPTY, Outcome.REJECTED, Outcome.HTTP_ERROR, Outcome.CONNECT_FAILED, Outcome.CONNECT_TIMEOUT),
     *(Outcome.TIMEOUT_FIRST, Outcome.CLIENT_ERROR),

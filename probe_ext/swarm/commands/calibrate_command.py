@@ -29,6 +29,7 @@ from probe_ext.client.wire.native.native_extension import NATIVE
 from probe_ext.exit_codes import ExitCode
 from probe_ext.inspection.machine import calibration_store
 from probe_ext.measure import clock
+from probe_ext.run.directory import MANIFEST, REQUESTS
 
 MAX_UNRESOLVED_READS = 0.01  # share of reads that may carry several tokens
 MAX_OVERDUE_S = 0.001  # of 99 % of the reads of a worker that reads without delay
@@ -231,7 +232,7 @@ def trial(arguments: Sequence[str], *, users: int, seconds: float, tokens: int) 
         environment = {**os.environ, "PROBE_CALIBRATION": str(errors)}
         environment.pop("PROBE_API_KEY", None)
         code, stderr = _run(_command(url, users, seconds, tokens, out), environment)
-        if not (out / "run.json").exists() or code != 0:
+        if not (out / MANIFEST).exists() or code != 0:
             raise TrialFailedError(stderr.strip().rpartition("\n")[2] or f"exit code {code}")
         return _read(out, json.loads(errors.read_text()) if errors.exists() else _NO_ERRORS)
 
@@ -258,8 +259,8 @@ def _command(url: str, users: int, seconds: float, tokens: int, out: Path) -> li
 
 
 def _read(out: Path, errors: dict[str, list[float]]) -> Trial:
-    manifest = json.loads((out / "run.json").read_text())
-    with (out / "requests.csv").open(encoding="utf-8", newline="") as file:
+    manifest = json.loads((out / MANIFEST).read_text())
+    with (out / REQUESTS).open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     workers = manifest["workers"]
     cpu = sum(worker["cpu_seconds"] or 0.0 for worker in workers)

@@ -6,7 +6,7 @@ They are made from the lines of a recording alone, so a recording can be looked 
 import math
 
 from probe_ext.measure.outcome import Outcome
-from probe_ext.measure.sketch import LatencySketch
+from probe_ext.measure.sketch import MIN_COUNTS, LatencySketch
 from probe_ext.recording.recorded_request import SERVED, RecordedRequest
 from probe_ext.tap.bounded_table import BoundedTable
 from probe_ext.tap.statistics.activity import Activity
@@ -15,8 +15,6 @@ from probe_ext.tap.statistics.tally import Tally
 
 SUCCESSES = frozenset({Outcome.COMPLETE.value, Outcome.NO_ANSWER.value, SERVED})
 OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
-MIN_COUNTS = {"p50": 2, "p95": 20, "p99": 100}
-"""values that a percentile needs, as in the report of a run: one beyond it, or it is just the largest"""
 MAX_EXACT = 1000
 """values up to which percentiles are exact"""
 MAX_SESSIONS = 50_000

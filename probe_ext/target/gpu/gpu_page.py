@@ -1,16 +1,14 @@
 """Convert a GPU exporter's page to canonical quantities of each GPU."""
 
 import math
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from functools import cache
 
 from probe_ext.measure.safe_text import safe_text
 from probe_ext.target.gpu.exporters import EXPORTERS, Exporter, GpuSource
 from probe_ext.target.gpu.gpu_quantities import GPU_QUANTITIES
 from probe_ext.target.metrics.catalogue import Figure, Reading
-from probe_ext.target.metrics.metrics_text import Sample, Unreadable, parse
+from probe_ext.target.metrics.metrics_text import Sample, Unreadable, matching, parse
 
 GPU_METRIC_NAMES: frozenset[str] = frozenset(
     metric for exporter in EXPORTERS for source in exporter.sources for metric in source.metrics
@@ -60,7 +58,7 @@ def _values(
     source: GpuSource, exporter: Exporter, by_name: Mapping[str, list[Sample]], *, several_hosts: bool
 ) -> dict[str, float]:
     """Return the source's value by GPU, without what cannot be a measurement."""
-    parts = [_parts(_matching(by_name.get(m, ()), source), exporter, several_hosts) for m in source.metrics]
+    parts = [_parts(matching(by_name.get(m, ()), source.where), exporter, several_hosts) for m in source.metrics]
     quantity = GPU_QUANTITIES[source.quantity]
     low, high = quantity.limits
     by_gpu: dict[str, list[float]] = defaultdict(list)
@@ -89,13 +87,3 @@ def _parts(samples: Iterable[Sample], exporter: Exporter, several_hosts: bool) -
         key = (safe_text(host + name, length=_MAX_NAME_LENGTH), sample.labels.get(exporter.instance, ""))
         parts[key] = max(sample.value, parts.get(key, -math.inf))
     return parts
-
-
-def _matching(samples: Iterable[Sample], source: GpuSource) -> Iterable[Sample]:
-    tests = [(label, _pattern(text)) for label, text in source.where]
-    return [s for s in samples if all(pattern.fullmatch(s.labels.get(label, "")) for label, pattern in tests)]
-
-
-@cache
-def _pattern(text: str) -> re.Pattern[str]:
-    return re.compile(text)

@@ -3,15 +3,13 @@
 Not by version: other servers imitate vLLM's names, and gateways hide `/version`.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 from probe_ext.measure.safe_text import safe_text
 from probe_ext.target.metrics.engine_metrics import ENGINES, Engine, Source
-from probe_ext.target.metrics.metrics_text import Page, Sample, Unreadable, parse
+from probe_ext.target.metrics.metrics_text import Page, Sample, Unreadable, matching, parse
 from probe_ext.target.metrics.quantities import QUANTITIES, Quantity
 
 METRIC_NAMES: frozenset[str] = frozenset(
@@ -129,7 +127,7 @@ def _values(source: Source, label: str, by_name: dict[str, list[Sample]]) -> dic
     impossible."""
     fold: Callable[[Iterable[float]], float] = max if QUANTITIES[source.quantity].within == "max" else sum
     quantity = QUANTITIES[source.quantity]
-    parts = [_folded(_matching(by_name[metric], source), label, fold, quantity) for metric in source.metrics]
+    parts = [_folded(matching(by_name[metric], source.where), label, fold, quantity) for metric in source.metrics]
     engines = [engine for engine in parts[0] if all(engine in part for part in parts)]
     return {engine: float(sum(part[engine] for part in parts)) for engine in engines}
 
@@ -154,18 +152,6 @@ def _engine(sample: Sample, label: str) -> str:
     engine = safe_text(sample.labels.get(label, ""), length=_MAX_NAME_LENGTH) or _DEFAULT_ENGINE
     replica = next((value for name in _REPLICA_LABELS if (value := sample.labels.get(name))), "")
     return f"{engine}@{safe_text(replica, length=_MAX_NAME_LENGTH)}" if replica else engine
-
-
-def _matching(samples: Sequence[Sample], source: Source) -> Iterable[Sample]:
-    if not source.where:
-        return samples
-    tests = [(label, _pattern(text)) for label, text in source.where]
-    return [s for s in samples if all(pattern.fullmatch(s.labels.get(label, "")) for label, pattern in tests)]
-
-
-@cache
-def _pattern(text: str) -> re.Pattern[str]:
-    return re.compile(text)
 
 
 def _without_duplicates(samples: list[Sample]) -> list[Sample]:

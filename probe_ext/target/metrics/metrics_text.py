@@ -6,7 +6,7 @@ names become underscores (`vllm:x` → `vllm_x`), as some scrapers do. A general
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 MAX_PAGE_CHARACTERS = 32_000_000
@@ -40,6 +40,14 @@ class Sample:
     labels: Mapping[str, str]
     value: float
     """may be NaN or infinite"""
+
+
+def matching(samples: Iterable[Sample], where: Sequence[tuple[str, str]]) -> Iterable[Sample]:
+    """Return the samples whose labels match: name and regular expression of each."""
+    if not where:
+        return samples
+    tests = [(label, re.compile(pattern)) for label, pattern in where]
+    return [s for s in samples if all(pattern.fullmatch(s.labels.get(label, "")) for label, pattern in tests)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from probe_ext.measure.sketch import MIN_COUNTS
 from probe_ext.verdict.evidence.columns import Floats, Ints, numbers
 from probe_ext.verdict.evidence.evidence import Columns, quantile
 from probe_ext.verdict.levels.level_assignment import LevelAssignment
@@ -15,7 +16,6 @@ from probe_ext.verdict.values.level_result import LengthClass, TtftByLength
 
 MIN_REPLIES = 5
 """of a class; those with fewer are left out"""
-_MIN_FOR_P95 = 20
 
 
 def ttft_by_length(replies: Columns, assignment: LevelAssignment, counted: Sequence[Ints]) -> TtftByLength | None:
@@ -47,6 +47,6 @@ def _classes(tokens: Floats, waited: Floats, cached: Floats) -> Iterator[LengthC
             tokens_to=int(tokens[inside].max()),
             replies=int(inside.sum()),
             ttft_p50=float(quantile(waited[inside], 0.5) or 0.0),
-            ttft_p95=quantile(waited[inside], 0.95) if inside.sum() >= _MIN_FOR_P95 else None,
+            ttft_p95=quantile(waited[inside], 0.95) if inside.sum() >= MIN_COUNTS["p95"] else None,
             cached_share=float(found[counted].sum() / tokens[inside][counted].sum()) if counted.any() else None,
         )

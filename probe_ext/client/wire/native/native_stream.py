@@ -16,6 +16,7 @@ import gevent.event
 from probe_ext.client.wire.native import native_extension
 from probe_ext.client.wire.native.native_arrivals import NativeArrivals, arrivals_of
 from probe_ext.client.wire.socket_reactor import CoalesceDelay
+from probe_ext.client.wire.stream_state import StreamState
 
 _READABLE = 1
 
@@ -90,7 +91,7 @@ os.register_at_fork(after_in_child=_after_fork)
 atexit.register(_at_exit)
 
 
-class NativeStream:
+class NativeStream(StreamState):
     """Collects what arrives of one response. The interface is that of `ResponseStream`."""
 
     def __init__(self, sock: socket.socket, sent: float, *, may_defer: bool, tls: Any = None) -> None:
@@ -98,26 +99,14 @@ class NativeStream:
 
         OSError if the socket can't be watched.
         """
-        self.lags: list[float] = []
-        self.overdue: list[float] = []
-        self.bytes_at: float | None = None
-        self.ended_at: float | None = None
-        self.ended = False
-        self.failure: Exception | None = None
+        super().__init__()
         self._defer = may_defer
-        self._wakeup = gevent.event.Event()
         self._reactor = native_reactor()
         self._stream = self._reactor.reader.open(sock.fileno(), sent, may_defer, tls)
         self._key: int = self._stream.key
         self._socket = sock
         """held, so that its number cannot be another connection's while it is watched"""
         self._reactor.waiting[self._key] = self._wakeup
-
-    @property
-    def last_at(self) -> float | None:
-        """Arrival of the latest bytes, or when the end of the connection was seen."""
-        times = [at for at in (self.bytes_at, self.ended_at) if at is not None]
-        return max(times) if times else None
 
     @property
     def defer_wakeups(self) -> bool:
@@ -128,15 +117,6 @@ class NativeStream:
     def defer_wakeups(self, value: bool) -> None:
         self._defer = value
         self._stream.set_defer(value)
-
-    def wait(self, seconds: float) -> None:
-        """Sleep until something needs attention or the time has passed."""
-        self._wakeup.wait(max(0.0, seconds))
-        self._wakeup.clear()
-
-    def wake(self) -> None:
-        """Wake the waiting greenlet."""
-        self._wakeup.set()
 
     def stop(self) -> bool:
         """Stop reading; return whether anything is unparsed."""

@@ -249,3 +249,17 @@ def test_events_without_text_mean_the_same_when_they_come_again(event: dict[str,
     for reads in ([*again, *REGULAR_READS], [*REGULAR_READS[:3], *again, *REGULAR_READS[3:]]):
         for _ in range(2):
             compare([CHUNKED, *reads, chunk(sse("[DONE]")) + END], TAKE_AT_END)
+
+
+def test_an_event_whose_shape_was_refused_is_not_examined_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    examined: list[bytes] = []
+
+    def refused(raw: bytes, _: Any) -> None:
+        examined.append(raw)
+
+    monkeypatch.setattr(native_patterns, "constant_shape", refused)
+    role = chunk(sse(json.dumps({"choices": [{"index": 0, "delta": {"role": "assistant"}, "finish_reason": None}]})))
+    for _ in range(2):
+        native_arrivals_of_reply = native_arrivals([CHUNKED, role, *REGULAR_READS], TAKE_ALWAYS)
+        reply_of(native_arrivals_of_reply)
+    assert len(examined) == len(set(examined)) > 0

@@ -17,7 +17,7 @@ import jsonschema
 import yaml
 
 EXIT_SKIPPED = 77
-EXAMPLE = Path(__file__).resolve().parent.parent / "docs" / "kubernetes" / "load-test.yaml"
+EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "kubernetes" / "load-test.yaml"
 VERSION = "2.3.0"
 COMMIT = "29c1c8a3be5aa93849be9a78743b9732ab0d91bc"
 CHECKSUM = "f40f20ce1efd244050b630a376889f3984bf730be72db9f2a8c58e6d0c0b93ca"

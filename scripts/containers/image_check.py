@@ -13,21 +13,24 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-EXIT_SKIPPED = 77
-USER = "10001"
-RUNS = "/srv/probe/reports/runs"
+from scripts.containers.expectations import (
+    EXIT_SKIPPED,
+    ROOT,
+    RUNS_DIR,
+    USER,
+    CheckFailedError,
+    expect,
+    output_of,
+    succeeds,
+    wait_for,
+)
+
 CONFINED = ["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]  # noqa: S108
 HEALTH = ["python", "/opt/probe/health.py"]
 LOAD = ["--host", "http://127.0.0.1:8000", "--levels", "1,2", "--hold", "4s", "--settle", "1s", "--max-tokens", "16"]
-
-
-class CheckFailedError(Exception):
-    """A check failed; the message says which."""
 
 
 def main() -> int:
@@ -51,7 +54,7 @@ def main() -> int:
 def find_engine() -> str | None:
     """Return the name of an engine that runs."""
     for name in filter(None, (os.environ.get("CONTAINER_ENGINE"), "docker", "podman")):
-        if shutil.which(name) and subprocess.run([name, "info"], capture_output=True, check=False).returncode == 0:
+        if shutil.which(name) and succeeds(name, "info"):
             return name
     return None
 
@@ -77,12 +80,7 @@ class Engine:
 
     def __call__(self, *arguments: str, codes: tuple[int, ...] = (0,)) -> str:
         """Return what a command prints. Raises CheckFailedError if it ends with another exit code than these."""
-        done = subprocess.run([self._program, *arguments], capture_output=True, text=True, check=False)
-        if done.returncode not in codes:
-            raise CheckFailedError(
-                f"{' '.join(arguments)}: exit code {done.returncode}: {(done.stderr + done.stdout)[-800:]}"
-            )
-        return done.stdout.strip()
+        return output_of([self._program, *arguments], codes).strip()
 
     def build(self, image: str, folder: Path) -> None:
         """Build an image from the Dockerfile of a folder."""
@@ -125,7 +123,7 @@ def check_contents(engine: Engine, image: str, folder: Path) -> None:
     expect("version", version in engine.run(image, "probe", "--version"), True)
     expect("options alone reach Locust", "locust" in engine.run(image, "--help").splitlines()[0], True)
     script = "for p in /srv/probe /opt/probe /etc {runs}; do touch $p/x 2>/dev/null && echo $p; done; true"
-    expect("writable folders", engine.run(image, "sh", "-c", script.format(runs=RUNS)), RUNS)
+    expect("writable folders", engine.run(image, "sh", "-c", script.format(runs=RUNS_DIR)), RUNS_DIR)
     left = engine.run(image, "sh", "-c", "for p in gcc pip; do command -v $p; done; ls -d /opt/probe/bin/pip*; true")
     expect("left of the build", left, "")
     path = "from probe_ext.client.wire.native.native_extension import reading_path; print(reading_path())"
@@ -137,14 +135,14 @@ def check_run(engine: Engine, image: str, network: tuple[str, ...]) -> None:
     """Run a load test into a folder of this machine, as its user."""
     with tempfile.TemporaryDirectory(prefix="probe-image-") as name:
         owner = f"{os.getuid()}:{os.getgid()}"
-        options = (*network, "--volume", f"{name}:{RUNS}", "--user", owner)
-        engine.run(image, "probe", "run", "capacity", *LOAD, "--out", f"{RUNS}/checked", options=options)
+        options = (*network, "--volume", f"{name}:{RUNS_DIR}", "--user", owner)
+        engine.run(image, "probe", "run", "capacity", *LOAD, "--out", f"{RUNS_DIR}/checked", options=options)
         check_report("probe run", Path(name) / "checked")
 
 
 def check_swarm(engine: Engine, image: str, network: tuple[str, ...]) -> None:
     """Run a master and a worker as docker-compose.yml does, with the health checks that it names."""
-    headless = ["--headless", "--expect-workers", "1", "--out", f"{RUNS}/swarm"]
+    headless = ["--headless", "--expect-workers", "1", "--out", f"{RUNS_DIR}/swarm"]
     master_line = ["locust", "-f", "locustfiles/capacity.py", "--master", *headless, *LOAD]
     with engine.started(image, *master_line, options=network) as master:
         await_health(engine, master, "listening", "5557")
@@ -152,7 +150,7 @@ def check_swarm(engine: Engine, image: str, network: tuple[str, ...]) -> None:
             await_health(engine, worker, "joined", "5557")
             expect("exit code of the master", engine("wait", master), "0")
         with tempfile.TemporaryDirectory(prefix="probe-image-") as name:
-            engine("cp", f"{master}:{RUNS}/swarm", name)
+            engine("cp", f"{master}:{RUNS_DIR}/swarm", name)
             check_report("master and worker", Path(name) / "swarm")
 
 
@@ -167,21 +165,9 @@ def check_report(what: str, run: Path) -> None:
 
 def await_health(engine: Engine, container: str, *check: str) -> None:
     """Wait until a health check passes in a container. Raises CheckFailedError after a minute."""
-    deadline = time.monotonic() + 60  # noqa: TID251 - a script outside the package
-    while time.monotonic() < deadline:  # noqa: TID251 - a script outside the package
-        with contextlib.suppress(CheckFailedError):
-            engine("exec", container, *HEALTH, *check)
-            print(f"  health check passes: {' '.join(check)}")
-            return
-        time.sleep(0.5)
-    raise CheckFailedError(f"health check {' '.join(check)} does not pass")
-
-
-def expect(what: str, actual: object, expected: object) -> None:
-    """Print the actual value. Raises CheckFailedError if it is not the expected one."""
-    if actual != expected:
-        raise CheckFailedError(f"{what}: {actual!r}, expected {expected!r}")
-    print(f"  {what}: {actual!r}", flush=True)
+    what = f"health check {' '.join(check)}"
+    wait_for(what, lambda: engine("exec", container, *HEALTH, *check) or True, 60)
+    print(f"  {what} passes")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ The release workflow resolves them to digests, builds on the resolved one, and p
 import re
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 _DEFAULT = re.compile(r"\b[A-Z]+_IMAGE(?:=|:-)([a-z0-9][\w./-]*:[\w.-]+)")
 OWN = "probe-ext:"
 

@@ -7,31 +7,33 @@ at the end together with its volumes.
 
 import contextlib
 import csv
-import http.client
 import json
 import os
 import shutil
-import socket
-import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-EXIT_SKIPPED = 77
+from scripts.containers.expectations import (
+    ANY_CODE,
+    EXIT_SKIPPED,
+    ROOT,
+    RUNS_DIR,
+    USER,
+    CheckFailedError,
+    expect,
+    output_of,
+    succeeds,
+    wait_for,
+)
+from scripts.processes import free_port
+
 KEY = "sk-compose-check-5d1f0c"
-RUNS_DIR = "/srv/probe/reports/runs"
 PROMETHEUS_IMAGE = os.environ.get("PROMETHEUS_IMAGE", "prom/prometheus:v3.13.3")
-
-
-class CheckFailedError(Exception):
-    """A check failed; the message says which."""
 
 
 class Project:
@@ -44,24 +46,17 @@ class Project:
         own = {"PROBE_WEB": f"127.0.0.1:{self.port}", "PROMETHEUS_WEB": f"127.0.0.1:{self.prometheus_port}"}
         self._environment = {**os.environ, **own, "PROBE_API_KEY": KEY, **settings}
 
-    def compose(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a Compose command and return its captured output."""
-        completed = subprocess.run(
-            [*self._compose, *command], env=self._environment, capture_output=True, text=True, check=False
-        )
-        if check and completed.returncode:
-            raise CheckFailedError(
-                f"{' '.join(command)}: exit code {completed.returncode}: {(completed.stderr + completed.stdout)[-800:]}"
-            )
-        return completed
+    def compose(self, *command: str, codes: Sequence[int] = (0,)) -> str:
+        """Run a Compose command and return its output. CheckFailedError if its exit code is none of these."""
+        return output_of([*self._compose, *command], codes, self._environment)
 
     def containers(self, service: str) -> list[str]:
         """Return the ids of a service's containers."""
-        return self.compose("ps", "-q", service).stdout.split()
+        return self.compose("ps", "-q", service).split()
 
     def exec(self, service: str, *command: str) -> str:
         """Run a command in a running container and return its output."""
-        return self.compose("exec", "-T", service, *command).stdout
+        return self.compose("exec", "-T", service, *command)
 
     def get_json(self, path: str, form: dict[str, str] | None = None) -> Any:
         """Fetch a JSON page of the master's web UI; post the form if given."""
@@ -78,15 +73,9 @@ class Project:
 
     def fetch_runs(self, to: Path) -> list[Path]:
         """Copy the reports out of their volume; return the run directories, oldest first."""
-        [master] = self.compose("ps", "-q", "-a", "master", check=False).stdout.split() or self.containers("master")
-        subprocess.run(["docker", "cp", f"{master}:{RUNS_DIR}", str(to)], check=True, capture_output=True)
+        [master] = self.compose("ps", "-q", "-a", "master", codes=ANY_CODE).split() or self.containers("master")
+        output_of(["docker", "cp", f"{master}:{RUNS_DIR}", str(to)])
         return sorted(path.parent for path in to.rglob("run.json"))
-
-
-def free_port() -> int:
-    """Return a free port on loopback."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def main() -> int:
@@ -117,11 +106,6 @@ def find_compose() -> list[str] | str:
     return "neither docker compose nor docker-compose is installed"
 
 
-def succeeds(*command: str) -> bool:
-    """Return whether a command succeeds."""
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
-
-
 @contextlib.contextmanager
 def project(compose: list[str], **settings: str) -> Iterator[Project]:
     """Create a project and remove it at the end; print its logs if something fails."""
@@ -129,28 +113,10 @@ def project(compose: list[str], **settings: str) -> Iterator[Project]:
     try:
         yield stack
     except BaseException:
-        print(stack.compose("logs", "--tail", "40", check=False).stdout[-6000:], file=sys.stderr)
+        print(stack.compose("logs", "--tail", "40", codes=ANY_CODE)[-6000:], file=sys.stderr)
         raise
     finally:
-        stack.compose("--profile", "prometheus", "down", "--volumes", "--timeout", "60", check=False)
-
-
-def wait_for(what: str, condition: Callable[[], Any], seconds: float = 180.0) -> Any:
-    """Wait until a condition is true. Raises CheckFailedError after a timeout."""
-    deadline = time.monotonic() + seconds  # noqa: TID251 - a script outside the package
-    while time.monotonic() < deadline:  # noqa: TID251 - a script outside the package
-        with contextlib.suppress(urllib.error.URLError, http.client.HTTPException, OSError, ValueError):
-            if result := condition():
-                return result
-        time.sleep(0.5)
-    raise CheckFailedError(f"timed out after {seconds:.0f} s waiting for {what}")
-
-
-def expect(what: str, actual: object, expected: object) -> None:
-    """Print the actual value. Raises CheckFailedError if it is not the expected one."""
-    if actual != expected:
-        raise CheckFailedError(f"{what}: {actual!r}, expected {expected!r}")
-    print(f"  {what}: {actual}")
+        stack.compose("--profile", "prometheus", "down", "--volumes", "--timeout", "60", codes=ANY_CODE)
 
 
 def test_web_ui(compose: list[str]) -> None:
@@ -163,12 +129,12 @@ def test_web_ui(compose: list[str]) -> None:
         expect(
             "user of the containers",
             {stack.exec(s, "id", "-u").strip() for s in ("sim", "master", "worker")},
-            {"10001"},
+            {USER},
         )
         stack.get_json("/swarm", {"user_count": "6", "spawn_rate": "6", "host": "http://sim:8000"})
         wait_for("replies", lambda: stack.get_json("/stats/requests")["stats"][-1]["num_requests"] >= 20)
         stopped = stack.containers("worker")[0]
-        subprocess.run(["docker", "stop", "--time", "60", stopped], check=True, capture_output=True)
+        output_of(["docker", "stop", "--time", "60", stopped])
         before = stack.get_json("/stats/requests")["stats"][-1]["num_requests"]
         wait_for(
             "replies after the stop",
@@ -185,7 +151,7 @@ def test_web_ui(compose: list[str]) -> None:
         )
         check_server_count(stack, manifest, run)
         expect("files that contain the API key", files_with_key(Path(folder)), [])
-        logs = stack.compose("logs", "--no-color").stdout
+        logs = stack.compose("logs", "--no-color")
         expect("API key in the containers' logs", KEY in logs, False)
         [finding] = [f for f in json.loads((run / "capacity.json").read_text())["findings"] if f["check"] == "workers"]
         expect("report mentions the stopped worker", f"worker {stopped[:12]} left at" in finding["why"].lower(), True)
@@ -197,8 +163,7 @@ def test_headless(compose: list[str]) -> None:
     print("headless, 2 workers, a gate")
     settings = {"LOCUST_HEADLESS": "1", "LOCUST_EXPECT_WORKERS": "2", "PROBE_LEVELS": "1,2", "PROBE_HOLD": "8s"}
     with project(compose, **settings, PROBE_FAIL_UNDER_USERS="2000") as stack, tempfile.TemporaryDirectory() as folder:
-        up = stack.compose("up", "--scale", "worker=2", "--exit-code-from", "master", check=False)
-        expect("exit code of a missed gate", up.returncode, 1)
+        stack.compose("up", "--scale", "worker=2", "--exit-code-from", "master", codes=(1,))  # of a missed gate
         [run] = stack.fetch_runs(Path(folder))
         check_counts(run, workers=2)
         levels = json.loads((run / "capacity.json").read_text())["levels"]
@@ -244,9 +209,9 @@ def have_image(name: str) -> bool:
 
 def all_healthy(stack: Project) -> bool:
     """Return whether every container's health check passes."""
-    ids = stack.compose("ps", "-q").stdout.split()
+    ids = stack.compose("ps", "-q").split()
     command = ["docker", "inspect", "--format", "{{.State.Health.Status}}", *ids]
-    states = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    states = output_of(command).split()
     return len(states) == 5 and set(states) == {"healthy"}
 
 

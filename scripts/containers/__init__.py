@@ -1,0 +1,1 @@
+"""Images, Compose and Kubernetes: does what they start work?"""
