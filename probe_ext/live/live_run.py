@@ -7,6 +7,7 @@ from typing import Any
 from probe_ext.live import history
 from probe_ext.live.cpu_load import CpuTrack
 from probe_ext.live.failures import Failures
+from probe_ext.live.generator_check import GeneratorCheck
 from probe_ext.live.history import History
 from probe_ext.live.live_levels import LevelNow, Levels, Rules
 from probe_ext.live.named_stats import Names, Streaming
@@ -103,7 +104,7 @@ class LiveRun:
         """the newest figures"""
         self.levels, self.names = Levels(rules, monitor), Names()
         self.history = History(COLUMNS)
-        self.cpu = CpuTrack()
+        self.cpu, self.generator = CpuTrack(), GeneratorCheck()
         self._monitor = monitor
         self._window, self._server, self._failures = Window(), ServerNow(metrics_every), Failures()
         self._gpus = GpuNow(metrics_every)
@@ -142,6 +143,7 @@ class LiveRun:
             batch = judge(rows, self.rules.profiles)
             self.names.add(batch)
             self._rolling.add(rows)
+            self.generator.add(rows)
             self._window.push(t, batch)
         else:
             self._window.expire(t)

@@ -2,9 +2,8 @@
 
 from probe_ext.live.known_range import KnownRange, known_range, levels_seen
 from probe_ext.load.boundary_search import MIN_TARGET_USERS, EarlyRange
-from probe_ext.verdict.checks.client_accuracy import MAX_LOOP_LAG_S
 from probe_ext.verdict.phrasing import plurals
-from probe_ext.verdict.phrasing.formats import seconds, span
+from probe_ext.verdict.phrasing.formats import span
 from probe_ext.verdict.phrasing.plurals import Who
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 from probe_ext.verdict.values.json_types import Load
@@ -40,16 +39,16 @@ class RangeNews:
         early: EarlyRange = EarlyRange(),  # noqa: B008 - frozen
         *,
         precise: bool = False,
-        generator_lag: float = 0.0,
+        generator: str = "",
     ) -> str | None:
         """Return the next line, None without news.
 
         `now`: seconds of the run; `remaining`: `about 4 more minutes`; `early`: what replies that go on suggest;
-        `precise`: the search goes on although it has reached its precision; `generator_lag`: the longest delay of a
-        load generator's event loop so far, seconds.
+        `precise`: the search goes on although it has reached its precision; `generator`: why the load generator does
+        not keep up.
         """
         line = self._news(now, replies, estimate, remaining, early, precise=precise)
-        return f"{line}. {_of_generator(generator_lag)}" if line and generator_lag > MAX_LOOP_LAG_S else line
+        return f"{line}. {generator}" if line and generator else line
 
     def _news(
         self,
@@ -94,13 +93,6 @@ class RangeNews:
         good, _ = levels_seen(estimate, early, self._needed)
         words = _start_in_words(good, replies, early, self._who)
         return f"after {span(now)}, not proven yet: {words}. {_HOW_TO_END}"
-
-
-def _of_generator(lag: float) -> str:
-    return (
-        f"The load generator itself was up to {seconds(lag)} late: its machine may be the limit, not the server. "
-        "More processes (--processes) or machines would show whether it is the server"
-    )
 
 
 def _start_in_words(good: list[Load], replies: int, early: EarlyRange, who: Who) -> str:

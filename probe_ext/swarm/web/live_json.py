@@ -114,6 +114,7 @@ def _run(run: RunView | None, past: Sequence[PastRun]) -> dict[str, Any] | None:
         "end_reason": run.end_reason,
         "metrics": run.metrics,
         "problems": run.problems,
+        "generator": run.live.generator.trouble if run.live else "",
     }
 
 

@@ -75,9 +75,9 @@ class RunDisplay:
             self._range_news = self._range_news or RangeNews(live.levels.needed_share, live.rules.who)
             now, known = live.now, live.levels.estimate
             suggested = run.early_range or EarlyRange()
-            lag = max((worker["loop_lag_max"] or 0.0 for worker in run.workers), default=0.0)
+            trouble = live.generator.trouble
             if line := self._range_news.line(
-                now.t, now.replies, known, remaining, suggested, precise=run.goes_on, generator_lag=lag
+                now.t, now.replies, known, remaining, suggested, precise=run.goes_on, generator=trouble
             ):
                 print_line(line)
 

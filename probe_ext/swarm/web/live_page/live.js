@@ -117,8 +117,8 @@
       tile("preemptions", known(n.preemptions) ? count(n.preemptions) : "–", "", known(n.preemptions) ? "in this run" : "no data", n.preemptions > 0 ? "m" : "");
       tile("replies", count(n.replies), "", `${count(inFlight)} in flight` + (data.state === "running" && quiet > 5 ? `, none finished for ${Math.round(quiet)} s` : ""));
       const generators = data.workers.filter(w => w.id !== "master"), away = generators.filter(gone).length, worst = key => Math.max(...data.workers.map(w => w[key]).filter(known));
-      const cpu = worst("cpu"), lag = worst("receive_lag_max"), lags = data.workers.some(late), overloaded = data.workers.some(busy);
-      tile("load generators", isFinite(cpu) ? percent(cpu) : count(generators.length), isFinite(cpu) ? "% CPU" : "", away ? `${count(away)} of ${count(generators.length)} lost` : (lags ? "reads delayed: " : "") + (isFinite(lag) ? `lag ${ms(lag)}` : ""), away || lags || overloaded ? "b" : "");
+      const cpu = worst("cpu"), lag = worst("receive_lag_max"), slow = Boolean(data.run && data.run.generator);
+      tile("load generators", isFinite(cpu) ? percent(cpu) : count(generators.length), isFinite(cpu) ? "% CPU" : "", away ? `${count(away)} of ${count(generators.length)} lost` : slow ? "do not keep up" : isFinite(lag) ? `lag ${ms(lag)}` : "", away || slow ? "b" : "");
       tile("failed", count(n.failed), "", n.failed ? `${count(n.window_failed)} in the window` : "", n.window_failed ? "b" : n.failed ? "m" : "");
     }
     $("tiles").replaceChildren(...list.map(({ name, value, unit, note, kind }) => {
@@ -309,7 +309,7 @@
     body.replaceChildren(...rows.map(row => {
       const tr = html("tr", undefined, kind(row));
       columns.forEach((c, k) => {
-        const value = c.of(row), td = html(k ? "td" : "th", known(value) ? String(value) : "–", `${c.text ? "text " : ""}${c.kind || ""}${known(value) && value !== "" ? "" : " none"}${c.warn && c.warn(row) ? " warn" : ""}`);
+        const value = c.of(row), td = html(k ? "td" : "th", known(value) ? String(value) : "–", `${c.text ? "text " : ""}${c.kind || ""}${known(value) && value !== "" ? "" : " none"}`);
         if (!k) td.scope = "row";
         if (c.whole) td.title = c.whole(row);
         tr.append(td);
@@ -333,13 +333,12 @@
     { head: "longest", unit: "gap", of: l => maybe(l.longest_gap_max, ms) }, { head: "KV", unit: "peak", of: l => maybe(l.kv_usage_max, v => percent(v) + " %") },
     { head: "preemptions", of: l => maybe(l.preemptions, count) },
   ];
-  const BUSY = .9, LATE_S = .25; // BUSY: share of a core
-  const gone = w => w.state === "lost" || w.state === "missing", busy = w => w.cpu > BUSY, late = w => w.receive_lag_max > LATE_S;
+  const gone = w => w.state === "lost" || w.state === "missing";
   const WORKERS = [
     { head: "process", text: true, of: w => w.id.replace(/^(.*_[0-9a-f]{6})[0-9a-f]{26}$/, "$1…"), whole: w => w.id },
     { head: "state", text: true, kind: "state", of: w => w.state },
-    { head: "CPU", unit: "of one core", of: w => maybe(w.cpu, v => percent(v) + " %"), warn: busy },
-    { head: "receive lag", unit: "worst in the window", of: w => maybe(w.receive_lag_max, ms), warn: late },
+    { head: "CPU", unit: "of one core", of: w => maybe(w.cpu, v => percent(v) + " %") },
+    { head: "receive lag", unit: "worst in the window", of: w => maybe(w.receive_lag_max, ms) },
     { head: "loop lag", unit: "worst in the run", of: w => maybe(w.loop_lag_max, ms) },
     { head: "clock", unit: "±", of: w => maybe(w.clock_error, v => v === 0 ? "same" : ms(v)) },
     { head: "users", of: w => maybe(w.users, count) }, { head: "in flight", of: w => maybe(w.in_flight, count) },
