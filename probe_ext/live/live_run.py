@@ -11,6 +11,7 @@ from probe_ext.live.generator_check import GeneratorCheck
 from probe_ext.live.history import History
 from probe_ext.live.live_levels import LevelNow, Levels, Rules
 from probe_ext.live.named_stats import Names, Streaming
+from probe_ext.live.range_memory import Widening
 from probe_ext.live.reply_batch import judge
 from probe_ext.live.rolling_replies import RollingNow, RollingReplies
 from probe_ext.live.server.gpu_now import GpuNow
@@ -90,6 +91,8 @@ class Now:
     """None before the run is as long as its rolling window"""
     who: Who = "people"
     """what the users are called"""
+    widening: Widening | None = None
+    """why the range of the capacity is wider than it was"""
 
 
 class LiveRun:
@@ -185,6 +188,7 @@ class LiveRun:
             pause=self.levels.pause,
             rolling=self._rolling.now(t),
             who=self.rules.who,
+            widening=self.levels.widening,
         )
 
     def _point(self, now: Now, new_preemptions: int | None) -> dict[str, float | None]:

@@ -75,9 +75,15 @@ class RunDisplay:
             self._range_news = self._range_news or RangeNews(live.levels.needed_share, live.rules.who)
             now, known = live.now, live.levels.estimate
             suggested = run.early_range or EarlyRange()
-            trouble = live.generator.trouble
             if line := self._range_news.line(
-                now.t, now.replies, known, remaining, suggested, precise=run.goes_on, generator=trouble
+                now.t,
+                now.replies,
+                known,
+                remaining,
+                suggested,
+                precise=run.goes_on,
+                generator=live.generator.trouble,
+                widening=live.levels.widening,
             ):
                 print_line(line)
 

@@ -109,9 +109,9 @@
       const gap = above(n.longest_gap_max, b.silence_served, b.silence_strained), full = known(n.kv_usage) && n.kv_usage >= .95 ? "m" : "";
       const inFlight = data.workers.reduce((sum, w) => sum + (w.in_flight || 0), 0), quiet = known(n.last_reply) ? n.t - n.last_reply : null;
       tile("TTFT p95", known(n.ttft_p95) ? digits(n.ttft_p95) : "–", "s", known(n.ttft_p50) ? `p50: ${ms(n.ttft_p50)}` : "no replies yet", ttft);
-      tile("decode rate", known(n.decode_rate_p50) ? digits(n.decode_rate_p50) : "–", "tok/s", known(n.decode_rate_p05) ? `p50; p05: ${digits(n.decode_rate_p05)}` : "", rate);
+      tile("decode rate", known(n.decode_rate_p50) ? digits(n.decode_rate_p50) : "–", "tok/s", known(n.decode_rate_p05) ? `per reply, p50; p05: ${digits(n.decode_rate_p05)}` : "", rate);
       tile("longest gap", known(n.longest_gap_max) ? digits(n.longest_gap_max) : "–", "s", WORD[gap], gap);
-      tile("total tokens/s", known(n.tokens_per_s) ? count(n.tokens_per_s) : "–", "", "");
+      tile("throughput", known(n.tokens_per_s) ? count(n.tokens_per_s) : "–", "tok/s", "all replies together");
       tile("KV cache", known(n.kv_usage) ? percent(n.kv_usage) : "–", known(n.kv_usage) ? "%" : "", full ? "nearly full" : known(n.kv_usage) ? "" : "no data", full);
       tile("server queue", known(n.running) || known(n.waiting) ? `${known(n.running) ? count(n.running) : "–"} · ${known(n.waiting) ? count(n.waiting) : "–"}` : "–", "", "running · waiting", n.waiting > 0 ? "m" : "");
       tile("preemptions", known(n.preemptions) ? count(n.preemptions) : "–", "", known(n.preemptions) ? "in this run" : "no data", n.preemptions > 0 ? "m" : "");
@@ -134,7 +134,7 @@
     { key: "users", name: "users", unit: "sending requests", height: 62, lines: [["users", "count"]], format: load },
     { key: "served", name: "recent replies", unit: "% served, strained, broken", height: 96, stack: KINDS, top: 1, scale: 100, bounds: ["served_share"], of: "" },
     { key: "ttft", name: "TTFT", unit: "s, p95; thin: p50", height: 76, lines: [["ttft_p95", ""], ["ttft_p50", "thin"]], bounds: ["first_word_served", "first_word_strained"], of: " s", format: ms },
-    { key: "rate", name: "decode rate", unit: "tokens/s, p50; thin: p05", height: 76, lines: [["decode_rate_p50", ""], ["decode_rate_p05", "thin"]], bounds: ["typing_served", "typing_strained"], of: "/s", format: digits },
+    { key: "rate", name: "decode rate", unit: "tokens/s per reply, p50; thin: p05", height: 76, lines: [["decode_rate_p50", ""], ["decode_rate_p05", "thin"]], bounds: ["typing_served", "typing_strained"], of: "/s", format: digits },
     { key: "silence", name: "longest gap", unit: "s, between tokens", height: 62, lines: [["longest_gap_max", ""]], bounds: ["silence_served", "silence_strained"], of: " s", format: ms },
     { key: "kv", name: "KV cache", unit: "% used; red: preemptions", height: 62, area: "kv_usage", top: 1, scale: 100, marks: "preemptions", format: v => percent(v) + " %" },
     { key: "queue", name: "server queue", unit: "running; dashed: waiting", height: 62, lines: [["running", ""], ["waiting", "waiting"]], format: count },
@@ -329,7 +329,7 @@
     { head: "range", unit: "95 %", of: l => maybe(l.served_share_low, low => `${percent(low)}–${percent(l.served_share_high)} %`) },
     { head: "limited by", text: true, of: l => l.state === "failed" ? l.why.map(w => CAUSES[w] || w).join(", ") : "" },
     { head: "measured", of: l => clock((l.t_end ?? data.now.t) - l.t_start) }, { head: "replies", of: l => count(l.replies) },
-    { head: "TTFT p50", of: l => maybe(l.ttft_p50, ms) }, { head: "TTFT p95", of: l => maybe(l.ttft_p95, ms) }, { head: "decode rate", unit: "p50, tok/s", of: l => maybe(l.decode_rate_p50, digits) },
+    { head: "TTFT p50", of: l => maybe(l.ttft_p50, ms) }, { head: "TTFT p95", of: l => maybe(l.ttft_p95, ms) }, { head: "decode rate", unit: "per reply, p50, tok/s", of: l => maybe(l.decode_rate_p50, digits) },
     { head: "longest", unit: "gap", of: l => maybe(l.longest_gap_max, ms) }, { head: "KV", unit: "peak", of: l => maybe(l.kv_usage_max, v => percent(v) + " %") },
     { head: "preemptions", of: l => maybe(l.preemptions, count) },
   ];
