@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from probe_ext.live.range_memory import RangeMemory, Widening
+from probe_ext.live.capacity_range.range_memory import RangeMemory, Widening
 from probe_ext.live.reply_store import Span
 from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.measure import clock

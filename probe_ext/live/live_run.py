@@ -5,13 +5,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from probe_ext.live import history
+from probe_ext.live.capacity_range.range_memory import Widening
 from probe_ext.live.cpu_load import CpuTrack
 from probe_ext.live.failures import Failures
 from probe_ext.live.generator_check import GeneratorCheck
 from probe_ext.live.history import History
 from probe_ext.live.live_levels import LevelNow, Levels, Rules
 from probe_ext.live.named_stats import Names, Streaming
-from probe_ext.live.range_memory import Widening
 from probe_ext.live.reply_batch import judge
 from probe_ext.live.rolling_replies import RollingNow, RollingReplies
 from probe_ext.live.server.gpu_now import GpuNow

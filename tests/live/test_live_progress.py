@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from worlds import CHAT, reply
 
+from probe_ext.live.capacity_range.range_memory import Widening
 from probe_ext.live.live_levels import Rules
 from probe_ext.live.live_run import LiveRun, Now
-from probe_ext.live.range_memory import Widening
 from probe_ext.live.status_line import status_line
 from probe_ext.live.status_text import headline
 from probe_ext.live.visit_monitor import VisitMonitor

@@ -9,8 +9,8 @@ from typing import Any
 import gevent
 from locust.env import Environment
 
+from probe_ext.live.capacity_range.range_news import RangeNews
 from probe_ext.live.live_run import LiveRun, Now
-from probe_ext.live.range_news import RangeNews
 from probe_ext.load.boundary_search import EarlyRange
 from probe_ext.measure import clock
 from probe_ext.measure.safe_text import safe_text

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from probe_ext.live.known_range import known_range
-from probe_ext.live.range_news import FIRST_WORD_AFTER_S, RangeNews, range_in_words
+from probe_ext.live.capacity_range.known_range import known_range
+from probe_ext.live.capacity_range.range_news import FIRST_WORD_AFTER_S, RangeNews, range_in_words
 from probe_ext.load.boundary_search import EarlyRange
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from probe_ext.live.range_memory import SAID_FOR_S, RangeMemory
-from probe_ext.live.range_news import RangeNews
+from probe_ext.live.capacity_range.range_memory import SAID_FOR_S, RangeMemory
+from probe_ext.live.capacity_range.range_news import RangeNews
 
 Interval = tuple[int, int | None] | None
 

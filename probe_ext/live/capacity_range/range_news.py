@@ -1,7 +1,7 @@
 """What a search says on the terminal besides its progress line: the first range of the capacity, and better ones."""
 
-from probe_ext.live.known_range import KnownRange, known_range, levels_seen
-from probe_ext.live.range_memory import Widening
+from probe_ext.live.capacity_range.known_range import KnownRange, known_range, levels_seen
+from probe_ext.live.capacity_range.range_memory import Widening
 from probe_ext.load.boundary_search import MIN_TARGET_USERS, EarlyRange
 from probe_ext.verdict.phrasing import plurals
 from probe_ext.verdict.phrasing.formats import span
