@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from probe_ext.live.capacity_range.range_memory import RangeMemory, Widening
 from probe_ext.live.reply_store import Span
 from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.measure import clock
@@ -135,6 +136,9 @@ class Levels:
         """in order of time, as of the last update"""
         self.estimate: CapacityEstimate | None = None
         """None before the first level"""
+        self.widening: Widening | None = None
+        """why the range of the estimate is wider than it was"""
+        self._memory = RangeMemory(rules.who)
         self._monitor = monitor
         self._samples: deque[UserRow] = deque(maxlen=_MAX_SAMPLES)
         """the first and the last of each number of users"""
@@ -199,6 +203,7 @@ class Levels:
         spans = self._monitor.visits if self.rules.planned else self._found_spans()
         judged = any(self._monitor.is_judged(span, now) for span in spans)
         self.estimate = self._monitor.estimate_of(spans, now) if judged else None
+        self.widening = self._memory.update(now, self.estimate)
         server = np.array(self._server).reshape(-1, 4)
         seen = Counter[int]()
         levels = []

@@ -5,8 +5,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from probe_ext.live import history
+from probe_ext.live.capacity_range.range_memory import Widening
 from probe_ext.live.cpu_load import CpuTrack
 from probe_ext.live.failures import Failures
+from probe_ext.live.generator_check import GeneratorCheck
 from probe_ext.live.history import History
 from probe_ext.live.live_levels import LevelNow, Levels, Rules
 from probe_ext.live.named_stats import Names, Streaming
@@ -89,6 +91,8 @@ class Now:
     """None before the run is as long as its rolling window"""
     who: Who = "people"
     """what the users are called"""
+    widening: Widening | None = None
+    """why the range of the capacity is wider than it was"""
 
 
 class LiveRun:
@@ -103,7 +107,7 @@ class LiveRun:
         """the newest figures"""
         self.levels, self.names = Levels(rules, monitor), Names()
         self.history = History(COLUMNS)
-        self.cpu = CpuTrack()
+        self.cpu, self.generator = CpuTrack(), GeneratorCheck()
         self._monitor = monitor
         self._window, self._server, self._failures = Window(), ServerNow(metrics_every), Failures()
         self._gpus = GpuNow(metrics_every)
@@ -142,6 +146,7 @@ class LiveRun:
             batch = judge(rows, self.rules.profiles)
             self.names.add(batch)
             self._rolling.add(rows)
+            self.generator.add(rows)
             self._window.push(t, batch)
         else:
             self._window.expire(t)
@@ -183,6 +188,7 @@ class LiveRun:
             pause=self.levels.pause,
             rolling=self._rolling.now(t),
             who=self.rules.who,
+            widening=self.levels.widening,
         )
 
     def _point(self, now: Now, new_preemptions: int | None) -> dict[str, float | None]:

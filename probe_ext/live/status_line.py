@@ -36,7 +36,7 @@ def _joined(parts: dict[str, str]) -> str:
 
 
 def _full(now: Now, estimate: CapacityEstimate | None, position: str) -> dict[str, str]:
-    ttft, rate, capacity = now.window.ttft_p95, now.window.decode_rate_p50, short_capacity(estimate)
+    capacity = _so_far(now, estimate)
     return {
         "position": position,
         "users": _users(now),
@@ -45,8 +45,7 @@ def _full(now: Now, estimate: CapacityEstimate | None, position: str) -> dict[st
         "replies": plurals.things(now.replies, "reply", "replies"),
         "so_far": f"so far {capacity}" if capacity else "",
         "failed": f"{now.failed} failed" if now.failed else "",
-        "ttft": "" if ttft is None else f"TTFT p95 {formats.seconds(ttft)}",
-        "rate": "" if rate is None else f"{formats.rate(rate)} tok/s",
+        **_speed(now),
         "kv": "" if now.kv_usage is None else f"KV {formats.percent(now.kv_usage)}",
         "waiting": "" if now.waiting is None else f"{formats.count(now.waiting)} waiting",
         "preemptions": plurals.things(now.preemptions, "preemption") if now.preemptions else "",
@@ -59,11 +58,28 @@ def _short(now: Now, estimate: CapacityEstimate | None, position: str) -> dict[s
     return {
         "position": position.removeprefix("level ").partition(", ")[0],
         "share": _share(now, with_range=False),
-        "so_far": short_capacity(estimate),
+        "so_far": _so_far(now, estimate),
         "replies": "",
         "waiting": "" if now.waiting is None else f"{formats.count(now.waiting)} wait",
         "preemptions": f"{now.preemptions} preempted" if now.preemptions else "",
     }
+
+
+def _speed(now: Now) -> dict[str, str]:
+    """Return TTFT and decode rate of the level that is measured; without one, of recent replies, which it says."""
+    of = now.level or now.window
+    ttft = "" if of.ttft_p95 is None else f"TTFT p95 {formats.seconds(of.ttft_p95)}"
+    rate = "" if of.decode_rate_p50 is None else f"{formats.rate(of.decode_rate_p50)} tok/s per reply"
+    if now.level is not None:
+        return {"ttft": ttft, "rate": rate}
+    recent = ", ".join(filter(None, (ttft, rate)))
+    return {"ttft": recent and f"last {formats.span(now.window_s)}: {recent}", "rate": ""}
+
+
+def _so_far(now: Now, estimate: CapacityEstimate | None) -> str:
+    """Return `8–15`; where that is wider than before `8–15, 10 was not proven`."""
+    capacity = short_capacity(estimate)
+    return f"{capacity}, {now.widening.short}" if capacity and now.widening else capacity
 
 
 def _users(now: Now) -> str:

@@ -35,23 +35,24 @@ def headline(now: Now | None, estimate: CapacityEstimate | None) -> Headline:
     if all_failed(now):
         return Headline(_all_replies(now), f" failed: {_reason(now)}", "bad")
     if now.gone:
-        known = _so_far(estimate, now.pause, now.who)
+        known = _so_far(estimate, now)
         until = f" Until then: {f'{known.number}{known.rest}'.strip()}" if known else ""
         return Headline("", f"{plurals.capitalised(no_longer_answers(now))}.{until}", "bad")
     if not now.replies:
         return Headline("", f"{plurals.people(now.users, now.who)}, no replies yet.")
-    return _so_far(estimate, now.pause, now.who) or Headline("", "Too early to say.")
+    return _so_far(estimate, now) or Headline("", "Too early to say.")
 
 
-def _so_far(estimate: CapacityEstimate | None, pause: float | None, who: plurals.Who) -> Headline | None:
-    """Say what the report would say; None while nothing is known."""
+def _so_far(estimate: CapacityEstimate | None, now: Now) -> Headline | None:
+    """Say what the report would say, and why its range is wider than it was; None while nothing is known."""
     if estimate is None or estimate.interval in {None, (0, None)}:
         return None
-    phrase = proven_phrase(estimate, pause, who) or suggested_phrase(estimate, pause, who)
+    phrase = proven_phrase(estimate, now.pause, now.who) or suggested_phrase(estimate, now.pause, now.who)
     tone: Tone = "bad" if estimate.bracket[1] == 1 else ""
     rest = "".join(f" {part}" for part in (phrase.after, phrase.limits) if part)
     kinds = by_kind([(name, part.bracket) for name, part in estimate.parts.items()])
-    return Headline(f"{phrase.before} {phrase.number}".strip(), f"{rest}, so far. {kinds}".rstrip(), tone)
+    wider = f" {now.widening.sentence}" if now.widening else ""
+    return Headline(f"{phrase.before} {phrase.number}".strip(), f"{rest}, so far. {kinds}".rstrip() + wider, tone)
 
 
 def short_capacity(estimate: CapacityEstimate | None) -> str:

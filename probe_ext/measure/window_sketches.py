@@ -118,6 +118,8 @@ class MergedWindows:
         self._changed: set[tuple[str, int]] = set()
         self._finalized_before = -math.inf
         """second of the run; windows that ended before it are final"""
+        self._final = defaultdict[str, LatencySketch](LatencySketch)
+        """of all final windows, per metric"""
 
     def merge(self, worker: str, snapshots: Iterable[dict[str, Any]]) -> None:
         """Merge a worker's snapshots, unless a fuller one is known or the window is final."""
@@ -141,8 +143,20 @@ class MergedWindows:
         for window in ended:
             for worker in self._workers.pop(window):
                 del self._fullest[worker, *window]
+        for record in records:
+            if "sketch" in record:
+                self._final[record["metric"]].merge(LatencySketch.from_wire(record["sketch"]))
         self._finalized_before = max(self._finalized_before, before)
         return records
+
+    def total(self, metric: str) -> LatencySketch:
+        """Return all values of a metric so far."""
+        total = LatencySketch()
+        total.merge(self._final[metric])
+        for (_, name, _), snapshot in self._fullest.items():
+            if name == metric:
+                total.merge(LatencySketch.from_wire(snapshot["sketch"]))
+        return total
 
     def take_changes(self) -> list[dict[str, Any]]:
         """Return the complete records that changed since the last call; a later record replaces an earlier one."""

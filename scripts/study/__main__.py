@@ -40,7 +40,7 @@ SEARCH_SOURCES = (
     *RUN_SOURCES, "probe_ext/load/boundary_search.py", "probe_ext/load/climb_looks.py",
     "probe_ext/measure/unfinished.py", "scripts/study/stated/stated_server.py",
 )  # fmt: skip
-FIRST_RANGE_SOURCES = (*SEARCH_SOURCES, "probe_ext/live/known_range.py", "scripts/study/first_range.py")
+FIRST_RANGE_SOURCES = (*SEARCH_SOURCES, "probe_ext/live/capacity_range/known_range.py", "scripts/study/first_range.py")
 SOURCES = {
     "stated": STATED_SOURCES, "hard": STATED_SOURCES, "search": SEARCH_SOURCES, "stated search": SEARCH_SOURCES,
     FIRST_RANGE: FIRST_RANGE_SOURCES, RANDOM_FIRST_RANGE: FIRST_RANGE_SOURCES,

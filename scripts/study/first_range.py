@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from probe_ext.live.known_range import KnownRange, known_range
+from probe_ext.live.capacity_range.known_range import KnownRange, known_range
 from probe_ext.live.live_levels import UPDATE_EVERY_S
 from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.load.boundary_search import SearchPlan, critical_after

@@ -72,6 +72,7 @@ def test_a_search_reads_the_kind_that_is_served_least() -> None:
 def test_the_headline_says_which_kind_is_served() -> None:
     class _Now:
         users, replies, failed, failure, gone, pause, who = 16, 100, 0, None, "", None, "people"
+        widening = None
 
     monitor = _monitor(_rows(({"chat": 0.2, "batch": 0.2}, {"chat": 0.2, "batch": 5.0})))
     said: Any = headline(_Now(), monitor.estimate(len(USERS) * LEVEL_S + 60.0))  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from worlds import CHAT, reply
 
+from probe_ext.live.capacity_range.range_memory import Widening
 from probe_ext.live.live_levels import Rules
 from probe_ext.live.live_run import LiveRun, Now
 from probe_ext.live.status_line import status_line
@@ -91,7 +92,7 @@ def test_rewrites_one_line_on_a_terminal() -> None:
     progress.show(live.tick(62.0), None, "")
     assert "\n" not in screen.getvalue()
     last = screen.getvalue().split("\r\x1b[2K")[-1]
-    figures = "TTFT p95 0.50 s · 20 tok/s · KV 63 % · 2 waiting · 4 preemptions"
+    figures = "last 30 s: TTFT p95 0.50 s, 20 tok/s per reply · KV 63 % · 2 waiting · 4 preemptions"
     assert last == f"01:02  3 users · 3 replies · 1 failed · {figures}"
     progress.clear()
     assert screen.getvalue().endswith("\r\x1b[2K")
@@ -135,9 +136,9 @@ def full() -> LiveRun:
 
 FITTING = {
     200: "level 2 of 3 · 16 users · 75 % served (72–78) · 1,848 replies · so far about 13 (12–15) · 1 failed · "
-    "TTFT p95 1.5 s · 20 tok/s · KV 97 % · 4 waiting · 68 preemptions",
-    160: "level 2 of 3 · 16 users · 75 % served (72–78) · so far about 13 (12–15) · 1 failed · TTFT p95 1.5 s · "
-    "20 tok/s · KV 97 % · 4 waiting · 68 preemptions",
+    "TTFT p95 1.5 s · 20 tok/s per reply · KV 97 % · 4 waiting · 68 preemptions",
+    160: "2 of 3 · 16 users · 75 % served (72–78) · so far about 13 (12–15) · 1 failed · TTFT p95 1.5 s · "
+    "20 tok/s per reply · KV 97 % · 4 wait · 68 preemptions",
     120: "2 of 3 · 16 users · 75 % served · about 13 (12–15) · 1 failed · TTFT p95 1.5 s · KV 97 % · 4 wait · "
     "68 preempted",
     80: "16 users · 75 % served · about 13 (12–15) · TTFT p95 1.5 s · 4 waiting",
@@ -162,6 +163,38 @@ def test_narrow_terminals_omit_the_least_important_parts(
     columns: int, full: LiveRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert on_a_terminal_of(columns, full, "level 2 of 3", monkeypatch) == f"02:10  {FITTING[columns]}"
+
+
+def test_ttft_and_typing_speed_are_those_of_the_level_that_is_named(full: LiveRun) -> None:
+    """Or else of recent replies, which may be those of the levels before: then it says so."""
+    fast = measured(8, 0.4, until=40)
+    now = fast.now
+    assert now is not None
+    assert now.level is not None
+    assert (
+        "s · TTFT p95 0.40 s · 20 tok/s per reply" in status_line(now, None)[status_line(now, None).index("replie") :]
+    )
+    fast.levels._monitor.end_visit(40.0, more_users=True)
+    ramp = fast.tick(41.0, position="level 2 of 3", target=16)
+    assert status_line(ramp, None).endswith("last 30 s: TTFT p95 0.40 s, 20 tok/s per reply")
+    fast.levels._monitor.begin_visit(42.0, 16)
+    fast.on_users(UserRow(42.0, 16, 16, "running"))
+    for user in range(4):
+        fast.on_reply(reply(user, 42.5, first=43.7, end=44.0))
+    second = fast.tick(46.0)
+    assert second.window.ttft_p95 != pytest.approx(1.2), "the window still has replies of the level before"
+    assert "TTFT p95 1.2 s" in status_line(second, None)
+
+
+def test_a_range_that_is_wider_than_it_was_says_why(full: LiveRun) -> None:
+    assert full.now is not None
+    why = Widening("14 was not proven", "Its lower end was 14 before.")
+    now, known = replace(full.now, widening=why), full.levels.estimate
+    assert "so far about 13 (12–15), 14 was not proven" in status_line(now, known)
+    assert headline(now, known).rest.endswith("Its lower end was 14 before.")
+    assert all(
+        "12–15" not in line or why.short in line for line in (status_line(now, known, "", w) for w in range(200))
+    )
 
 
 @pytest.mark.parametrize("columns", range(1, 200, 7))

@@ -169,3 +169,18 @@ def _snapshots(sketches: WindowSketches) -> list[dict[str, Any]]:
     """Return snapshots of all windows."""
     sketches._changed.update(sketches._sketches, sketches._counts)
     return sketches.take_changes()
+
+
+def test_the_total_of_a_metric_is_that_of_all_windows_final_or_not() -> None:
+    windows, merged = WindowSketches(), MergedWindows()
+    windows.add("lag", 1.0, [0.1, 0.2])
+    windows.add("lag", 100.0, [0.3])
+    windows.add("gap", 100.0, [9.0])
+    for _ in range(2):
+        merged.merge("w1", _snapshots(windows))
+    merged.merge("w2", _snapshots(windows))
+    for _ in range(2):
+        assert (merged.total("lag").count, merged.total("lag").maximum) == (6, 0.3)
+        merged.take_changes()
+        assert len(merged.finalize(50.0)) in {0, 1}
+    assert merged.total("overdue").count == 0

@@ -24,7 +24,7 @@ from probe_ext.verdict.results.team_size import Given
 MAX_FINDINGS = 5
 HELP = "help by symptom: docs/troubleshooting.md, a finding's meaning: docs/checks.md (`probe init DIR` copies both)"
 _COLOURS = {"held": "green", "failed": "red", "unproven": "yellow"}
-_HEADS = ("users", "served", "95 %", "broken", "judged", "tok/s", "per reply", "TTFT p95", "silence", "KV", "")
+_HEADS = ("users", "served", "95 %", "broken", "judged", "total tok/s", "per reply", "TTFT p95", "silence", "KV", "")
 _CUT_SHORT = {("ended", "unproven"), ("search", "unproven")}
 """Undecided findings that are shown: the run was cut short."""
 _PIPE_COLUMNS = 100

@@ -26,7 +26,7 @@ from probe_ext.settings.options import Options
 from probe_ext.settings.request_extras import header_pairs
 from probe_ext.settings.secrets import api_key, secret_headers
 from probe_ext.swarm.link.workers import Workers
-from probe_ext.swarm.master.build_manifest import describe
+from probe_ext.swarm.master.build_manifest import describe, participants
 from probe_ext.swarm.master.load_shape import LevelShape
 from probe_ext.swarm.master.open_stream import OpenStream, TraceStream
 from probe_ext.swarm.master.others_notice import OthersNotice
@@ -53,6 +53,7 @@ _FINALIZE_SLACK_S = 120.0  # beyond the longest reply, for batches that come lat
 _USERS_EVERY_S = 0.5
 _OTHERS_EVERY_S = 2.0
 _LIVE_EVERY_S = 1.0
+_GENERATOR_EVERY = 5  # updates of the live figures
 _LAST_POLLS_TIMEOUT_S = 3.0  # for all metrics URLs together
 
 
@@ -250,11 +251,11 @@ class ActiveRun(RunFacts):
                 forget_old_seconds(self.environment)
 
     def _keep_live(self) -> None:
-        while True:
+        for turn in itertools.count(1):
             gevent.sleep(_LIVE_EVERY_S)
-            self._update_live()
+            self._update_live(generator=turn % _GENERATOR_EVERY == 0)
 
-    def _update_live(self) -> None:
+    def _update_live(self, *, generator: bool = True) -> None:
         """Update the live figures. Whatever goes wrong with them, the run goes on."""
         if self.live is None:
             return
@@ -265,6 +266,10 @@ class ActiveRun(RunFacts):
             self.live.cpu.add(MASTER, now, clock.cpu())
             target = self.steps.level if self.steps else None
             self.live.tick(now, final=self.ended is not None, position=self.position, target=target)
+            if generator:
+                known = {"workers": participants(self), "duration": now}
+                book = self.collector.book
+                self.live.generator.update(known, book.total("lag"), book.total("overdue"))
         except Exception:
             logger.exception("probe: internal error of the live view (please report); the run itself is not affected")
 

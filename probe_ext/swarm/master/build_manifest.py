@@ -25,7 +25,7 @@ from probe_ext.verdict.phrasing.worker_names import worker_name
 def describe(run: RunFacts) -> dict[str, Any]:
     """Return the manifest as of now; keys: docs/run-json.md."""
     preparation = run.preparation
-    participants = [_worker(run, worker) for worker in run.workers.known.values() if _took_part(run, worker)]
+    workers = participants(run)
     return {
         "schema": manifest.SCHEMA,
         "run_id": run.id,
@@ -48,14 +48,14 @@ def describe(run: RunFacts) -> dict[str, Any]:
         "workload": recorded_workload(run.preparation),
         "plan": _plan(run),
         "arrivals": run.stream.as_json() if run.stream else None,
-        "workers": participants,
+        "workers": workers,
         "server": preparation.server,
         "prompts": {key: value for key, value in preparation.prompts.items() if key != "length_model"},
         "request_form": preparation.negotiation.as_dict() if preparation.negotiation else None,
         "warm_up": preparation.warm_up,
         "merged": [],
         "calibration": run.calibration,
-        "findings": _findings(run, participants),
+        "findings": _findings(run, workers),
     }
 
 
@@ -90,6 +90,11 @@ def _platform() -> str:
     """
     system, libc = os.uname(), "".join(platform.libc_ver())
     return f"{system.sysname}-{system.release}-{system.machine}" + (f"-with-{libc}" if libc else "")
+
+
+def participants(run: RunFacts) -> list[dict[str, Any]]:
+    """Return the workers that took part, as they stand now."""
+    return [_worker(run, worker) for worker in run.workers.known.values() if _took_part(run, worker)]
 
 
 def _took_part(run: RunFacts, worker: Worker) -> bool:

@@ -98,10 +98,11 @@ class RunFacts:
         return isinstance(self.steps, OpenEndedSteps) and self.steps.goes_on
 
     def problems(self) -> list[str]:
-        """What someone who watches the run should know: others' load, metrics that cannot be read."""
+        """What someone who watches the run should know: others' load, a slow load generator, unreadable metrics."""
         others = self.others_notice.present
         metrics = sorted({finding["why"] for finding in self.poll_findings()})
-        return [*([f"{others[:1].upper()}{others[1:]}."] if others else []), *metrics]
+        slow = self.live.generator.trouble if self.live else ""
+        return [*([f"{others[:1].upper()}{others[1:]}."] if others else []), *([slow] if slow else []), *metrics]
 
     def poll_findings(self) -> list[dict[str, Any]]:
         """Problems with reading the metrics of the server and its GPUs."""

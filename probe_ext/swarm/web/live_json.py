@@ -114,6 +114,7 @@ def _run(run: RunView | None, past: Sequence[PastRun]) -> dict[str, Any] | None:
         "end_reason": run.end_reason,
         "metrics": run.metrics,
         "problems": run.problems,
+        "generator": run.live.generator.trouble if run.live else "",
     }
 
 
@@ -127,6 +128,7 @@ def _so_far(live: LiveRun | None) -> dict[str, Any] | None:
         "estimate": None if isinstance(known.served_users, Rate) else known.estimate,
         "interval": known.interval,
         "bracket": known.bracket,
+        "widened": live.levels.widening.sentence if live and live.levels.widening else "",
     }
 
 
@@ -137,7 +139,7 @@ def _now(now: Now | None) -> dict[str, Any] | None:
     figures = asdict(now)
     window = {_WINDOW_KEYS.get(key, key): value for key, value in figures.pop("window").items()}
     level = figures.pop("level")
-    del figures["position"]  # of the run
+    del figures["position"], figures["widening"]  # of the run, of what is known so far
     return {**figures, **window, "measured_since": level["t_start"] if level else None}
 
 

@@ -31,7 +31,7 @@ _LEVEL_COLUMNS = {
     "high": "95 % to (%)",
     "replies": "Replies",
     "ttft": "TTFT p95 (s)",
-    "typing": "Decode rate p50 (tok/s)",
+    "typing": "Decode rate p50 (tok/s per reply)",
     "silence": "Longest gap (s)",
     "kv": "KV peak (%)",
     "preemptions": "Preemptions",

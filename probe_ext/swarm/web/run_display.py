@@ -9,8 +9,8 @@ from typing import Any
 import gevent
 from locust.env import Environment
 
+from probe_ext.live.capacity_range.range_news import RangeNews
 from probe_ext.live.live_run import LiveRun, Now
-from probe_ext.live.range_news import RangeNews
 from probe_ext.load.boundary_search import EarlyRange
 from probe_ext.measure import clock
 from probe_ext.measure.safe_text import safe_text
@@ -75,9 +75,15 @@ class RunDisplay:
             self._range_news = self._range_news or RangeNews(live.levels.needed_share, live.rules.who)
             now, known = live.now, live.levels.estimate
             suggested = run.early_range or EarlyRange()
-            lag = max((worker["loop_lag_max"] or 0.0 for worker in run.workers), default=0.0)
             if line := self._range_news.line(
-                now.t, now.replies, known, remaining, suggested, precise=run.goes_on, generator_lag=lag
+                now.t,
+                now.replies,
+                known,
+                remaining,
+                suggested,
+                precise=run.goes_on,
+                generator=live.generator.trouble,
+                widening=live.levels.widening,
             ):
                 print_line(line)
 

@@ -19,7 +19,7 @@ COLUMNS = {
     "highest": "TTFT p99 (ms)",
     "gaphigh": "Longest gap p95 (ms)",
     "gapmax": "Longest gap max (ms)",
-    "typing": "Decode rate p50 (tok/s)",
+    "typing": "Decode rate p50 (tok/s per reply)",
     "whole": "Whole reply p50 (ms)",
     "wholehigh": "Whole reply p95 (ms)",
     "rps": "Current RPS",

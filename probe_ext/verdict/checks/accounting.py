@@ -38,7 +38,8 @@ def account_checks(evidence: Evidence, levels: Sequence[LevelResult]) -> Iterato
     yield _workers(evidence)
     yield _locust(evidence)
     yield _files(evidence)
-    yield _client_faults(evidence)
+    outcomes = text_counts(evidence.replies, "outcome")
+    yield client_faults(outcomes.get(Outcome.CLIENT_ERROR, 0), outcomes.total())
     yield _ended(evidence, levels)
 
 
@@ -216,13 +217,11 @@ def _files(evidence: Evidence) -> Finding:
     return Finding("files", "fail", bool(lost), why, advice)
 
 
-def _client_faults(evidence: Evidence) -> Finding:
+def client_faults(faults: int, replies: int) -> Finding:
     """Replies that failed through the load generator (no file descriptors left, an internal error) are left out."""
-    outcomes = text_counts(evidence.replies, "outcome")
-    faults = outcomes.get(Outcome.CLIENT_ERROR, 0)
     if not faults:
         return Finding("client_faults", "pass", True, "No reply failed through a fault of the load generator.")
-    few = faults <= MAX_CLIENT_FAULT_SHARE * outcomes.total()
+    few = faults <= MAX_CLIENT_FAULT_SHARE * replies
     failed = things(faults, "reply", "replies")
     why = f"{failed} failed through a fault of the load generator and {'is' if faults == 1 else 'are'} left out."
     advice = "See `message` in requests.csv; the most common cause is a low open-file limit (ulimit -n)."

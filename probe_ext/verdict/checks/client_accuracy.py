@@ -1,6 +1,10 @@
-"""Was the load generator fast enough? It measures its own measurement error."""
+"""Was the load generator fast enough? It measures its own measurement error.
 
-from collections.abc import Iterator
+The checks take plain figures, so that a run that goes on is judged as its report will judge it.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -27,22 +31,35 @@ MAX_LATE_START_S, INVALID_LATE_START_S = 0.1, 1.0
 """99th percentile: from here a warning; from here the load was not the requested one."""
 MAX_CLOCK_ERROR_S = 0.005
 
+SPEED_CHECKS = ("receive_lag", "loop_lag", "late_starts", "worker_cpu")
+WHOLE_RUN_CHECKS = ("receive_lag", "late_starts", "worker_cpu", "client_faults")
+"""Checks that measure the whole run; `loop_lag` shows one worst moment."""
+
 MORE_WORKERS = "Use more workers (--processes, or more machines), or a load generator that does nothing else."
 
 
 def accuracy_checks(evidence: Evidence) -> Iterator[Finding]:
     """Yield the checks of receive lag, event loop, CPU, late starts and clocks."""
-    yield _receive_lag(evidence)
-    yield _loop_lag(evidence)
-    yield _cpu(evidence)
-    yield _late_starts(evidence)
+    manifest = evidence.manifest
+    yield receive_lag(_p99(evidence, "lag"), _p99(evidence, "overdue"), manifest, _gap_error(evidence))
+    yield loop_lag(manifest)
+    yield worker_cpu(manifest)
+    yield late_starts(quantile(numbers(evidence.replies, "late"), 0.99))
     yield _clocks(evidence)
 
 
-def _receive_lag(evidence: Evidence) -> Finding:
-    """How long bytes waited in the kernel before they were read. Kernel receive times are right in spite of it."""
-    kernel = by_kernel(evidence.manifest)
-    p99, overdue = _p99(evidence, "lag"), _p99(evidence, "overdue")
+def lasting_faults(findings: Iterable[Finding]) -> list[Finding]:
+    """Return those that show that the load generator may be the limit: for the whole run, or enough to spoil it."""
+    failed = (finding for finding in findings if finding.state == "fail")
+    return [f for f in failed if f.check in WHOLE_RUN_CHECKS or (f.check in SPEED_CHECKS and f.makes_invalid)]
+
+
+def receive_lag(p99: float | None, overdue: float | None, manifest: Mapping[str, Any], gap_error: str = "") -> Finding:
+    """How long bytes waited in the kernel before they were read. Kernel receive times are right in spite of it.
+
+    `overdue`: the 99th percentile without deliberate coalescing; `gap_error`: how accurate gaps are, a sentence.
+    """
+    kernel = by_kernel(manifest)
     if p99 is None:
         why = "Receive times are those of the program's reads; how long the data had waited in the kernel is not known."
         return Finding("receive_lag", "unproven", True, why, "On Linux, kernel receive times are used automatically.")
@@ -57,7 +74,7 @@ def _receive_lag(evidence: Evidence) -> Finding:
     coalesced = overdue is not None and overdue < p99
     without = f", {seconds(overdue)} without deliberate coalescing" if coalesced else ""
     why = f"99 % of reads came within {seconds(p99)} of the data's arrival{without}; kernel receive times were used."
-    why += _gap_error(evidence)
+    why += gap_error
     if p99 <= MAX_RECEIVE_LAG_S:
         return Finding("receive_lag", "pass", False, why)
     effect = " Token times stay right, but the gaps between tokens of one read are unknown."
@@ -83,24 +100,26 @@ def _gap_error(evidence: Evidence) -> str:
     return f" Gaps are accurate to {1e6 * p99:.0f} µs (99 %, by probe calibrate){but}."
 
 
-def _loop_lag(evidence: Evidence) -> Finding:
-    lags = {str(w.get("id")): number(w, "loop_lag_max") for w in workers(evidence.manifest)}
+def loop_lag(manifest: Mapping[str, Any]) -> Finding:
+    """How long the event loop was delayed at worst."""
+    lags = {str(w.get("id")): number(w, "loop_lag_max") for w in workers(manifest)}
     known = {worker: lag for worker, lag in lags.items() if lag is not None}
     if not known:
         return Finding("loop_lag", "unproven", False, "The delay of the load generator's event loop is not known.")
-    invalidates = by_kernel(evidence.manifest) is False and max(known.values()) > INVALID_LOOP_LAG_S
+    invalidates = by_kernel(manifest) is False and max(known.values()) > INVALID_LOOP_LAG_S
     why = f"The load generator's event loop was delayed by up to {seconds(max(known.values()))}."
     if max(known.values()) <= MAX_LOOP_LAG_S:
         return Finding("loop_lag", "pass", invalidates, why)
-    busy = [worker_name(evidence.manifest, worker) for worker, lag in sorted(known.items()) if lag > MAX_LOOP_LAG_S]
-    if not is_lone(evidence.manifest):
+    busy = [worker_name(manifest, worker) for worker, lag in sorted(known.items()) if lag > MAX_LOOP_LAG_S]
+    if not is_lone(manifest):
         why = f"{why[:-1]} ({listed(busy)})."
     return Finding("loop_lag", "fail", invalidates, why, MORE_WORKERS)
 
 
-def _cpu(evidence: Evidence) -> Finding:
-    duration = number(evidence.manifest, "duration")
-    used = {str(w.get("id")): number(w, "cpu_seconds") for w in workers(evidence.manifest)}
+def worker_cpu(manifest: Mapping[str, Any]) -> Finding:
+    """How busy the busiest worker was over the whole run."""
+    duration = number(manifest, "duration")
+    used = {str(w.get("id")): number(w, "cpu_seconds") for w in workers(manifest)}
     known = {worker: cpu / duration for worker, cpu in used.items() if cpu is not None and duration}
     if not known:
         return Finding("worker_cpu", "unproven", False, "The CPU usage of the load generator is not known.")
@@ -110,9 +129,8 @@ def _cpu(evidence: Evidence) -> Finding:
     return Finding("worker_cpu", "fail", False, why, MORE_WORKERS)
 
 
-def _late_starts(evidence: Evidence) -> Finding:
+def late_starts(p99: float | None) -> Finding:
     """How late requests were sent. Waits are corrected for it, but too much changes the load."""
-    p99 = quantile(numbers(evidence.replies, "late"), 0.99)
     if p99 is None:
         return Finding("late_starts", "unproven", True, "How late requests were sent is not known.")
     why = f"99 % of requests were sent within {seconds(p99)} of when they were due."

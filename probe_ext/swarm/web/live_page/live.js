@@ -109,16 +109,16 @@
       const gap = above(n.longest_gap_max, b.silence_served, b.silence_strained), full = known(n.kv_usage) && n.kv_usage >= .95 ? "m" : "";
       const inFlight = data.workers.reduce((sum, w) => sum + (w.in_flight || 0), 0), quiet = known(n.last_reply) ? n.t - n.last_reply : null;
       tile("TTFT p95", known(n.ttft_p95) ? digits(n.ttft_p95) : "–", "s", known(n.ttft_p50) ? `p50: ${ms(n.ttft_p50)}` : "no replies yet", ttft);
-      tile("decode rate", known(n.decode_rate_p50) ? digits(n.decode_rate_p50) : "–", "tok/s", known(n.decode_rate_p05) ? `p50; p05: ${digits(n.decode_rate_p05)}` : "", rate);
+      tile("decode rate", known(n.decode_rate_p50) ? digits(n.decode_rate_p50) : "–", "tok/s", known(n.decode_rate_p05) ? `per reply, p50; p05: ${digits(n.decode_rate_p05)}` : "", rate);
       tile("longest gap", known(n.longest_gap_max) ? digits(n.longest_gap_max) : "–", "s", WORD[gap], gap);
-      tile("total tokens/s", known(n.tokens_per_s) ? count(n.tokens_per_s) : "–", "", "");
+      tile("throughput", known(n.tokens_per_s) ? count(n.tokens_per_s) : "–", "tok/s", "all replies together");
       tile("KV cache", known(n.kv_usage) ? percent(n.kv_usage) : "–", known(n.kv_usage) ? "%" : "", full ? "nearly full" : known(n.kv_usage) ? "" : "no data", full);
       tile("server queue", known(n.running) || known(n.waiting) ? `${known(n.running) ? count(n.running) : "–"} · ${known(n.waiting) ? count(n.waiting) : "–"}` : "–", "", "running · waiting", n.waiting > 0 ? "m" : "");
       tile("preemptions", known(n.preemptions) ? count(n.preemptions) : "–", "", known(n.preemptions) ? "in this run" : "no data", n.preemptions > 0 ? "m" : "");
       tile("replies", count(n.replies), "", `${count(inFlight)} in flight` + (data.state === "running" && quiet > 5 ? `, none finished for ${Math.round(quiet)} s` : ""));
       const generators = data.workers.filter(w => w.id !== "master"), away = generators.filter(gone).length, worst = key => Math.max(...data.workers.map(w => w[key]).filter(known));
-      const cpu = worst("cpu"), lag = worst("receive_lag_max"), lags = data.workers.some(late), overloaded = data.workers.some(busy);
-      tile("load generators", isFinite(cpu) ? percent(cpu) : count(generators.length), isFinite(cpu) ? "% CPU" : "", away ? `${count(away)} of ${count(generators.length)} lost` : (lags ? "reads delayed: " : "") + (isFinite(lag) ? `lag ${ms(lag)}` : ""), away || lags || overloaded ? "b" : "");
+      const cpu = worst("cpu"), lag = worst("receive_lag_max"), slow = Boolean(data.run && data.run.generator);
+      tile("load generators", isFinite(cpu) ? percent(cpu) : count(generators.length), isFinite(cpu) ? "% CPU" : "", away ? `${count(away)} of ${count(generators.length)} lost` : slow ? "do not keep up" : isFinite(lag) ? `lag ${ms(lag)}` : "", away || slow ? "b" : "");
       tile("failed", count(n.failed), "", n.failed ? `${count(n.window_failed)} in the window` : "", n.window_failed ? "b" : n.failed ? "m" : "");
     }
     $("tiles").replaceChildren(...list.map(({ name, value, unit, note, kind }) => {
@@ -134,7 +134,7 @@
     { key: "users", name: "users", unit: "sending requests", height: 62, lines: [["users", "count"]], format: load },
     { key: "served", name: "recent replies", unit: "% served, strained, broken", height: 96, stack: KINDS, top: 1, scale: 100, bounds: ["served_share"], of: "" },
     { key: "ttft", name: "TTFT", unit: "s, p95; thin: p50", height: 76, lines: [["ttft_p95", ""], ["ttft_p50", "thin"]], bounds: ["first_word_served", "first_word_strained"], of: " s", format: ms },
-    { key: "rate", name: "decode rate", unit: "tokens/s, p50; thin: p05", height: 76, lines: [["decode_rate_p50", ""], ["decode_rate_p05", "thin"]], bounds: ["typing_served", "typing_strained"], of: "/s", format: digits },
+    { key: "rate", name: "decode rate", unit: "tokens/s per reply, p50; thin: p05", height: 76, lines: [["decode_rate_p50", ""], ["decode_rate_p05", "thin"]], bounds: ["typing_served", "typing_strained"], of: "/s", format: digits },
     { key: "silence", name: "longest gap", unit: "s, between tokens", height: 62, lines: [["longest_gap_max", ""]], bounds: ["silence_served", "silence_strained"], of: " s", format: ms },
     { key: "kv", name: "KV cache", unit: "% used; red: preemptions", height: 62, area: "kv_usage", top: 1, scale: 100, marks: "preemptions", format: v => percent(v) + " %" },
     { key: "queue", name: "server queue", unit: "running; dashed: waiting", height: 62, lines: [["running", ""], ["waiting", "waiting"]], format: count },
@@ -309,7 +309,7 @@
     body.replaceChildren(...rows.map(row => {
       const tr = html("tr", undefined, kind(row));
       columns.forEach((c, k) => {
-        const value = c.of(row), td = html(k ? "td" : "th", known(value) ? String(value) : "–", `${c.text ? "text " : ""}${c.kind || ""}${known(value) && value !== "" ? "" : " none"}${c.warn && c.warn(row) ? " warn" : ""}`);
+        const value = c.of(row), td = html(k ? "td" : "th", known(value) ? String(value) : "–", `${c.text ? "text " : ""}${c.kind || ""}${known(value) && value !== "" ? "" : " none"}`);
         if (!k) td.scope = "row";
         if (c.whole) td.title = c.whole(row);
         tr.append(td);
@@ -329,17 +329,16 @@
     { head: "range", unit: "95 %", of: l => maybe(l.served_share_low, low => `${percent(low)}–${percent(l.served_share_high)} %`) },
     { head: "limited by", text: true, of: l => l.state === "failed" ? l.why.map(w => CAUSES[w] || w).join(", ") : "" },
     { head: "measured", of: l => clock((l.t_end ?? data.now.t) - l.t_start) }, { head: "replies", of: l => count(l.replies) },
-    { head: "TTFT p50", of: l => maybe(l.ttft_p50, ms) }, { head: "TTFT p95", of: l => maybe(l.ttft_p95, ms) }, { head: "decode rate", unit: "p50, tok/s", of: l => maybe(l.decode_rate_p50, digits) },
+    { head: "TTFT p50", of: l => maybe(l.ttft_p50, ms) }, { head: "TTFT p95", of: l => maybe(l.ttft_p95, ms) }, { head: "decode rate", unit: "per reply, p50, tok/s", of: l => maybe(l.decode_rate_p50, digits) },
     { head: "longest", unit: "gap", of: l => maybe(l.longest_gap_max, ms) }, { head: "KV", unit: "peak", of: l => maybe(l.kv_usage_max, v => percent(v) + " %") },
     { head: "preemptions", of: l => maybe(l.preemptions, count) },
   ];
-  const BUSY = .9, LATE_S = .25; // BUSY: share of a core
-  const gone = w => w.state === "lost" || w.state === "missing", busy = w => w.cpu > BUSY, late = w => w.receive_lag_max > LATE_S;
+  const gone = w => w.state === "lost" || w.state === "missing";
   const WORKERS = [
     { head: "process", text: true, of: w => w.id.replace(/^(.*_[0-9a-f]{6})[0-9a-f]{26}$/, "$1…"), whole: w => w.id },
     { head: "state", text: true, kind: "state", of: w => w.state },
-    { head: "CPU", unit: "of one core", of: w => maybe(w.cpu, v => percent(v) + " %"), warn: busy },
-    { head: "receive lag", unit: "worst in the window", of: w => maybe(w.receive_lag_max, ms), warn: late },
+    { head: "CPU", unit: "of one core", of: w => maybe(w.cpu, v => percent(v) + " %") },
+    { head: "receive lag", unit: "worst in the window", of: w => maybe(w.receive_lag_max, ms) },
     { head: "loop lag", unit: "worst in the run", of: w => maybe(w.loop_lag_max, ms) },
     { head: "clock", unit: "±", of: w => maybe(w.clock_error, v => v === 0 ? "same" : ms(v)) },
     { head: "users", of: w => maybe(w.users, count) }, { head: "in flight", of: w => maybe(w.in_flight, count) },

@@ -113,7 +113,7 @@
   const SVG = "http://www.w3.org/2000/svg";
   const CHARTS = [
     { title: "TTFT (s)", about: "time to first token of recent replies: p95, thin p50", lines: [["ttft_p95", ""], ["ttft_p50", "thin"]], bound: "first_word_served" },
-    { title: "Decode rate (tokens/s)", about: "typing speed of recent replies: p50, thin p05", lines: [["decode_rate_p50", ""], ["decode_rate_p05", "thin"]], bound: "typing_served" },
+    { title: "Decode rate (tokens/s per reply)", about: "typing speed of recent replies: p50, thin p05", lines: [["decode_rate_p50", ""], ["decode_rate_p05", "thin"]], bound: "typing_served" },
   ];
   const element = (tag, attributes, text) => {
     const e = document.createElementNS(SVG, tag);

@@ -3,6 +3,7 @@
 import numpy as np
 
 from probe_ext.measure.rate import Rate, in_unit_of
+from probe_ext.verdict.checks.client_accuracy import SPEED_CHECKS, WHOLE_RUN_CHECKS, lasting_faults
 from probe_ext.verdict.diagnosis.facts.diagnosis_input import Facts
 from probe_ext.verdict.diagnosis.facts.level_load import NEARLY_FULL, Load
 from probe_ext.verdict.diagnosis.rules.ruling import absent, graded, holds, unknown
@@ -11,10 +12,6 @@ from probe_ext.verdict.phrasing.formats import decimals
 from probe_ext.verdict.phrasing.plurals import more, things
 from probe_ext.verdict.values.ruling_types import Fact, Ruling
 
-SPEED_CHECKS = ("receive_lag", "loop_lag", "late_starts", "worker_cpu")
-WHOLE_RUN_CHECKS = ("receive_lag", "late_starts", "worker_cpu", "client_faults")
-"""Checks that measure the whole run; `loop_lag` shows one worst moment."""
-
 
 def client_too_slow(facts: Facts) -> Ruling:
     """The load generator could not keep up, so that it partly measured its own delay."""
@@ -22,7 +19,7 @@ def client_too_slow(facts: Facts) -> Ruling:
     ours = [finding for finding in facts.findings if finding.check in {*SPEED_CHECKS, *WHOLE_RUN_CHECKS}]
     failed = [finding for finding in ours if finding.state == "fail"]
     known = [finding for finding in ours if finding.check in SPEED_CHECKS and finding.state != "unproven"]
-    lasting = [finding for finding in failed if finding.check in WHOLE_RUN_CHECKS or finding.makes_invalid]
+    lasting = lasting_faults(ours)
     shown = (
         Fact("speed checks of the load generator", float(len(known)), "checks"),
         Fact("failed checks", float(len(failed)), "checks"),

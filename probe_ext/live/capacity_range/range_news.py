@@ -1,10 +1,10 @@
 """What a search says on the terminal besides its progress line: the first range of the capacity, and better ones."""
 
-from probe_ext.live.known_range import KnownRange, known_range, levels_seen
+from probe_ext.live.capacity_range.known_range import KnownRange, known_range, levels_seen
+from probe_ext.live.capacity_range.range_memory import Widening
 from probe_ext.load.boundary_search import MIN_TARGET_USERS, EarlyRange
-from probe_ext.verdict.checks.client_accuracy import MAX_LOOP_LAG_S
 from probe_ext.verdict.phrasing import plurals
-from probe_ext.verdict.phrasing.formats import seconds, span
+from probe_ext.verdict.phrasing.formats import span
 from probe_ext.verdict.phrasing.plurals import Who
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 from probe_ext.verdict.values.json_types import Load
@@ -28,10 +28,11 @@ class RangeNews:
         """`needed_share`: of a person's replies, must be served; `who`: what the users are called."""
         self._needed, self._who = needed_share, who
         self._said: _Range | None = None
+        self._said_proven = False
         self._said_start = False
         self._said_precise = False
 
-    def line(
+    def line(  # noqa: PLR0913 -- the last three by name only
         self,
         now: float,
         replies: int,
@@ -40,16 +41,17 @@ class RangeNews:
         early: EarlyRange = EarlyRange(),  # noqa: B008 - frozen
         *,
         precise: bool = False,
-        generator_lag: float = 0.0,
+        generator: str = "",
+        widening: Widening | None = None,
     ) -> str | None:
         """Return the next line, None without news.
 
         `now`: seconds of the run; `remaining`: `about 4 more minutes`; `early`: what replies that go on suggest;
-        `precise`: the search goes on although it has reached its precision; `generator_lag`: the longest delay of a
-        load generator's event loop so far, seconds.
+        `precise`: the search goes on although it has reached its precision; `generator`: why the load generator does
+        not keep up; `widening`: why the range is wider than it was.
         """
-        line = self._news(now, replies, estimate, remaining, early, precise=precise)
-        return f"{line}. {_of_generator(generator_lag)}" if line and generator_lag > MAX_LOOP_LAG_S else line
+        line = self._news(now, replies, estimate, remaining, early, widening, precise=precise)
+        return f"{line}. {generator}" if line and generator else line
 
     def _news(
         self,
@@ -58,6 +60,7 @@ class RangeNews:
         estimate: CapacityEstimate | None,
         remaining: str,
         early: EarlyRange,
+        widening: Widening | None,
         *,
         precise: bool,
     ) -> str | None:
@@ -72,11 +75,20 @@ class RangeNews:
             return f"{said}. That is as precise as asked for; narrowing further. {_HOW_TO_END}"
         if self._said is not None and not self._is_news(known):
             return None
-        first, self._said = self._said is None, found
+        why = self._why_wider(found, widening)
+        first, self._said, self._said_proven = self._said is None, found, known.low_proven and known.high_proven
         doing = "narrowing" if found[1] - found[0] > MIN_TARGET_USERS else "making sure"
         rest = f"{doing}, {remaining}" if remaining else doing
         said = f"after {span(now)}: {_in_words(known, self._who)}; {rest}"
-        return f"{said}. {_HOW_TO_END}" if first else said
+        return f"{said}. {_HOW_TO_END}" if first else f"{said}{why}"
+
+    def _why_wider(self, found: _Range, widening: Widening | None) -> str:
+        """Return why a range is not inside the one said last, a sentence after a full stop; empty if it is."""
+        if self._said is None or self._said[0] <= found[0] <= found[1] <= self._said[1]:
+            return ""
+        if widening is None:
+            return "" if self._said_proven else ". The range before was not proven"
+        return f". {widening.sentence.rstrip('.')}"
 
     def _is_news(self, known: KnownRange) -> bool:
         """Whether a range is clearly narrower than the one said last, or lies clearly outside it."""
@@ -94,13 +106,6 @@ class RangeNews:
         good, _ = levels_seen(estimate, early, self._needed)
         words = _start_in_words(good, replies, early, self._who)
         return f"after {span(now)}, not proven yet: {words}. {_HOW_TO_END}"
-
-
-def _of_generator(lag: float) -> str:
-    return (
-        f"The load generator itself was up to {seconds(lag)} late: its machine may be the limit, not the server. "
-        "More processes (--processes) or machines would show whether it is the server"
-    )
 
 
 def _start_in_words(good: list[Load], replies: int, early: EarlyRange, who: Who) -> str:
