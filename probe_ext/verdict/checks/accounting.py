@@ -10,14 +10,22 @@ from probe_ext.measure.outcome import Outcome, is_failure
 from probe_ext.measure.table_rows import WARM_UP
 from probe_ext.verdict.evidence.columns import is_any, numbers, text_counts
 from probe_ext.verdict.evidence.evidence import Evidence
-from probe_ext.verdict.evidence.manifest_view import away, number, workers
+from probe_ext.verdict.evidence.manifest_view import away, mapping, number, workers
 from probe_ext.verdict.phrasing.formats import moment, percent
 from probe_ext.verdict.phrasing.plurals import capitalised, listed, things
+from probe_ext.verdict.phrasing.plurals import levels as levels_named
 from probe_ext.verdict.phrasing.worker_names import is_lone, worker_name
 from probe_ext.verdict.results.stream_figures import compare_arrivals, replayed_arrivals, scheduled_arrivals
 from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.level_result import LevelResult
-from probe_ext.verdict.wording.early_end import NO_ANSWER, something_left
+from probe_ext.verdict.wording.early_end import (
+    LET_IT_END,
+    NO_ANSWER,
+    is_interrupted,
+    minutes_left,
+    something_left,
+    unmeasured,
+)
 
 MAX_CLIENT_FAULT_SHARE = 0.01
 """Share of replies that may fail through the load generator before the run is invalid."""
@@ -53,7 +61,9 @@ def _accounted(evidence: Evidence) -> Finding:
     missing = {w: int(n or 0) - rows.get(w, 0) for w, n in started.items() if int(n or 0) != rows.get(w, 0)}
     total = int(sum(n or 0 for n in started.values()))
     if not missing:
-        return Finding("accounted", "pass", True, f"{things(total, 'reply', 'replies')} started, all accounted for.")
+        return Finding(
+            "accounted", "pass", True, f"{things(total, 'reply', 'replies')} started, {_how_ended(evidence)}."
+        )
     lost = sum(n for n in missing.values() if n > 0)
     if not evidence.manifest.get("ended_at") and lost <= _max_users(evidence):
         at_least = max(total, rows.total())
@@ -71,6 +81,15 @@ def _accounted(evidence: Evidence) -> Finding:
     why = why if lost else f"There are {things(-sum(missing.values()), 'more row')} than replies that were started"
     advice = "Look for requests-<worker>.csv on the workers' machines and add them with probe merge."
     return Finding("accounted", "fail", True, f"{why} ({_named(evidence, missing)}).", advice)
+
+
+def _how_ended(evidence: Evidence) -> str:
+    """Return `all accounted for: 2,640 finished, 148 aborted by the run`: the counts that other checks are of."""
+    aborted = int(is_any(evidence.replies, "outcome", {Outcome.ENDED_BY_US}).sum())
+    if not aborted:
+        return "all accounted for, none aborted by the run"
+    total = text_counts(evidence.replies, "worker").total()
+    return f"all accounted for: {total - aborted:,} finished or failed, {aborted:,} aborted by the run"
 
 
 def _started(worker: Mapping[str, Any]) -> float | None:
@@ -244,19 +263,28 @@ _CUT_SHORT: dict[str, tuple[FindingState, str, str]] = {
 """By end_reason: state, when the run ended, and advice."""
 
 
+def _still_needed(evidence: Evidence, levels: Sequence[LevelResult]) -> str:
+    """Say what a run that ended early was still to do: the minutes of a search, or levels; empty if unknown."""
+    plan = mapping(evidence.manifest.get("plan"))
+    if isinstance(plan.get("search"), Mapping):
+        minutes = minutes_left(mapping(plan.get("search")))
+        return f" The search needed about {minutes}." if minutes else " The search was not over."
+    left = unmeasured(evidence.manifest, levels) if something_left(evidence, levels) else ()
+    return f" Not measured: {levels_named(left)}." if left else ""
+
+
 def _ended(evidence: Evidence, levels: Sequence[LevelResult]) -> Finding:
     """Did the run come to its planned end?"""
     reason = evidence.manifest.get("end_reason") if evidence.manifest.get("ended_at") else None
-    left = "; the remaining levels were not measured" if something_left(evidence, levels) else ""
-    if reason in ("interrupted", "terminated"):
-        why = f"The run was {reason} before its end{left}."
-        return Finding("ended", "unproven", False, why, "Only what was measured until then is judged.")
+    if is_interrupted(evidence.manifest):
+        why = f"The run was {reason} before its end: only what was measured until then is judged."
+        return Finding("ended", "unproven", False, f"{why}{_still_needed(evidence, levels)}", LET_IT_END)
     if reason == NO_ANSWER:
         why = "The run ended after its warm-up, as no request was answered."
         return Finding("ended", "unproven", False, why, "Nothing was measured.")
     if isinstance(reason, str) and reason in _CUT_SHORT:
         state, when, advice = _CUT_SHORT[reason]
-        return Finding("ended", state, False, f"The run ended when {when}{left}.", advice)
+        return Finding("ended", state, False, f"The run ended when {when}.{_still_needed(evidence, levels)}", advice)
     if reason:
         return Finding("ended", "pass", False, f"The run ended as planned ({str(reason).replace('_', ' ')}).")
     why = "The run was killed or is still in progress: its last seconds are missing."
