@@ -12,7 +12,7 @@ from probe_ext.measure.table_rows import ReplyRow
 from probe_ext.verdict.evidence.columns import Bools, Floats
 from probe_ext.verdict.evidence.evidence import Columns
 from probe_ext.verdict.grading.kind_profiles import KindProfiles, kind_codes
-from probe_ext.verdict.inference.observations import Visit, replies_at_once, visit_from_grades
+from probe_ext.verdict.inference.observations import Visit, counts_towards_level, replies_at_once, visit_from_grades
 from probe_ext.verdict.levels.visits import last_seconds_of
 from probe_ext.verdict.values.json_types import DIMENSIONS
 
@@ -86,6 +86,13 @@ class ReplyStore:
         """Return the replies that were sent in a visit."""
         rows = self._rows()
         return rows[_inside(rows["sent"], span)]
+
+    def figured_rows(self, span: Span) -> np.ndarray:
+        """Return the replies whose figures a visit shows: all so far, and once it has ended the judged ones."""
+        rows = self.rows_of(span)
+        if span.end is None:
+            return rows
+        return rows[counts_towards_level(rows["sent"], span.end, self._last_seconds)]
 
     def visit(self, span: Span, now: float, kind: int | None = None) -> Visit:
         """Return a visit up to now, for the estimator: of all users, or of one kind by its index."""

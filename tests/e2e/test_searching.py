@@ -45,7 +45,9 @@ def test_ctrl_c_reports_the_search_so_far(sim: str, tmp_path: Path) -> None:
     assert (run.code, run.manifest["end_reason"]) == (130, "interrupted")
     assert run.manifest["plan"]["search"]["outcome"] is None
     judged = json.loads((out / "capacity.json").read_text())
-    assert next(f["state"] for f in judged["findings"] if f["check"] == "search") == "unproven"
+    (told,) = (f for f in judged["findings"] if f["check"] in {"ended", "search"})
+    assert (told["check"], told["state"]) == ("ended", "unproven")
+    assert "The search" in told["why"]
     assert (out / "capacity.html").exists()
 
 
