@@ -143,11 +143,10 @@ def _refuse(parser: argparse.ArgumentParser, rest: Sequence[str]) -> NoReturn:
     known = [name for action in parser._actions for name in action.option_strings]  # noqa: SLF001 - no public access
     from probe_ext.settings.secrets import api_key_hint  # noqa: PLC0415 - only for an error
 
-    if hint := next(filter(None, map(api_key_hint, (one for one in rest if one.startswith("-")))), None):
-        own = "--api-key-env"
-        parser.error(
-            hint if own not in known else f"{hint.partition(';')[0]}; name a variable that holds it with {own}"
-        )
+    by_variable = "--api-key-env" if "--api-key-env" in known else None
+    hints = (api_key_hint(option, by_variable) for option in rest if option.startswith("-"))
+    if hint := next(filter(None, hints), None):
+        parser.error(hint)
     closest = did_you_mean(rest[0].partition("=")[0], known) if rest[0].startswith("-") else ""
     parser.error(f"unknown argument {' '.join(rest)!r}{closest}")
 

@@ -2,7 +2,8 @@
 
 That is the scenarios (locustfiles/), SLO profiles and workloads (configs/), the documentation (docs/), a
 docker-compose.yml with what it needs, and a README.md that says how to begin. A file that is there already and differs
-is kept, and named; --force replaces it.
+is kept, and named. --force replaces those that an earlier version wrote, unless they were changed since: what was
+written is noted in .probe-init.json.
 
 A copy is used by its path: probe run locustfiles/capacity.py, --slo configs/slo/chat.yaml,
 --workload configs/workloads/coding.yaml. A bare name is always the one that comes with the package.
@@ -13,6 +14,9 @@ examples:
 """
 
 import argparse
+import contextlib
+import hashlib
+import json
 import os
 import re
 import sys
@@ -25,6 +29,7 @@ from probe_ext.exit_codes import ExitCode
 
 _COPIED = ("locustfiles", "configs", "docs", "docker", "docker-compose.yml")
 _README = Path("README.md")
+_RECORD = Path(".probe-init.json")
 _README_TEXT = """# A load test of your LLM server
 
 Made by `probe init`. All files are yours to change. Start the server first, or `probe sim --port 8000` for a simulated
@@ -57,14 +62,18 @@ class Copied:
     new: list[Path] = field(default_factory=list)
     replaced: list[Path] = field(default_factory=list)
     same: list[Path] = field(default_factory=list)
-    kept: list[Path] = field(default_factory=list)
-    """differ from those of the package, and were left as they are"""
+    outdated: list[Path] = field(default_factory=list)
+    """written by an earlier version, not changed since, and kept"""
+    foreign: list[Path] = field(default_factory=list)
+    """differ, as they were changed or written by someone else, and are kept in any case"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the folder and --force."""
     parser.add_argument("directory", metavar="DIR", type=Path, help="folder to copy to; made if it is missing")
-    parser.add_argument("--force", action="store_true", help="replace files that differ")
+    parser.add_argument(
+        "--force", action="store_true", help="replace files of an earlier version that were not changed"
+    )
 
 
 def main(options: argparse.Namespace) -> int:
@@ -84,8 +93,11 @@ def main(options: argparse.Namespace) -> int:
 
 
 def copy_files(place: Path, *, force: bool) -> Copied:
-    """Copy all files that are missing, and with `force` those that differ. OSError names the file that failed."""
-    copied = Copied()
+    """Copy all files that are missing, and with `force` those that an earlier version wrote and nobody changed.
+
+    OSError names the file that failed.
+    """
+    copied, written = Copied(), _read_record(place)
     files = starter_files()
     for target, source in sorted(files.items()):
         path = place / target
@@ -93,18 +105,45 @@ def copy_files(place: Path, *, force: bool) -> Copied:
         if not os.path.lexists(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             copied.new.append(target)
-        elif path.is_file() and path.read_bytes() == content:
+        elif not path.is_file() or path.is_symlink():
+            copied.foreign.append(target)
+            continue
+        elif (present := path.read_bytes()) == content:
             copied.same.append(target)
+            written[str(target)] = _digest(content)
+            continue
+        elif written.get(str(target)) != _digest(present):
+            copied.foreign.append(target)
             continue
         elif not force:
-            copied.kept.append(target)
+            copied.outdated.append(target)
             continue
         else:
-            path.unlink()  # a link's target may lie elsewhere
             copied.replaced.append(target)
         path.write_bytes(content)
         path.chmod(0o755 if path.suffix == ".sh" else 0o644)
+        written[str(target)] = _digest(content)
+    _write_record(place, written)
     return copied
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _read_record(place: Path) -> dict[str, str]:
+    """Return what was written here before, by path: a digest of its content. Nothing of a damaged record counts."""
+    with contextlib.suppress(OSError, ValueError):
+        record = json.loads((place / _RECORD).read_text(encoding="utf-8"))
+        if isinstance(record, dict):
+            return {str(path): str(digest) for path, digest in record.items()}
+    return {}
+
+
+def _write_record(place: Path, written: Mapping[str, str]) -> None:
+    path = place / _RECORD
+    path.unlink(missing_ok=True)  # a link's target may lie elsewhere
+    path.write_bytes(f"{json.dumps(dict(sorted(written.items())), indent=1)}\n".encode())
 
 
 def _content(target: Path, source: Path, files: Mapping[Path, Path]) -> bytes:
@@ -136,7 +175,9 @@ def starter_files() -> dict[Path, Path]:
 
 def _lines(place: Path, copied: Copied) -> list[str]:
     lines = [f"replaced {place / path}" for path in copied.replaced]
-    lines += [f"kept {place / path}: it differs from the package's; --force replaces it" for path in copied.kept]
+    lines += [f"kept {place / path}: it is from an earlier version; --force replaces it" for path in copied.outdated]
+    why = "it was changed, or not written by probe init; to get the package's, move it away first"
+    lines += [f"kept {place / path}: {why}" for path in copied.foreign]
     there = f", {len(copied.same)} were there already" if copied.same else ""
     lines.append(f"{place}: copied {_files(len(copied.new) + len(copied.replaced))}{there}")
     lines.append(

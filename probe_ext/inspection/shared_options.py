@@ -38,14 +38,16 @@ def read_value(flag: str, text: str, reader: Callable[[str], T]) -> T:
         raise SettingsError(f"{flag} {text}: {error}") from error
 
 
-def with_url_argument(problem: str) -> str:
-    """Return why a server cannot be used where its URL is an argument; the message names it `--host`, as in a run."""
-    return problem.removeprefix("--host ").replace("as --host", "as the URL")
+def name_url(problem: object, name: str = "URL") -> str:
+    """Return a message about a run's `--host` as a command says it where the server is given as an argument, `URL`,
+    or by another option.
+    """
+    return str(problem).replace("--host", name)
 
 
 def usage_error(error: SettingsError) -> ExitCode:
-    """Print why these options cannot be used; the URL is an argument here, `--host` in a run."""
-    print(f"probe: {str(error).replace('--host', 'URL', 1)}", file=sys.stderr)  # noqa: T201 - command output
+    """Print why these options cannot be used."""
+    print(f"probe: {name_url(error)}", file=sys.stderr)  # noqa: T201 - command output
     return ExitCode.USAGE
 
 

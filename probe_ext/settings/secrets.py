@@ -23,11 +23,16 @@ def api_key() -> str | None:
     return key or None
 
 
-def api_key_hint(option: str) -> str | None:
-    """Return what to say of an unknown option that was to pass an API key, without its value; None for others."""
+def api_key_hint(option: str, by_variable: str | None = None) -> str | None:
+    """Return what to say of an unknown option that was to pass an API key, without its value; None for others.
+
+    `by_variable`: the command's own option that names a variable with a key.
+    """
     name = option.partition("=")[0].strip("-").replace("_", "-").lower()
     if name not in _API_KEY_OPTIONS:
         return None
+    if by_variable:
+        return f"--{name}: not an option; name a variable that holds it with {by_variable}"
     return f"--{name}: not an option; the API key is read from the environment variable {API_KEY_VARIABLE}"
 
 

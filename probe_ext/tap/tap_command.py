@@ -23,7 +23,7 @@ from pathlib import Path
 
 from probe_ext.client.wire.address import parse_target
 from probe_ext.exit_codes import ExitCode
-from probe_ext.inspection.shared_options import add_options, options_of, read_value
+from probe_ext.inspection.shared_options import add_options, name_url, options_of, read_value
 from probe_ext.measure import clock
 from probe_ext.recording.recording_files import RecordingError, read_recording
 from probe_ext.settings.durations import seconds
@@ -148,7 +148,7 @@ def _settings(given: argparse.Namespace) -> TapSettings:
     try:
         target = parse_target(given.upstream)
     except ValueError as error:
-        raise SettingsError(str(error).replace("--host", "--upstream", 1)) from error
+        raise SettingsError(name_url(error, "--upstream")) from error
     return TapSettings(
         target=target,
         host=given.host,

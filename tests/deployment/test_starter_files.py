@@ -47,35 +47,61 @@ def test_links_of_the_copied_pages_lead_somewhere(tmp_path: Path) -> None:
     assert [target for target in targets if not target.exists()] == []
 
 
-def test_a_file_that_differs_is_kept_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_was_changed_is_kept_and_named_whatever_is_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     copy_files(tmp_path, force=False)
     own = tmp_path / "configs" / "slo" / "chat.yaml"
     own.write_text("mine")
     (tmp_path / "locustfiles" / "chat.py").unlink()
+    why = "it was changed, or not written by probe init; to get the package's, move it away first"
+    for copied, options in (("1 file", ()), ("0 files", ("--force",))):
+        assert init(tmp_path, *options) == 0
+        said = capsys.readouterr().out
+        assert own.read_text() == "mine"
+        assert f"kept {own}: {why}\n" in said
+        assert f"{tmp_path}: copied {copied}, " in said
+
+
+def test_files_that_were_there_before_are_nobodys_to_replace(tmp_path: Path) -> None:
+    """A README.md of one's own, in a folder that has one; also where the record is damaged."""
+    (tmp_path / "README.md").write_text("mine")
+    for record in (None, "no JSON", "[]"):
+        if record is not None:
+            (tmp_path / ".probe-init.json").write_text(record)
+        assert copy_files(tmp_path, force=True).foreign == [Path("README.md")]
+        assert (tmp_path / "README.md").read_text() == "mine"
+
+
+def test_files_of_an_earlier_version_are_replaced_if_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as earlier:
+        earlier.setattr(starter_files, "_README_TEXT", "earlier")
+        copy_files(tmp_path, force=False)
+    readme = tmp_path / "README.md"
     assert init(tmp_path) == 0
-    said = capsys.readouterr().out
-    assert own.read_text() == "mine"
-    assert f"kept {own}: it differs from the package's; --force replaces it" in said
-    assert f"{tmp_path}: copied 1 file, " in said
+    assert f"kept {readme}: it is from an earlier version; --force replaces it\n" in capsys.readouterr().out
+    assert readme.read_text() == "earlier"
     assert init(tmp_path, "--force") == 0
-    assert own.read_bytes() == (ROOT / "configs" / "slo" / "chat.yaml").read_bytes()
-    assert f"replaced {own}" in capsys.readouterr().out
+    assert f"replaced {readme}\n" in capsys.readouterr().out
+    assert readme.read_text() == starter_files._README_TEXT
 
 
-def test_what_a_link_points_to_is_never_replaced(tmp_path: Path) -> None:
+def test_a_link_is_never_replaced_nor_what_it_points_to(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere.yaml"
     elsewhere.write_text("mine")
-    link = tmp_path / "new" / "docker-compose.yml"
-    link.parent.mkdir()
-    for target in (elsewhere, tmp_path / "gone.yaml"):
-        link.unlink(missing_ok=True)
-        link.symlink_to(target)
-        assert link.relative_to(link.parent) in copy_files(link.parent, force=False).kept
-        assert link.is_symlink()
-    link.unlink()
-    link.symlink_to(elsewhere)
-    copy_files(link.parent, force=True)
-    assert not link.is_symlink()
+    place = tmp_path / "new"
+    place.mkdir()
+    for name in ("docker-compose.yml", ".probe-init.json"):
+        link = place / name
+        for target in (tmp_path / "gone.yaml", elsewhere):
+            link.unlink(missing_ok=True)
+            link.symlink_to(target)
+            for force in (False, True):
+                copied = copy_files(place, force=force)
+                assert link.is_symlink() == (name != ".probe-init.json")
+                assert Path("docker-compose.yml") in copied.foreign
     assert elsewhere.read_text() == "mine"
     assert not (tmp_path / "gone.yaml").exists()
 

@@ -5,6 +5,9 @@ import re
 import sys
 from pathlib import Path
 
+import pytest
+
+from scripts.demo import lateness
 from tests.e2e.conftest import ROOT, Run, finished, start
 from tests.e2e.test_endings import check_accounts
 
@@ -27,10 +30,20 @@ def test_demo_has_a_level_that_fails_and_one_that_does_not(tmp_path: Path) -> No
     check_what_was_said(run, judged["sentence"])
 
 
+@pytest.mark.parametrize(("late", "said"), [((), ""), ((0.021, 0.09), ""), ((0.05, 0.31), "up to 0.3 s late")])
+def test_a_late_simulated_server_is_explained_where_it_matters(late: tuple[float, ...], said: str) -> None:
+    warnings = "".join(f"simulator behind schedule: tokens sent {one:.3f} s late; why\n" for one in late)
+    assert (said in lateness(warnings), bool(lateness(warnings))) == (True, bool(said))
+
+
 def check_what_was_said(run: Run, sentence: str) -> None:
-    """Output: the plan, the progress, then the verdict and the report's path."""
-    first, *_, answer, report = run.said.rstrip().splitlines()
-    assert re.match(r"simulated server running at http://127\.0\.0\.1:\d+; now testing it with two workers", first)
+    """Output: the plan, the progress, then the verdict, the report's path, and how its commands can be run."""
+    first, *rest, ended = run.said.rstrip().splitlines()
+    port = re.match(r"simulated server running at http://127\.0\.0\.1:(\d+); now testing it with two workers", first)
+    assert port is not None
+    assert ended.endswith(f" start it again first: probe sim --profile demo --port {port[1]}")
+    assert "behind schedule" not in run.said
+    answer, report = [line for line in rest if "This machine was busy" not in line][-2:]
     assert answer == sentence
     assert "16" in sentence
     assert report == f"report: {run.directory / 'capacity.html'}"

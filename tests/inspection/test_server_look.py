@@ -78,8 +78,8 @@ def test_no_run_where_no_reply_can_be_expected(entry: dict[str, object], given: 
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        ("connection refused", "http://server:8000: connection refused."),
-        ("redirect to https://s", "http://server:8000: redirect to https://s; give that address as the URL."),
+        ("connection refused", "URL http://server:8000: connection refused."),
+        ("redirect to https://s", "URL http://server:8000: redirect to https://s; give that address as URL."),
     ],
 )
 def test_the_server_is_named_as_it_is_given_which_is_no_option(error: str, said: str) -> None:

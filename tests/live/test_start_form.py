@@ -76,6 +76,25 @@ def test_the_mode_follows_from_the_options(form: Any, given: dict[str, Any], mod
     assert current_values(made)["search"] is (mode == "search")
 
 
+def test_the_form_asks_for_the_server_first_and_says_what_each_way_does(form: Any) -> None:
+    made = form()
+    assert [group.title for group in made.groups][:2] == ["The server", "What is asked"]
+    assert made.modes[0].name == "search"
+    assert "as “probe run” does" in made.modes[0].help
+    page = index(Ui())
+    assert page.index("<legend>The server</legend>") < page.index("<legend>How many, how long</legend>")
+    assert page.index("<legend>How many, how long</legend>") < page.index("<legend>What is asked</legend>")
+    shown = page.partition('class="modes">')[2].partition("</div>")[0]
+    assert all(mode.help in unescape(shown) for mode in made.modes), "without choosing it first"
+
+
+def test_the_tab_names_the_tool_and_the_scenario() -> None:
+    ui = Ui()
+    ui.environment.locustfile = "/x/<capacity>.py"
+    assert re.findall("<title>(.*?)</title>", index(ui)) == ["probe: &lt;capacity&gt; – Locust"]
+    assert "<title>probe: live view</title>" in ui.client.get("/probe/").get_data(as_text=True)
+
+
 def test_a_load_shape_of_the_locustfile_decides_by_itself(form: Any) -> None:
     hand = next(mode for mode in form(shaped=True).modes if mode.name == "hand")
     assert [field.name for field in hand.fields] == ["run_time"]

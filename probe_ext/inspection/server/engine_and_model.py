@@ -6,7 +6,7 @@ These also decide whether a run can start: their evidence is then the one line t
 from probe_ext.access.known_server import KnownServer
 from probe_ext.access.start_problem import asked_lengths, context_problem, models_problem
 from probe_ext.inspection.check_result import CheckResult, Figures, Status
-from probe_ext.inspection.shared_options import with_url_argument
+from probe_ext.inspection.shared_options import name_url
 from probe_ext.settings.options import Options
 from probe_ext.verdict.phrasing.plurals import listed, things
 
@@ -39,7 +39,7 @@ def models(server: KnownServer, options: Options) -> CheckResult:
     figures = {"model": server.model, "listed": None if listed_models is None else len(listed_models)}
     problem = models_problem(server, options)
     if problem is not None:
-        return CheckResult("models", Status.PROBLEM, f"{with_url_argument(problem).rstrip('.')}.", None, figures)
+        return CheckResult("models", Status.PROBLEM, f"{name_url(problem).rstrip('.')}.", None, figures)
     if listed_models is not None and options.model and options.model not in listed_models:
         shown = ", ".join(listed_models[:5]) or "no models"
         evidence = f"--model {options.model} is not listed; the server lists {shown}."

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from probe_ext.access.known_server import fetcher_for, know_server, target_and_key
 from probe_ext.access.start_problem import models_problem
-from probe_ext.inspection.shared_options import add_options, options_of, with_url_argument
+from probe_ext.inspection.shared_options import add_options, name_url, options_of
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import OPTIONS, Options
 
@@ -23,7 +23,7 @@ def check_servers(urls: Sequence[str], arguments: Sequence[str]) -> None:
         except SettingsError as error:
             problem = str(error)
         if problem is not None:
-            raise SettingsError(with_url_argument(problem))
+            raise SettingsError(name_url(problem))
 
 
 def _options(arguments: Sequence[str]) -> Options:

@@ -164,4 +164,5 @@ class Pacer:
         if late > LATENESS_WARNING_S and now - self._last_warning > LATENESS_WARNING_INTERVAL_S:
             self._last_warning = now
             with contextlib.suppress(BrokenPipeError):  # keep serving after the parent has closed the pipe
-                print(f"simulator behind schedule: tokens sent {late:.3f} s late", file=sys.stderr)  # noqa: T201 - a warning to whoever started the server
+                why = "this machine is busy, and clients measure a slower server than the profile describes"
+                print(f"simulator behind schedule: tokens sent {late:.3f} s late; {why}", file=sys.stderr)  # noqa: T201 - a warning to whoever started the server

@@ -136,26 +136,26 @@ _VERDICT_MORE = ("window",)
 _TIMEOUTS = ("timeout_connect", "timeout_first", "timeout_gap", "timeout_total", "patience", "drain")
 _EVERY_LEVEL = ("hold", "settle", "min_replies")
 _MODES = {
-    "hand": (
-        "By hand",
-        "You change the number of users with Edit. Each number that you keep for about half a minute becomes a level.",
-        ("user_count", "spawn_rate", "run_time"),
-    ),
-    "levels": ("Levels", "The numbers that you name are held one after another. Then the run ends.", ("levels",)),
     "search": (
         "Search",
-        "The number is doubled until too few replies are served, then the limit is closed in on.",
+        "finds how many people can be served, as “probe run” does: doubles the number, then closes in on the limit",
         ("max_users", "precision", "search_time"),
     ),
+    "hand": (
+        "By hand",
+        "you change the number of users with Edit; each number that you keep for about half a minute becomes a level",
+        ("user_count", "spawn_rate", "run_time"),
+    ),
+    "levels": ("Levels", "the numbers that you name are held one after another, then the run ends", ("levels",)),
     "rate": (
         "Open stream",
-        "Requests arrive at given rates, whether or not earlier ones have been answered.",
+        "requests arrive at given rates, whether or not earlier ones have been answered",
         ("rate", "max_in_flight"),
     ),
 }
 _SHAPED = (
     "As the locustfile says",
-    "The locustfile has a load shape, which decides how many users there are.",
+    "it has a load shape, which decides how many users there are",
     ("run_time",),
 )
 _OF_LOCUST = ("user_count", "spawn_rate", "run_time", "host")
@@ -172,8 +172,8 @@ def start_form(given: Namespace, host: str | None, *, shaped: bool) -> StartForm
 
     own = tuple(field for name, field in fields.items() if name not in _OPTIONS and name not in _OF_LOCUST)
     groups = [
-        Group("What is asked", some(_ASKED), some(_ASKED_MORE)),
         Group("The server", some(_SERVER), some(_SERVER_MORE)),
+        Group("What is asked", some(_ASKED), some(_ASKED_MORE)),
         Group("The verdict", some(_VERDICT), some(_VERDICT_MORE)),
         Group("Timeouts", some(_TIMEOUTS), folded=True),
         *([Group("Of this locustfile", own)] if own else []),

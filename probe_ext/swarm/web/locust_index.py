@@ -12,7 +12,7 @@ from typing import Any
 from flask import Response
 from locust.env import Environment
 from locust.runners import STATE_INIT, STATE_RUNNING, STATE_SPAWNING, STATE_STOPPED
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from probe_ext.page.environment import environment as template_environment
 from probe_ext.run import directory
@@ -30,6 +30,7 @@ DOWNLOADS = {
 }
 _RUNNING = (STATE_SPAWNING, STATE_RUNNING)
 _WAITING = (STATE_INIT, STATE_STOPPED)
+_LOCUST_TITLE = "<title>Locust</title>"
 _TITLE = "How many people can use this at once?"
 
 
@@ -48,6 +49,7 @@ class LocustIndex:
             return
         inner, closing, end = after.rpartition("</body>")
         added = self._additions()
+        before = before.replace(_LOCUST_TITLE, f"<title>probe: {escape(self._scenario())} – Locust</title>")
         response.set_data(f'{before}<body class="{self._body_class()}">{inner}{added}{closing}{end}')
 
     def _body_class(self) -> str:
@@ -70,7 +72,6 @@ class LocustIndex:
         template = template_environment(FOLDER).get_template("additions.html.j2")
         runner = self._environment.runner
         users = runner.target_user_count if runner is not None and runner.state in _RUNNING else None
-        scenario = Path(self._environment.locustfile or "").stem
         return Markup(  # noqa: S704 - the template escapes
             template.render(
                 form=form,
@@ -79,9 +80,12 @@ class LocustIndex:
                 title=_TITLE,
                 current=_script_json({"user_count": users, "options": current_values(form)}),
                 token=self._token,
-                locustfile=scenario or "this locustfile",
+                locustfile=self._scenario(),
             )
         )
+
+    def _scenario(self) -> str:
+        return Path(self._environment.locustfile or "").stem or "this locustfile"
 
 
 def _script_json(value: Any) -> Markup:

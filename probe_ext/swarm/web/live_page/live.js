@@ -38,7 +38,7 @@
     const time = now && data.state === "running" ? " " + clock(now.t) : "";
     setText("state", STATES[data.state] + time);
     state.className = "badge " + data.state;
-    const items = run ? [run.model, run.host, "profile: " + run.profile, `run ${run.number} · ${run.scenario}`] : [];
+    const items = run ? [run.model, run.host, "SLO profile " + run.profile, `run ${run.number} · ${run.scenario}`] : [];
     if (run && run.position) items.push(run.position);
     if (run && run.levels) items.push("levels: " + run.levels.join(", "));
     const wanted = items.filter(known).join("\n");
@@ -56,7 +56,7 @@
     setText("problems", problems);
     $("problems").hidden = !problems;
     $("report").hidden = data.state !== "ended" || !data.runs.length || data.runs[0].report !== "ready";
-    document.title = `${data.said.number}${data.said.headline} – live view`;
+    document.title = `probe: ${data.said.number}${data.said.headline}`;
     announce();
   }
 
