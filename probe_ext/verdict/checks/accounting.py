@@ -52,7 +52,9 @@ def _accounted(evidence: Evidence) -> Finding:
     missing = {w: int(n or 0) - rows.get(w, 0) for w, n in started.items() if int(n or 0) != rows.get(w, 0)}
     total = int(sum(n or 0 for n in started.values()))
     if not missing:
-        return Finding("accounted", "pass", True, f"{things(total, 'reply', 'replies')} started, all accounted for.")
+        return Finding(
+            "accounted", "pass", True, f"{things(total, 'reply', 'replies')} started, {_how_ended(evidence)}."
+        )
     lost = sum(n for n in missing.values() if n > 0)
     if not evidence.manifest.get("ended_at") and lost <= _max_users(evidence):
         at_least = max(total, rows.total())
@@ -70,6 +72,15 @@ def _accounted(evidence: Evidence) -> Finding:
     why = why if lost else f"There are {things(-sum(missing.values()), 'more row')} than replies that were started"
     advice = "Look for requests-<worker>.csv on the workers' machines and add them with probe merge."
     return Finding("accounted", "fail", True, f"{why} ({_named(evidence, missing)}).", advice)
+
+
+def _how_ended(evidence: Evidence) -> str:
+    """Return `all accounted for: 2,640 finished, 148 aborted by the run`: the counts that other checks are of."""
+    aborted = int(is_any(evidence.replies, "outcome", {Outcome.ENDED_BY_US}).sum())
+    if not aborted:
+        return "all accounted for, none aborted by the run"
+    total = text_counts(evidence.replies, "worker").total()
+    return f"all accounted for: {total - aborted:,} finished or failed, {aborted:,} aborted by the run"
 
 
 def _started(worker: Mapping[str, Any]) -> float | None:

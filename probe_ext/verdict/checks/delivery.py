@@ -19,7 +19,7 @@ from probe_ext.verdict.evidence.columns import Bools, flags, is_any, numbers, te
 from probe_ext.verdict.evidence.evidence import Columns, Evidence, quantile
 from probe_ext.verdict.grading.held_back import MIN_SEGMENTS_PER_EVENT, MIN_STREAM_TOKENS, uncounted
 from probe_ext.verdict.grading.reply_grades import GradedReplies
-from probe_ext.verdict.phrasing.formats import count, percent, seconds
+from probe_ext.verdict.phrasing.formats import percent, seconds
 from probe_ext.verdict.phrasing.plurals import listed, things
 from probe_ext.verdict.values.finding import Finding
 
@@ -28,6 +28,7 @@ MAX_UNRESOLVED_SHARE = 0.10
 MAX_HIDDEN_SHARE = 0.10
 """Of the replies that would be judged by their typing speed. A person is served if 90 % of their replies are, so more
 unjudged ones could change the state of a level."""
+_STREAMED = f"streamed replies of {MIN_STREAM_TOKENS} tokens or more"
 MAX_HELD_SHARE = 0.05
 """Of the streamed replies; a few may have met a lost packet or a busy moment."""
 MIN_TELLING_GAP_S = 1.0
@@ -55,13 +56,11 @@ def _unresolved_reads(replies: Columns) -> Finding:
     share = float(np.nansum(unresolved) / np.nansum(reads))
     why = f"{percent(share)} of reads carried several tokens."
     if share <= MAX_UNRESOLVED_SHARE:
-        return Finding("unresolved_reads", "pass", False, why)
+        return Finding("unresolved_reads", "pass", False, f"{why[:-1]}: gaps between tokens are known.")
     why += " The gaps between those tokens are unknown."
     together = _put_together(replies, unresolved > 0)
     if together is None:
-        advice = (
-            f"The server or a proxy bundles tokens, or the load generator was late. {proxy_advice(_named(replies))}"
-        )
+        advice = f"Something bundles tokens, or the load generator was late. {proxy_advice(_named(replies))}"
         return Finding("unresolved_reads", "fail", False, why, f"{advice} {MORE_WORKERS}")
     if together:
         why += " The kernel received them together, so this machine is not the reason."
@@ -99,8 +98,7 @@ def _not_streamed(replies: Columns, graded: GradedReplies) -> Finding:
     if not total:
         return Finding("not_streamed", "unproven", False, "No reply arrived for which a stream was requested.")
     if whole <= MAX_UNSTREAMED_SHARE * total:
-        said = "all were streamed" if not whole else f"{things(whole, 'reply', 'replies')} came in one piece"
-        why = f"Of {count(total)} replies requested as streams, {said}."
+        why = f"{_of(total - whole, total)} replies that began to arrive came as streams, as requested."
         return Finding("not_streamed", "pass", False, why)
     found = {name: int((mask & asked).sum()) for name, mask in kinds.items()}
     named = listed([f"{n:,} with {name}" for name, n in found.items() if n])
@@ -110,7 +108,7 @@ def _not_streamed(replies: Columns, graded: GradedReplies) -> Finding:
     )
     most = max(found, key=found.__getitem__)
     if most == "all events at the same moment":
-        advice = f"A proxy collects the stream until it ends. {proxy_advice(_named(replies))}"
+        advice = f"Something collects the stream until it ends. {proxy_advice(_named(replies))}"
     elif most == "one JSON document each":
         advice = DOCUMENT_ADVICE
     else:
@@ -144,11 +142,15 @@ def _bursts(replies: Columns, graded: GradedReplies, held: Bools, how: str) -> t
     delayed = held & (numbers(replies, "tokens_first") >= MIN_BURST_TOKENS) & (delay >= MIN_TELLING_DELAY_S)
     noticed, unjudged = held & (gap >= MIN_TELLING_GAP_S) | delayed, held & graded.typing_hidden
     if affected <= MAX_HELD_SHARE * total or not (noticed | unjudged).any():
-        also = f" {_of(affected, total)} replies arrived in short bursts ({how})." if affected else ""
-        return "pass", f"No gap is due to output that was held back.{also}"
+        if not affected:
+            return "pass", f"No reply arrived in bursts ({how})."
+        return (
+            "pass",
+            f"{_of(affected, total)} {_STREAMED} arrived in bursts ({how}): too few, or too short, to matter.",
+        )
     size = quantile(numbers(replies, "gap_tokens")[held], 0.5)
     unknown = bool((held & uncounted(replies)).any())
-    why = f"{_of(affected, total)} replies arrived in bursts ({how}): {'at least' if unknown else 'about'} "
+    why = f"{_of(affected, total)} {_STREAMED} arrived in bursts ({how}): {'at least' if unknown else 'about'} "
     why += f"{things(round(size or 1), 'token')} after a gap of {seconds(quantile(gap[held], 0.5))}"
     why += _meanwhile(replies, held & uncounted(replies))
     late = delayed & (numbers(replies, "headers") >= numbers(replies, "first") - BURST_S)
@@ -180,7 +182,12 @@ def _typing_known(evidence: Evidence, graded: GradedReplies) -> Finding:
     if not total:
         return Finding("typing_known", "unproven", False, "No reply has a typing speed.")
     if hidden <= MAX_HIDDEN_SHARE * total:
-        return Finding("typing_known", "pass", False, f"The typing speed is known in {known:,} of {total:,} replies.")
+        return Finding(
+            "typing_known",
+            "pass",
+            False,
+            f"The typing speed is known of {_of(known, total).lower()} replies that should show one.",
+        )
     unknown = int((graded.typing_hidden & uncounted(replies)).sum())
     reasons = [f"{hidden - unknown:,} arrived in bursts"] if hidden > unknown else []
     reasons += [f"of {unknown:,} the tokens were not counted, and events may hold several"] if unknown else []

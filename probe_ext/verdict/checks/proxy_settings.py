@@ -26,6 +26,17 @@ SERVER_SETTINGS = (
     "`--stream-interval` 1, another `--tool-call-parser`, or answers without tools. A gateway that rewrites events may "
     "do it too."
 )
+_SERVERS = (
+    *("uvicorn", "hypercorn", "gunicorn", "granian", "daphne", "werkzeug", "aiohttp"),
+    *("vllm", "sglang", "llama.cpp", "cpp-httplib", "ollama"),
+)
+"""What servers of models name themselves, or the library that answers for them."""
+_SERVER_ITSELF = (
+    "The server itself may pass on several tokens at once: by a setting (vLLM: `--stream-interval 1`), or because the "
+    "process that answers gets too little CPU, as with a model or a load generator on the same CPU. Or something that "
+    "does not name itself stands between: if there are no bursts at the server's own address, it makes them "
+    "(settings: docs/gateways.md)."
+)
 DOCUMENT_ADVICE = (
     "The server, or a gateway in front of it, ignores `stream: true`: look for its streaming setting. If users get "
     "whole answers as well, request them so: --no-stream."
@@ -41,15 +52,22 @@ def known_proxies(software: Sequence[str]) -> list[str]:
     return [name for name in software if any(key in name.lower() for key in _SETTINGS)]
 
 
+def _only_servers(software: Sequence[str]) -> bool:
+    """Tell whether nothing is named but servers of models, so that nothing points at a proxy."""
+    return all(any(key in name.lower() for key in _SERVERS) for name in software)
+
+
 def proxy_advice(software: Sequence[str]) -> str:
-    """Return the settings for the named software; where it names no proxy, those of the most common ones."""
+    """Return the settings for the named proxies; of an unknown one, those of the most common; of none, none."""
     names = [name.lower() for name in known_proxies(software)]
     settings = [setting for key, setting in _SETTINGS.items() if any(key in name for name in names)]
     if settings:
         return f"Replies name {', '.join(software)}. Switch buffering off: {'; '.join(settings)}."
-    named = f"Replies name only {', '.join(software)}" if software else "Replies name no proxy"
+    named = f"Replies name only {', '.join(software)}." if software else "Replies name no proxy."
+    if _only_servers(software):
+        return f"{named} {_SERVER_ITSELF}"
     common = "; ".join(_SETTINGS[key] for key in _COMMON)
     return (
-        f"{named}; find out what stands between this machine and the server, and switch its buffering off: {common}. "
+        f"{named} Find out what stands between this machine and the server, and switch its buffering off: {common}. "
         "Compression in a gateway holds bytes back as well. Or measure behind it."
     )

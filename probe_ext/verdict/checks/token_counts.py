@@ -134,4 +134,4 @@ def _prompts(replies: Columns) -> Finding:
 
 
 def _all_but(wrong: int, total: int) -> str:
-    return f"all {total:,} replies" if not wrong else f"{total - wrong:,} of {total:,} replies"
+    return f"{f'all {total:,}' if not wrong else f'{total - wrong:,} of {total:,}'} replies that it counted"

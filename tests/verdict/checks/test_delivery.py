@@ -1,5 +1,6 @@
 """Bytes that something held back, replies that are not streamed, and token counts that contradict what arrived."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -105,7 +106,7 @@ def test_tool_arguments_that_a_parser_held_back_are_no_silence() -> None:
     assert result.overall.tolist() == [SERVED]
     found = findings([row] * 20)["held_in_events"]
     assert found.state == "fail"
-    assert "All 20 replies" in found.why
+    assert "All 20 streamed replies" in found.why
     assert "parser" in found.advice
 
 
@@ -200,7 +201,7 @@ def test_held_back_names_numbers_and_the_setting() -> None:
     found = findings(many(bundled, via="nginx/1.22.1, uvicorn"))
     held = found["held_back"]
     assert held.state == "fail"
-    assert "All 20 replies arrived in bursts" in held.why
+    assert "All 20 streamed replies of 8 tokens or more arrived in bursts" in held.why
     assert (
         "Their first words came about 6.9 s later as a result; in 20 of them, so did the response headers." in held.why
     )
@@ -225,9 +226,23 @@ def test_more_workers_are_advised_only_if_the_client_may_be_to_blame(changes: di
     assert ("more workers" in advice) is blamed
 
 
-def test_an_unnamed_proxy_gets_the_settings_of_common_ones() -> None:
-    advice = findings(many(bundled))["held_back"].advice
+def test_an_unknown_proxy_gets_the_settings_of_common_ones() -> None:
+    advice = findings(many(bundled, via="corporate-gateway, uvicorn"))["held_back"].advice
     assert all(setting in advice for setting in ("proxy_buffering off", "http-no-delay", "flush_interval -1"))
+
+
+@pytest.mark.parametrize("via", ["", "uvicorn", "llama.cpp"])
+def test_no_proxy_is_blamed_where_no_reply_names_one(via: str) -> None:
+    for check in ("held_back", "unresolved_reads", "typing_known"):
+        advice = findings(many(bundled, via=via))[check].advice
+        assert not re.search("nginx|haproxy|caddy|gateway holds|proxy (collects|bundles)", advice, re.IGNORECASE)
+        assert "--stream-interval 1" in advice
+
+
+def test_bursts_of_one_kind_are_not_denied_by_the_check_of_the_other() -> None:
+    found = findings([*many(bundled), *many(reply)])
+    assert (found["held_back"].state, found["held_in_events"].state) == ("fail", "pass")
+    assert found["held_in_events"].why == "No reply arrived in bursts (many tokens in one event)."
 
 
 @pytest.mark.parametrize(
