@@ -1,7 +1,6 @@
 """The steps of a search around a server of known capacity: no clock, no server, only a monitor's answers."""
 
 import math
-import re
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -181,9 +180,7 @@ def test_its_time_is_limited_and_what_it_reached_stays() -> None:
     assert steps.interval is not None
     told = search_finding(steps)
     assert told["state"] == "unproven"
-    assert re.match(
-        r"The search ran out of time: it reached .* users \(requested: a range of at most 20 users\)\.", told["why"]
-    )
+    assert told["why"].startswith("The search ran out of time: its interval is wider than the requested 20 users.")
 
 
 @pytest.mark.parametrize(
@@ -301,9 +298,7 @@ def test_an_interval_is_not_precise_while_nothing_is_proven() -> None:
     assert steps.outcome == "time"
     told = search_finding(steps)
     assert told["state"] == "unproven"
-    assert told["why"].startswith(
-        "The search ran out of time: 11 to 12 users is narrow enough, but no number of users is"
-    )
+    assert told["why"].startswith("The search ran out of time: no number of users is proven")
     assert steps.steps[-1].users < 11, "a lower level is sooner proven"
 
 

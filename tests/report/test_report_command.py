@@ -14,6 +14,7 @@ import synthetic_run
 
 from probe_ext.bundled import folder
 from probe_ext.exit_codes import ExitCode
+from probe_ext.measure.findings import recorded_finding
 from probe_ext.report import report_command
 from probe_ext.report.outputs import terminal
 from probe_ext.report.outputs.gate import gate
@@ -273,7 +274,25 @@ def test_the_terminal_shows_what_was_cut_short(run: Path, capsys: pytest.Capture
     report(str(run))
     output = capsys.readouterr().out
     assert "! The run was interrupted before its end" in output
-    assert "! Planned but not measured: 16 users." in output
+    assert "Not measured: 16 users." in output
+
+
+def test_one_interruption_is_one_finding_with_one_advice(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    steps = [{"users": n, "measured_from": 40.0 * i + 5, "until": 40.0 * i + 40} for i, n in enumerate((1, 2, 4, 8))]
+    search = {"outcome": None, "longest": 3600.0, "seconds_left": 250.0, "steps": [*steps, {"users": 6, "until": None}]}
+    plan = {"levels": [1, 2, 4, 8, 6], "hold": 40.0, "settle": 5.0, "min_replies": 3, "search": search}
+    live = [recorded_finding("search", "The search was stopped early.", "Let it end by itself.", state="unproven")]
+    manifest.write(run, synthetic_run.manifest_of(end_reason="interrupted", plan=plan, findings=live))
+    report(str(run))
+    capacity = json.loads((run / "capacity.json").read_text(encoding="utf-8"))
+    about = {"ended", "search", "levels", "planned_levels"}
+    found = {one["check"]: one for one in capacity["findings"] if one["check"] in about}
+    assert [name for name, one in found.items() if one["advice"]] == ["ended"]
+    assert "search" not in found
+    assert "The search needed about 5 more minutes." in found["ended"]["why"]
+    assert "The search needed about 5 more minutes" in capacity["sentence"]
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("! ")]
+    assert len([line for line in lines if "interrupted" in line or "search" in line or "6 users" in line]) == 1
 
 
 def test_an_unproven_gate_fails_its_test_case_and_says_so(run: Path) -> None:

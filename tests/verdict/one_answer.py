@@ -99,7 +99,7 @@ def _check_sentence(verdict: Judgement) -> None:
 
 def _check_command(verdict: Judgement) -> None:
     held, failed = verdict.bracket
-    minutes = re.findall(r"about (\d+) more minutes?", verdict.sentence)
+    minutes = re.findall(r"about (\d+) more minutes? at", verdict.sentence)
     if verdict.next_command is None:
         assert not minutes
         return

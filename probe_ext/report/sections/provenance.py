@@ -43,6 +43,7 @@ _FILES = (
     (f"{directory.LOCUST_PREFIX}_stats.csv", "Locust's own statistics"),
     (directory.MANIFEST, "configuration of the run"),
 )
+_ANSWER_OF_SEARCH = frozenset({"steps", "estimate", "interval", "seconds_left"})
 _OF_REPORT = frozenset({directory.CAPACITY_JSON, directory.SUMMARY, directory.JUNIT, directory.PAUSES})
 
 
@@ -115,7 +116,7 @@ def blocks(evidence: Evidence) -> list[Block]:
     plan = dict(mapping(manifest.get("plan"))) or {"levels": "set by hand"}
     search = mapping(plan.pop("search", None))
     blocks.append(_block("Load plan", "plan", plan))
-    blocks.append(_block("Search", "search", {key: value for key, value in search.items() if key != "steps"}))
+    blocks.append(_block("Search", "search", _search(search, manifest.get("end_reason"))))
     blocks.append(Block("Search steps", _steps(search)))
     warm_up = {key: value for key, value in mapping(manifest.get("warm_up")).items() if key != "rounds"}
     blocks.append(_block("Warm-up (not part of the run)", "warm_up", warm_up))
@@ -126,6 +127,14 @@ def blocks(evidence: Evidence) -> list[Block]:
     blocks.append(_block("Measurement accuracy on the master's machine", "calibration", accuracy))
     blocks.append(_block("Options", "options", manifest.get("options")))
     return [block for block in blocks if block.facts]
+
+
+def _search(search: Mapping[str, Any], end_reason: object) -> dict[str, Any]:
+    """Return the limits of a search and how it ended; its answer stands at the top, by all replies of the run."""
+    facts = {key: value for key, value in search.items() if key not in _ANSWER_OF_SEARCH}
+    if search and facts.get("outcome") is None:
+        facts["outcome"] = value("end_reason", end_reason) if end_reason else "the run was killed, or is in progress"
+    return facts
 
 
 def _worker(worker: Mapping[str, Any]) -> dict[str, Any]:

@@ -40,8 +40,6 @@ LABELS = {
         "longest": "time limit",
         "precision": "requested width, as a share of the estimate",
         "critical": "standard errors required for a proof",
-        "estimate": "estimate, users",
-        "interval": "interval, users",
     },
     "warm_up": {"most": "concurrent requests, at most", "seconds": "duration", "slowest_reply": "slowest reply"},
     "prompts": {

@@ -1,4 +1,7 @@
-"""How a search ended, as a finding: how narrow its interval is, and what would help if it is wider than asked."""
+"""How a search ended, as a finding, and what would help if its interval is wider than asked.
+
+It names no interval: that of the report is of all replies, and so of more than the search saw.
+"""
 
 import math
 from typing import Any
@@ -16,56 +19,42 @@ def search_finding(steps: SearchSteps) -> dict[str, Any]:
 
 
 def _outcome(steps: SearchSteps) -> tuple[FindingState, str, str]:
-    reached, top = _interval(steps), steps.plan.max_users
-    if steps.outcome == "other_load":
-        why = f"The search ended at {things(steps.level, 'user')} because others used the server: it reached {reached}."
-        return "unproven", why, "Repeat it while nobody else uses the server."
-    return _by_itself(steps, reached, top)
-
-
-def _by_itself(steps: SearchSteps, reached: str, top: int) -> tuple[FindingState, str, str]:
+    state: FindingState = "unproven"
     match steps.outcome:
         case "precise":
-            return "pass", f"The search reached the requested precision: {reached}.", ""
+            state, why, advice = "pass", "The search reached the requested precision.", ""
+        case "other_load":
+            why = f"The search ended at {things(steps.level, 'user')} because others used the server."
+            advice = "Repeat it while nobody else uses the server."
         case "widened":
-            why = f"Replies that ended after the search widened its interval to {reached}{_wanted(steps)}."
-            return "unproven", why, "Repeat it."
+            why = f"Replies that ended after the search widened its interval: it is wider than {_wanted(steps)}."
+            advice = "Repeat it."
         case "max_users":
-            return "unproven", f"The search held {things(top, 'user')} and went no higher.", "Raise --max-users."
+            why = f"The search held {things(steps.plan.max_users, 'user')} and went no higher."
+            advice = "Raise --max-users."
         case "unreachable":
-            why = f"The search could not start {things(steps.level, 'user')}; it reached {reached}."
-            return "fail", why, "See Locust's log."
+            state, why = "fail", f"The search could not start {things(steps.level, 'user')}."
+            advice = "See Locust's log."
         case "time":
-            why = f"The search ran out of time: {_progress(steps, 'it reached', reached)}.{_more(steps)}"
-            return (
-                "unproven",
-                why,
-                "Give it more time with --search-time, or request a wider interval with --precision.",
-            )
+            why = f"The search ran out of time: {_missing(steps)}.{_more(steps)}"
+            advice = "Give it more time with --search-time, or request a wider interval with --precision."
         case _:
-            why = f"The search was stopped early: {_progress(steps, 'it had reached', reached)}.{_more(steps)}"
-            return "unproven", why, "Let it end by itself."
+            why = f"The search was stopped early: {_missing(steps)}.{_more(steps)}"
+            advice = "Let it end by itself."
+    return state, why, advice
 
 
-def _interval(steps: SearchSteps) -> str:
-    if steps.interval is None:
-        return "no interval"
-    low, high = steps.interval
-    if high is None:
-        return f"at least {things(low, 'user')}"
-    return things(low, "user") if low == high else f"{low:,} to {high:,} users"
-
-
-def _progress(steps: SearchSteps, verb: str, reached: str) -> str:
+def _missing(steps: SearchSteps) -> str:
+    """Say what the search had not reached."""
     if not steps.is_narrow:
-        return f"{verb} {reached}{_wanted(steps)}"
+        return f"its interval is wider than {_wanted(steps)}"
     missing = {"held": "served", "failed": "too many"}.get(steps.missing_proof or "")
-    return f"{reached} is narrow enough, but no number of users is proven {missing}" if missing else f"{verb} {reached}"
+    return f"no number of users is proven {missing}" if missing else "its precision may be due to chance"
 
 
 def _wanted(steps: SearchSteps) -> str:
     width = steps.target_width
-    return "" if width is None else f" (requested: a range of at most {things(int(width), 'user')})"
+    return "requested" if width is None else f"the requested {things(int(width), 'user')}"
 
 
 def _more(steps: SearchSteps) -> str:

@@ -10,14 +10,22 @@ from probe_ext.measure.outcome import Outcome, is_failure
 from probe_ext.measure.table_rows import WARM_UP
 from probe_ext.verdict.evidence.columns import is_any, numbers, text_counts
 from probe_ext.verdict.evidence.evidence import Evidence
-from probe_ext.verdict.evidence.manifest_view import away, number, workers
+from probe_ext.verdict.evidence.manifest_view import away, mapping, number, workers
 from probe_ext.verdict.phrasing.formats import moment, percent
 from probe_ext.verdict.phrasing.plurals import capitalised, listed, things
+from probe_ext.verdict.phrasing.plurals import levels as levels_named
 from probe_ext.verdict.phrasing.worker_names import is_lone, worker_name
 from probe_ext.verdict.results.stream_figures import compare_arrivals, replayed_arrivals, scheduled_arrivals
 from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.level_result import LevelResult
-from probe_ext.verdict.wording.early_end import NO_ANSWER, something_left
+from probe_ext.verdict.wording.early_end import (
+    LET_IT_END,
+    NO_ANSWER,
+    is_interrupted,
+    minutes_left,
+    something_left,
+    unmeasured,
+)
 
 MAX_CLIENT_FAULT_SHARE = 0.01
 """Share of replies that may fail through the load generator before the run is invalid."""
@@ -256,13 +264,23 @@ _CUT_SHORT: dict[str, tuple[FindingState, str, str]] = {
 """By end_reason: state, when the run ended, and advice."""
 
 
+def _still_needed(evidence: Evidence, levels: Sequence[LevelResult]) -> str:
+    """Say what an interrupted run was still to do: the minutes of a search, or levels; empty where nothing is known."""
+    plan = mapping(evidence.manifest.get("plan"))
+    if isinstance(plan.get("search"), Mapping):
+        minutes = minutes_left(mapping(plan.get("search")))
+        return f" The search needed about {minutes}." if minutes else " The search was not over."
+    left = unmeasured(evidence.manifest, levels) if something_left(evidence, levels) else ()
+    return f" Not measured: {levels_named(left)}." if left else ""
+
+
 def _ended(evidence: Evidence, levels: Sequence[LevelResult]) -> Finding:
     """Did the run come to its planned end?"""
     reason = evidence.manifest.get("end_reason") if evidence.manifest.get("ended_at") else None
     left = "; the remaining levels were not measured" if something_left(evidence, levels) else ""
-    if reason in ("interrupted", "terminated"):
-        why = f"The run was {reason} before its end{left}."
-        return Finding("ended", "unproven", False, why, "Only what was measured until then is judged.")
+    if is_interrupted(evidence.manifest):
+        why = f"The run was {reason} before its end: only what was measured until then is judged."
+        return Finding("ended", "unproven", False, f"{why}{_still_needed(evidence, levels)}", LET_IT_END)
     if reason == NO_ANSWER:
         why = "The run ended after its warm-up, as no request was answered."
         return Finding("ended", "unproven", False, why, "Nothing was measured.")

@@ -17,7 +17,14 @@ from probe_ext.verdict.server.server_series import Metrics, server_hit_rate
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.level_result import LevelResult
-from probe_ext.verdict.wording.early_end import NEVER_STILL, planned, unmeasured, why_nothing
+from probe_ext.verdict.wording.early_end import (
+    LET_IT_END,
+    NEVER_STILL,
+    is_interrupted,
+    planned,
+    unmeasured,
+    why_nothing,
+)
 from probe_ext.verdict.wording.unproven_level import why_unproven
 
 MAX_UNPLANNED_CACHE_SHARE = 0.50
@@ -28,7 +35,6 @@ MAX_CUT_REASONING_SHARE = 0.01
 """Of all replies."""
 
 _HOLD_LEVELS = "Hold each number of users for half a minute: --levels 1,2,4,8."
-_RUN_TO_END = "Run again, and let the run end by itself."
 
 
 def load_checks(
@@ -48,13 +54,17 @@ def load_checks(
 def _levels(evidence: Evidence, levels: Sequence[LevelResult]) -> Finding:
     if not levels:
         why = why_nothing(evidence.manifest)
-        advice = _HOLD_LEVELS if why == NEVER_STILL else _RUN_TO_END
+        advice = _HOLD_LEVELS if why == NEVER_STILL else LET_IT_END
+        advice = "" if is_interrupted(evidence.manifest) else advice
         return Finding("levels", "unproven", False, f"{capitalised(why)}.", advice)
     unproven = {level.users: level for level in levels if level.state == "unproven"}
     if not unproven:
         return Finding("levels", "pass", False, f"{things(len(levels), 'level')}, each decided.")
     named = listed([f"{things(users, 'user')} ({why_unproven(level)})" for users, level in sorted(unproven.items())])
-    return Finding("levels", "unproven", False, f"Not decided: {named}.", "Hold those levels longer (--hold).")
+    # A search decides by itself how long it holds a level, and of an interrupted run the check `ended` says what helps.
+    own_plan = _is_search(evidence) or is_interrupted(evidence.manifest)
+    advice = "" if own_plan else "Hold those levels longer (--hold)."
+    return Finding("levels", "unproven", False, f"Not decided: {named}.", advice)
 
 
 def _planned(evidence: Evidence, levels: Sequence[LevelResult]) -> Finding:
@@ -64,8 +74,15 @@ def _planned(evidence: Evidence, levels: Sequence[LevelResult]) -> Finding:
     left = unmeasured(evidence.manifest, levels)
     if not left:
         return Finding("planned_levels", "pass", False, "Every planned level was measured.")
+    if _is_search(evidence) or is_interrupted(evidence.manifest):
+        return Finding("planned_levels", "unproven", False, f"Not measured before the run ended: {levels_named(left)}.")
     why = f"Planned but not measured: {levels_named(left)}."
-    return Finding("planned_levels", "fail", False, why, _RUN_TO_END)
+    return Finding("planned_levels", "fail", False, why, LET_IT_END)
+
+
+def _is_search(evidence: Evidence) -> bool:
+    """Tell whether the run decided by itself which levels it measured."""
+    return bool(mapping(mapping(evidence.manifest.get("plan")).get("search")))
 
 
 def _in_order(estimate: CapacityEstimate) -> Finding:

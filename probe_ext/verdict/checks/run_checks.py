@@ -25,6 +25,7 @@ from probe_ext.verdict.server.server_series import Metrics
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.level_result import LevelResult
+from probe_ext.verdict.wording.early_end import is_interrupted
 
 _STATES = ("pass", "fail", "unproven")
 
@@ -42,6 +43,8 @@ def run_checks(
     `left_out`: why replies are left out of the estimate.
     """
     live = live_findings(evidence.manifest)
+    if is_interrupted(evidence.manifest):  # `ended` says what an interrupted search still needed
+        live = [finding for finding in live if finding.check != "search"]
     known = {finding.check for finding in live}
     checked = (
         other_load_check(evidence, levels),

@@ -1,19 +1,34 @@
 """What a run that ended early did not measure, in words."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from probe_ext.verdict.evidence.evidence import Evidence
-from probe_ext.verdict.evidence.manifest_view import planned_levels
+from probe_ext.verdict.evidence.manifest_view import number, planned_levels
 from probe_ext.verdict.levels.find_levels import find_stretches
+from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.verdict.values.level_result import LevelResult
 
 ALL_WITH_OTHERS = "others used the server in every level"
 NO_ANSWER = "no_answer"
 """end_reason of a run that ended after its warm-up, since the server answered no request"""
 NEVER_STILL = "the number of users was never constant long enough to measure anything"
+LET_IT_END = "Run again, and let the run end by itself."
 _DONE = frozenset({"levels_done", "search_done", "scenario_done"})
 _HOW = {"interrupted": "was interrupted", "terminated": "was terminated"}
+
+
+def is_interrupted(manifest: Mapping[str, Any]) -> bool:
+    """Tell whether a run was ended from outside before its planned end, as by Ctrl-C."""
+    reason = manifest.get("end_reason")
+    return bool(manifest.get("ended_at")) and isinstance(reason, str) and reason in _HOW
+
+
+def minutes_left(search: Mapping[str, Any]) -> str:
+    """Return `7 more minutes`: what a search still needed when it ended; empty where that is not known, or too long."""
+    seconds, longest = number(search, "seconds_left", 0.0), number(search, "longest", math.inf)
+    return things(math.ceil(seconds / 60), "more minute") if 0 < seconds <= longest else ""
 
 
 def why_nothing(manifest: Mapping[str, Any]) -> str:

@@ -156,6 +156,8 @@ def _rest(estimate: CapacityEstimate, context: Context) -> list[str]:
         said = f"{_open(between)}."
     else:
         said = "The range between was not measured." if failed - (held or 0) > 1 else ""
+    if failed is not None and context.next_measurement is not None and context.next_measurement.still_needed:
+        said = f"{said} The search needed about {context.next_measurement.still_needed} to be precise.".lstrip()
     return [*([said] if said else []), *_groups(estimate, context.needed_share)]
 
 
@@ -214,6 +216,8 @@ def _would_tell(measurement: NextMeasurement | None, asked: Collection[int] = ()
     """Return `: about 2 more minutes at 16 users would settle it`; `show more` if they don't settle what was asked."""
     if measurement is None:
         return ""
+    if measurement.still_needed:
+        return f"; the search needed about {measurement.still_needed}"
     if not measurement.levels:
         return f"; {measurement.which_search} would show more"
     helps = "would settle it" if not asked or {*asked} & {*measurement.levels} else "would show more"

@@ -13,7 +13,7 @@ from probe_ext.verdict.inference.least_proof import least_proof
 from probe_ext.verdict.levels.all_kinds import split_error
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Criteria, LevelEstimate
 from probe_ext.verdict.values.judgement import NextStep
-from probe_ext.verdict.wording.early_end import planned
+from probe_ext.verdict.wording.early_end import minutes_left, planned
 from probe_ext.workload.arrival_times import TRACE
 
 MAX_LEVELS, FEW_LEVELS = 5, 3
@@ -48,6 +48,8 @@ class NextMeasurement:
     """options of a search that differ from this run's"""
     which_search: str = "a search"
     """in words, where this run was one already"""
+    still_needed: str = ""
+    """`7 more minutes`: what a search that ended too early still needed; empty where that is not known"""
 
     @property
     def minutes(self) -> int:
@@ -114,8 +116,11 @@ def _further_search(search: Mapping[str, Any]) -> NextMeasurement | None:
         higher = {"max_users": int(2 * number(search, "max_users", 1.0))}
         return NextMeasurement(search=higher, which_search="a search that may go higher")
     if outcome == "time":
-        return NextMeasurement(search={"search_time": _search_time(search)}, which_search="a longer search")
-    return None if outcome in {"precise", "unreachable"} else NextMeasurement(which_search="a longer search")
+        longer = {"search_time": _search_time(search)}
+        return NextMeasurement(search=longer, which_search="a longer search", still_needed=minutes_left(search))
+    if outcome in {"precise", "unreachable"}:
+        return None
+    return NextMeasurement(which_search="a longer search", still_needed=minutes_left(search))
 
 
 def _search_time(search: Mapping[str, Any]) -> float:
