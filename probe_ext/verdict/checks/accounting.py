@@ -265,7 +265,7 @@ _CUT_SHORT: dict[str, tuple[FindingState, str, str]] = {
 
 
 def _still_needed(evidence: Evidence, levels: Sequence[LevelResult]) -> str:
-    """Say what an interrupted run was still to do: the minutes of a search, or levels; empty where nothing is known."""
+    """Say what a run that ended early was still to do: the minutes of a search, or levels; empty if unknown."""
     plan = mapping(evidence.manifest.get("plan"))
     if isinstance(plan.get("search"), Mapping):
         minutes = minutes_left(mapping(plan.get("search")))
@@ -277,7 +277,6 @@ def _still_needed(evidence: Evidence, levels: Sequence[LevelResult]) -> str:
 def _ended(evidence: Evidence, levels: Sequence[LevelResult]) -> Finding:
     """Did the run come to its planned end?"""
     reason = evidence.manifest.get("end_reason") if evidence.manifest.get("ended_at") else None
-    left = "; the remaining levels were not measured" if something_left(evidence, levels) else ""
     if is_interrupted(evidence.manifest):
         why = f"The run was {reason} before its end: only what was measured until then is judged."
         return Finding("ended", "unproven", False, f"{why}{_still_needed(evidence, levels)}", LET_IT_END)
@@ -286,7 +285,7 @@ def _ended(evidence: Evidence, levels: Sequence[LevelResult]) -> Finding:
         return Finding("ended", "unproven", False, why, "Nothing was measured.")
     if isinstance(reason, str) and reason in _CUT_SHORT:
         state, when, advice = _CUT_SHORT[reason]
-        return Finding("ended", state, False, f"The run ended when {when}{left}.", advice)
+        return Finding("ended", state, False, f"The run ended when {when}.{_still_needed(evidence, levels)}", advice)
     if reason:
         return Finding("ended", "pass", False, f"The run ended as planned ({str(reason).replace('_', ' ')}).")
     why = "The run was killed or is still in progress: its last seconds are missing."
