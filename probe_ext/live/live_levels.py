@@ -228,7 +228,7 @@ class Levels:
         ][-MAX_LEVELS:]
 
     def _level(self, span: Span, visit: int, now: float, server: np.ndarray) -> LevelNow:
-        rows = self._monitor.replies.rows_of(span)
+        rows = self._monitor.replies.figure_rows(span)
         known = self.estimate.level(span.users) if self.estimate else None
         others = self._monitor.others(span, now)
         ttft, rate, gap = (rows[name].astype(np.float64) for name in ("ttft", "rate", "gap"))

@@ -101,6 +101,11 @@ class ReplyStore:
             people = replies_at_once(rows["sent"], rows["end"], (start, end))
         return visit_from_grades(span.users, users, rows["sent"], grades, (start, end), last_seconds, people)
 
+    def figure_rows(self, span: Span) -> np.ndarray:
+        """Return the replies that a level's figures are of: once it is over the judged ones, as in the report."""
+        rows = self.rows_of(span)
+        return rows if span.end is None else rows[rows["sent"] <= span.end - self._last_seconds]
+
     def shares(self, span: Span, now: float) -> dict[str, float]:
         """Return the share of replies served by each dimension alone, where it applies to any reply.
 
