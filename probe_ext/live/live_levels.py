@@ -233,8 +233,7 @@ class Levels:
         ][-MAX_LEVELS:]
 
     def _level(self, span: Span, visit: int, now: float, server: np.ndarray) -> LevelNow:
-        replies = self._monitor.replies
-        rows = replies.figured_rows(span)
+        rows = self._monitor.replies.figure_rows(span)
         known = self.estimate.level(span.users) if self.estimate else None
         others = self._monitor.others(span, now)
         ttft, rate, gap = (rows[name].astype(np.float64) for name in ("ttft", "rate", "gap"))
@@ -253,7 +252,7 @@ class Levels:
             served_share_high=known.share_high if known else None,
             replies_needed=known.replies_needed if known else None,
             why=self._why(span, now),
-            replies=len(replies.rows_of(span)),
+            replies=len(self._monitor.replies.rows_of(span)),
             ttft_p50=quantile(ttft, 0.50),
             ttft_p95=quantile(ttft, 0.95),
             decode_rate_p50=quantile(rate, 0.50),

@@ -87,13 +87,6 @@ class ReplyStore:
         rows = self._rows()
         return rows[_inside(rows["sent"], span)]
 
-    def figured_rows(self, span: Span) -> np.ndarray:
-        """Return the replies whose figures a visit shows: all so far, and once it has ended the judged ones."""
-        rows = self.rows_of(span)
-        if span.end is None:
-            return rows
-        return rows[counts_towards_level(rows["sent"], span.end, self._last_seconds)]
-
     def visit(self, span: Span, now: float, kind: int | None = None) -> Visit:
         """Return a visit up to now, for the estimator: of all users, or of one kind by its index."""
         rows = self.rows_of(span)
@@ -107,6 +100,11 @@ class ReplyStore:
         if self._open_stream:
             people = replies_at_once(rows["sent"], rows["end"], (start, end))
         return visit_from_grades(span.users, users, rows["sent"], grades, (start, end), last_seconds, people)
+
+    def figure_rows(self, span: Span) -> np.ndarray:
+        """Return the replies that a level's figures are of: once it is over the judged ones, as in the report."""
+        rows = self.rows_of(span)
+        return rows if span.end is None else rows[counts_towards_level(rows["sent"], span.end, self._last_seconds)]
 
     def shares(self, span: Span, now: float) -> dict[str, float]:
         """Return the share of replies served by each dimension alone, where it applies to any reply.

@@ -146,7 +146,7 @@ def level_status(level: LevelNow) -> str:
     if level.state == "failed":
         causes = plurals.listed([plurals.cause(dimension) for dimension in level.why])
         return f"{share}, this level fails so far, limited by {causes or 'all dimensions together'}"
-    said = f"{share}, not proven yet: {reason_in_words(level.reasons)}"
+    said = f"{share}, not proven yet: {reason_in_words(level.reasons, level.served_share)}"
     if level.replies_needed and level.reasons[:1] in {("too_few_replies",), ("too_close",)}:
         said += f"; about {plurals.things(level.replies_needed, 'more reply', 'more replies')} would settle it"
     return said

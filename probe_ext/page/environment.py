@@ -1,10 +1,13 @@
 """The template environment of pages: everything is escaped, undefined names are errors, templates compute nothing."""
 
+import re
 from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
+
+_FLAG = re.compile(r"(?<![\w-])--[a-zA-Z][\w-]*")
 
 _BASE, _STYLE = Path(__file__).with_name("base.css"), Path(__file__).with_name("style.css")
 
@@ -12,7 +15,7 @@ _BASE, _STYLE = Path(__file__).with_name("base.css"), Path(__file__).with_name("
 @cache
 def environment(templates: Path) -> Environment:
     """Return the environment of a folder of templates."""
-    return Environment(
+    made = Environment(
         loader=FileSystemLoader(templates),
         autoescape=True,
         undefined=StrictUndefined,
@@ -20,6 +23,13 @@ def environment(templates: Path) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    made.filters["whole_flags"] = whole_flags
+    return made
+
+
+def whole_flags(text: object) -> Markup:
+    """Return text as HTML in which no line ends within an option such as `--max-num-seqs`."""
+    return Markup(_FLAG.sub(r'<span class="flag">\g<0></span>', str(escape(text))))  # noqa: S704 (escaped before)
 
 
 @cache

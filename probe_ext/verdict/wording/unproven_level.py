@@ -33,14 +33,16 @@ def unprovable(profile_name: str, criteria: Criteria) -> tuple[str, str]:
     return title, "Levels can fail, but none can hold. Set users.served_share in the profile to 0.99 or less."
 
 
-def reason_in_words(reasons: Sequence[str]) -> str:
-    """Return the first reason, in words."""
+def reason_in_words(reasons: Sequence[str], served_share: float | None = None) -> str:
+    """Return the first reason, in words: that replies are too few is no bad sign where all of them were served."""
+    if reasons[:1] and reasons[0] == "too_few_replies" and served_share == 1:
+        return "all served so far, too few replies for a proof"
     return _REASONS[reasons[0] if reasons else "too_close"]
 
 
 def why_unproven(level: LevelResult) -> str:
     """Return the first reason, the served share with its interval, and how many more replies would settle it."""
-    parts = [reason_in_words(level.reasons)]
+    parts = [reason_in_words(level.reasons, level.served_share)]
     if level.served_share is not None and level.served_share_low is not None and level.served_share_high is not None:
         span = f"{percent(level.served_share_low)} to {percent(level.served_share_high)}"
         parts.append(f"{percent(level.served_share)} of replies served, 95 % interval {span}")

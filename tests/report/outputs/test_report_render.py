@@ -8,7 +8,7 @@ import pytest
 from hostile_run import hostile_run
 from report_views import viewed
 
-from probe_ext.page.environment import environment
+from probe_ext.page.environment import environment, whole_flags
 from probe_ext.report import report_command
 from probe_ext.report.outputs import render
 
@@ -59,3 +59,9 @@ def test_hostile_level_names_cannot_leave_the_data_block(whole_run: Path) -> Non
 def test_unknown_names_in_a_template_are_errors() -> None:
     with pytest.raises(Exception, match="nothing_of_this_name"):
         environment(render.TEMPLATES).from_string("{{ nothing_of_this_name }}").render()
+
+
+def test_no_line_ends_within_an_option() -> None:
+    flag = '<span class="flag">--max-num-seqs</span>'
+    assert whole_flags("Raise --max-num-seqs <b>") == f"Raise {flag} &lt;b&gt;"
+    assert whole_flags("a -- b, well-known--x") == "a -- b, well-known--x"

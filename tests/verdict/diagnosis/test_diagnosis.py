@@ -1,5 +1,7 @@
 """Diagnosis of servers whose limit is known: every rule where it must hold, and where it must not."""
 
+import math
+import re
 from dataclasses import replace
 from typing import Any, cast
 
@@ -14,8 +16,10 @@ from probe_ext.measure.table_rows import ServerRow
 from probe_ext.verdict.diagnosis.diagnose import RULES
 from probe_ext.verdict.diagnosis.facts.level_load import tokens_by_block
 from probe_ext.verdict.diagnosis.rules.ruling import graded, holds
+from probe_ext.verdict.diagnosis.rules.throughput import MAX_FLAT, Point, Slope
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.judge import judge
+from probe_ext.verdict.phrasing.formats import rate
 from probe_ext.verdict.values.judgement import Judgement
 from probe_ext.verdict.values.ruling_types import RULE_NAMES
 from scripts.study.diagnosis import diagnoses
@@ -89,8 +93,12 @@ def test_a_rule_states_the_number_of_users_and_advice() -> None:
     assert (batch.from_users, batch.confidence) == (8, "high")
     assert {fact.value for fact in batch.evidence if fact.unit == "requests"} >= {4.0}
     assert "no more than 4 requests run at once" in judged("batch").diagnosis.sentence
-    low, high = judged("batch").kv_headroom.replies or (0, 0)
-    assert f"room for {low} to {high} replies like these" in batch.advice, "the same figures as the headroom"
+    low, _ = judged("batch").kv_headroom.replies or (0, 0)
+    assert low >= 8
+    assert batch.advice.startswith("Raise --max-num-seqs from 4 to 8,"), "what it is, and a cautious next value"
+    top = max(judged("batch").levels, key=lambda level: level.users)
+    price = f"typed more slowly ({rate(top.decode_rate_p50)} tokens/s at {top.users} users now)"
+    assert all(part in batch.advice for part in ("KV cache (which has room", price, "probe compare"))
     wall = ruling(judged("wall"), "memory_wall")
     assert (wall.from_users, wall.confidence) == (16, "high")
     assert "hardware is the limit" in ruling(judged("ceiling"), "ceiling").advice
@@ -342,3 +350,31 @@ def test_failing_replies_are_not_blamed_on_the_hardware() -> None:
     assert (found.breaks_first, found.served_users) == ("answer", 0)
     expected = "Replies fail from 1 user on; no limit of the server's speed explains that."
     assert found.diagnosis.sentence == expected
+
+
+@pytest.mark.parametrize(
+    ("batches", "tokens", "known"),
+    [
+        ((0.5, 125.0), (200.0, 2420.0), False),
+        ((60.0, 125.0), (1500.0, 2420.0), True),
+        ((16.0, 128.0), (1600.0, 12000.0), True),
+    ],
+)
+def test_two_levels_far_apart_do_not_show_whether_throughput_still_grows(
+    batches: tuple[float, float], tokens: tuple[float, float], known: bool
+) -> None:
+    """At 250 times the batch, 12 times the tokens: as well a tenth of the way up and flat ever since."""
+    low, high = (Point(cast("Any", None), *point) for point in zip(batches, tokens, strict=True))
+    stretch = math.log(high.batch / low.batch)
+    found = Slope(low, high, math.log(high.tokens_per_s / low.tokens_per_s) / stretch, 0.01)
+    assert found.power > MAX_FLAT
+    assert found.hides_plateau is not known
+    assert "60 users" in found.level_between or "62 users" in found.level_between or "64 users" in found.level_between
+
+
+def test_the_peak_of_the_kv_cache_is_one_figure_wherever_it_was_reached() -> None:
+    for name in ("serial", "batch", "prefill"):
+        verdict = judged(name)
+        wall = ruling(verdict, "memory_wall")
+        shown = re.findall(r"at most ([\d.]+ %) full", verdict.kv_headroom.sentence)
+        assert shown == re.findall(r"never exceeded ([\d.]+ %)", wall.why)

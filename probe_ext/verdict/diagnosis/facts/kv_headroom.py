@@ -43,6 +43,7 @@ def kv_headroom(evidence: Evidence, loads: Sequence[Load], metrics: Metrics) -> 
     saturated = next((load for load in reported if load.out_of_memory), None)
     below = [load for load in reported if saturated is None or load.users < saturated.users]
     best = below[-1] if below else None
+    fullest = max(below, key=lambda load: load.kv_max or 0.0, default=None)
     active = _active_share(best or (reported[0] if reported else None))
     tokens = _kv_tokens(evidence.manifest)
     forecasts = _forecasts(evidence, tokens, active, _hit_share(metrics))
@@ -53,7 +54,7 @@ def kv_headroom(evidence: Evidence, loads: Sequence[Load], metrics: Metrics) -> 
     saturated_at = saturated.users if saturated else None
     return KvHeadroom(
         sentence=_sentence(
-            *(best, near, saturated_at, forecasts, _Measured(agreement, ran, full_at, by_gauge)),
+            *(best, fullest, near, saturated_at, forecasts, _Measured(agreement, ran, full_at, by_gauge)),
             who_uses(evidence.manifest.get("workload")),
         ),
         users=best.users if best else None,
@@ -235,13 +236,14 @@ class _Measured:
 
 def _sentence(
     best: Load | None,
+    fullest: Load | None,
     near: bool | None,
     saturated: int | None,
     forecasts: Sequence[Forecast],
     measured: _Measured,
     who: Who,
 ) -> str:
-    sentences = [_measured(best, near, saturated, who)]
+    sentences = [_measured(best, fullest, near, saturated, who)]
     if forecasts:
         forecast = forecasts[-1]
         low, high = forecast.users_low, forecast.users_high
@@ -273,11 +275,14 @@ def _disagreement(forecast: Forecast, fits: str, tokens: str, measured: _Measure
     return f"By arithmetic it would have room for {fits} ({tokens}), but in this run {' and '.join(seen)}: {why}."
 
 
-def _measured(best: Load | None, near: bool | None, saturated: int | None, who: Who) -> str:
+def _measured(best: Load | None, fullest: Load | None, near: bool | None, saturated: int | None, who: Who) -> str:
+    """`best`: the highest level below saturation; `fullest`: that of them with the highest usage, maybe a lower one."""
     if best is None:
         if saturated is None:
             return "The KV-cache usage is not known."
         return f"The KV cache ran out of memory at {people(saturated, who)} already."
+    if fullest is not None and not near and saturated is None:
+        best = fullest
     usage = f"The KV cache was at most {percent(best.kv_max or 0.0)} full at {people(best.users, who)}"
     then = f"; at {saturated:,} it ran out of memory" if saturated is not None else ""
     if not near:

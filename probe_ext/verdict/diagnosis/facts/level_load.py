@@ -182,9 +182,9 @@ def _load(
         tokens_per_s=result.total_tokens_per_s,
         tokens_error=_relative_error(token_windows(evidence.windows), level),
         replies_per_s=float(begun.sum()) / level.seconds,
-        ttft=quantile((first - sent)[begun], 0.5),
+        ttft=quantile((first - sent)[begun], 0.5) if result.ttft_p50 is None else result.ttft_p50,
         ttft_mean=mean((first - sent)[begun]),
-        tpot=quantile(numbers(evidence.replies, "tpot")[begun], 0.5),
+        tpot=_median_tpot(evidence.replies, begun, result),
         tpot_high=quantile(numbers(evidence.replies, "tpot")[begun], 0.95),
         prompt=_computed(evidence.replies, begun, metrics, level),
         prompt_whole=mean(numbers(evidence.replies, "tokens_in")[begun]),
@@ -201,6 +201,12 @@ def _load(
         gpus=GpuLoad({name: state(gpu, level) for name, gpu in gpus.items()}),
         failing=result.why[:1] == ("answer",) and bool(set(result.outcomes) - _NOT_FAILED),
     )
+
+
+def _median_tpot(replies: Columns, begun: Bools, result: LevelResult) -> float | None:
+    """Return the median time per token, as the level's typing speed has it if it is known."""
+    speed = result.decode_rate_p50
+    return 1 / speed if speed else quantile(numbers(replies, "tpot")[begun], 0.5)
 
 
 def _rejected(replies: Columns, sent: Bools) -> float:

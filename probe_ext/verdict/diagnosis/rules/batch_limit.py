@@ -10,7 +10,7 @@ from probe_ext.verdict.diagnosis.facts.level_load import COMPARABLE, EngineLoad,
 from probe_ext.verdict.diagnosis.rules.ruling import absent, advised, graded, holds, needed_metrics, unknown
 from probe_ext.verdict.evidence.columns import Floats
 from probe_ext.verdict.evidence.evidence import quantile
-from probe_ext.verdict.phrasing.formats import count, percent
+from probe_ext.verdict.phrasing.formats import count, decimals, percent, rate
 from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.verdict.server.gauges import MIN_QUEUED_SAMPLES
 from probe_ext.verdict.values.ruling_types import Fact, Ruling
@@ -21,14 +21,17 @@ SLACK, SMALL_CAP = 0.1, 4
 """Slots that may be free for one step: a tenth of the cap, at least one, none of a small cap."""
 MIN_EXACTLY_AT_CAP = 0.5
 """Share of samples with exactly that number, where one level alone or two together must show it."""
+MAX_ROOM_SHARE = 0.8
+"""Of the replies that the KV cache has room for, which a next value may use."""
 MORE_SLOTS = {
-    "llama.cpp": "Start llama-server with more slots (--parallel N, and N times the context).",
-    "ollama": "Raise OLLAMA_NUM_PARALLEL.",
-    "sglang": "Raise --max-running-requests.",
-    "tgi": "Raise --max-batch-total-tokens or --max-batch-size.",
-    "vllm": "Raise --max-num-seqs.",
-    "": "Raise the number of requests that the server runs at once (--max-num-seqs in vLLM).",
+    "llama.cpp": "Start llama-server with {next} slots instead of {now} (--parallel), and {times} times the context.",
+    "ollama": "Raise OLLAMA_NUM_PARALLEL from {now} to {next}.",
+    "sglang": "Raise --max-running-requests from {now} to {next}, no further for a start.",
+    "tgi": "Raise --max-batch-size, or --max-batch-total-tokens, so that {next} requests run at once instead of {now}.",
+    "vllm": "Raise --max-num-seqs from {now} to {next}, no further for a start.",
+    "": "Let the server run {next} requests at once instead of {now} (--max-num-seqs in vLLM).",
 }
+"""By engine: the setting, from the number that ran at once to a cautious next value."""
 
 
 @dataclass(frozen=True)
@@ -126,17 +129,30 @@ def _set_limit(facts: Facts, load: Load, queued: list[_Seen], slots: float | Non
     why += "." if usage is None else f", although a median of only {percent(usage)} of the KV cache was in use."
     since = min(one.users for one in queued if _alike(one.cap, cap))
     label = f"no more than {count(cap)} requests run at once{each}"
-    advice = advised(MORE_SLOTS, facts.engine) + _room(facts)
+    advice = _more_slots(facts, load, cap)
     return holds("batch_limit", why, label, grade, advice, shown, since)
 
 
-def _room(facts: Facts) -> str:
-    """Say how many replies the KV cache has room for: the figures of its headroom, and no others."""
+def _more_slots(facts: Facts, load: Load, cap: float) -> str:
+    """Return the setting with a cautious next value, what it costs, and how to find out whether it helped."""
+    following = _next_value(facts, cap, len(load.engines))
+    times = decimals(following / cap)
+    raised = advised(MORE_SLOTS, facts.engine).format(now=count(cap), next=count(following), times=times)
+    fits = facts.headroom.replies is not None and following >= round(2 * cap)
+    room = " (which has room for that, by its size)" if fits else ""
+    typed = f" ({rate(1 / load.tpot)} tokens/s at {things(load.users, 'user')} now)" if load.tpot else ""
+    return (
+        f"{raised} More replies at once take up more of the KV cache{room}, and each is typed more slowly{typed}. "
+        "To see whether it helped, run the same test again and compare both with `probe compare`."
+    )
+
+
+def _next_value(facts: Facts, cap: float, engines: int) -> int:
+    """Return twice the number that ran at once, or less where the KV cache has no room for that."""
     if facts.headroom.replies is None:
-        return ""
-    low, high = facts.headroom.replies
-    room = f"{low:,} to {high:,} replies" if high > low else things(low, "reply", "replies")
-    return f" The KV cache has room for {room} like these."
+        return round(2 * cap)
+    room = MAX_ROOM_SHARE * facts.headroom.replies[0] / max(1, engines)
+    return round(min(2 * cap, max(cap + 1, room)))
 
 
 def _same_at_fewer_users(cap: float, queued: list[_Seen]) -> bool:

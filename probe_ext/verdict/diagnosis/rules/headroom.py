@@ -7,7 +7,7 @@ from probe_ext.verdict.checks.client_accuracy import SPEED_CHECKS, WHOLE_RUN_CHE
 from probe_ext.verdict.diagnosis.facts.diagnosis_input import Facts
 from probe_ext.verdict.diagnosis.facts.level_load import NEARLY_FULL, Load
 from probe_ext.verdict.diagnosis.rules.ruling import absent, graded, holds, unknown
-from probe_ext.verdict.diagnosis.rules.throughput import MIN_RISING, NOISE_SIGMA, Slope, client_slope
+from probe_ext.verdict.diagnosis.rules.throughput import MIN_RISING, NOISE_SIGMA, UNSEEN, Slope, client_slope
 from probe_ext.verdict.phrasing.formats import decimals
 from probe_ext.verdict.phrasing.plurals import more, things
 from probe_ext.verdict.values.ruling_types import Fact, Ruling
@@ -70,6 +70,10 @@ def _rising(top: Load, found: Slope) -> Ruling:
         shown.append(Fact(f"peak KV-cache usage at {things(top.users, 'user')}", top.kv_max, "fraction"))
     if found.power < MIN_RISING:
         return absent(rule, "Throughput grows more slowly than the number of concurrent replies.", *shown)
+    if found.hides_plateau:
+        larger = decimals(found.high.batch / found.low.batch)
+        why = f"{larger} times the concurrent replies brought more tokens per second. {UNSEEN}"
+        return unknown(rule, why, found.level_between, *shown)
     if found.power - NOISE_SIGMA * (found.error or 0.0) < MIN_RISING:
         why = f"Doubling the concurrent replies brings {decimals(twice)} times the throughput, which may be noise."
         return unknown(rule, why, "longer levels (--hold)", *shown)

@@ -21,6 +21,9 @@ MIN_SLOWDOWN = 2.0
 """Over the lightest level, of the wait for the first word or the time per token."""
 MAX_FLAT, MIN_RISING = 1 / 3, 0.5
 """Throughput as a power of the batch size; at a third, doubling the batch brings a quarter more."""
+MAX_HIDDEN_PLATEAU = 4.0
+"""Factor in batch size over which throughput may have stood still, unseen, before what is known of its growth is
+nothing: two levels far apart show how it grew on average, and not whether it still does at the larger one."""
 AT_CEILING = 0.9
 """Of the highest throughput of all levels."""
 PAUSE_TOKENS = 10
@@ -39,6 +42,7 @@ HARDWARE_LIMIT = (
     "The hardware is the limit: more users share the same tokens per second. A smaller or more heavily quantised "
     "model, a faster GPU or a second server raises it; settings hardly do."
 )
+UNSEEN = "Nothing was measured between the two, so whether it still grew at the larger one is not known."
 SOME_LIMIT = (
     "Read the server's metrics (--metrics-url) to learn whether the server itself or something in front of it, such as "
     "a gateway's token rate, is the limit."
@@ -146,6 +150,16 @@ class Slope:
         return math.log(self.high.batch / self.low.batch)
 
     @property
+    def hides_plateau(self) -> bool:
+        """Whether throughput may have grown in proportion at first, and no longer over much of the way."""
+        return math.exp(self.stretch * (1 - self.power)) > MAX_HIDDEN_PLATEAU
+
+    @property
+    def level_between(self) -> str:
+        """The level that would tell more."""
+        return f"a level of about {things(max(2, round(self.high.batch / 2)), 'user')}"
+
+    @property
     def apart(self) -> float:
         """Seconds from the smaller batch to the larger."""
         return (self.high.load.t_start + self.high.load.t_end - self.low.load.t_start - self.low.load.t_end) / 2
@@ -247,6 +261,8 @@ def _flat(facts: Facts, rule: str, found: Slope | None) -> tuple[Ruling | None, 
         needs = "streamed replies at two levels with different batch sizes"
         return unknown(rule, "There are no two batch sizes to compare.", needs), 0.0
     shown, grew, margin = _shown(found), _grew(found), NOISE_SIGMA * (found.error or 0.0)
+    if found.power > MAX_FLAT and found.hides_plateau:
+        return unknown(rule, f"{grew} {UNSEEN}", found.level_between, *shown), margin
     if found.power > MAX_FLAT and (found.error is None or found.power - margin >= MAX_FLAT / 2):
         return absent(rule, grew, *shown), margin
     doubt, needs = _doubt(facts, found, margin)
