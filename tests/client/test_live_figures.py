@@ -339,3 +339,24 @@ def test_keeps_concurrent_streams_apart() -> None:
     by_time = sorted(reply.pace.first for reply in replies if reply.pace)
     sent = sorted(peer.token_parts[0].before for peer in server.peers)
     assert all(ours >= theirs - 1e-4 for ours, theirs in zip(by_time, sent, strict=True))
+
+
+def test_a_late_reply_must_be_followed_by_two_on_time() -> None:
+    def outcomes(*late: bool) -> bool:
+        left = list(late)
+
+        @not_always_late
+        def test() -> None:
+            if left.pop(0):
+                raise LateError
+
+        try:
+            test()
+        except LateError:
+            return False
+        return not left
+
+    assert outcomes(False)
+    assert outcomes(True, False, False)
+    assert not outcomes(True, False, True)
+    assert not outcomes(True, True)
