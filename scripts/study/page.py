@@ -131,7 +131,11 @@ def _part(part: str, rows: Sequence[Row]) -> str:
     salted = f", salt `{rows[0]['salt']}`" if "salt" in rows[0] else ""
     made_with = listed([f"`{commit}`" for commit in dict.fromkeys(row["commit"] for row in rows)])
     adopted = " Rows of earlier code count, after a sample of them came out the same." if _adopted(rows) else ""
-    lines = [f"\n## {TITLES[part]}\n\nSeeds {first} to {last}{salted}. Made with commit {made_with}.{adopted}\n\n"]
+    skipped = max(row["seeds"][1] - row["seeds"][0] + 1 - row["runs"] for row in rows)
+    left_out = f"; {skipped} of them {'was' if skipped == 1 else 'were'} not run" if skipped else ""
+    lines = [
+        f"\n## {TITLES[part]}\n\nSeeds {first} to {last}{salted}{left_out}. Made with commit {made_with}.{adopted}\n\n"
+    ]
     columns = FIRST_RANGE_COLUMNS if first_ranges else SEARCH_COLUMNS if searching else SWEEP_COLUMNS
     lines += [_line(*columns), _line(*("---" if name == "case" else "---:" for name in columns))]
     if first_ranges:
