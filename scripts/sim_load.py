@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from scripts.process_usage import cpu_seconds
 from scripts.processes import simulator
-from scripts.swarm.usage import cpu_seconds
 
 PROFILE = """base: demo
 step_overhead_s: {step}

@@ -27,8 +27,8 @@ from typing import Any
 from scripts.gauntlet.page import page
 from scripts.gauntlet.published import published_beside
 from scripts.gauntlet.soak_page import evaluate, soak_page
+from scripts.process_usage import usage
 from scripts.processes import PROBE, free_port, kill, simulator
-from scripts.swarm.usage import usage
 
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "reports" / "gauntlet"

@@ -30,9 +30,9 @@ from probe_ext.exit_codes import ExitCode
 from probe_ext.measure.outcome import Outcome
 from scripts.hostile.memory import judge_memory
 from scripts.hostile.tricks import NOT_CONNECTED, TRICKS
+from scripts.process_usage import usage
 from scripts.processes import free_port, kill, started
 from scripts.swarm.soak import Sample
-from scripts.swarm.usage import usage
 from tests.attacks.stranger import say_everything, stranger
 
 HERE = Path(__file__).parent

@@ -19,8 +19,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from scripts.process_usage import Usage, children, usage
 from scripts.swarm.soak import HERE, PROBE, quick_server
-from scripts.swarm.usage import Usage, children, usage
 
 SAMPLE_INTERVAL_S = 2.0
 REQUESTS_BEFORE_RUN = 1  # to find out what the server accepts: this one accepts everything

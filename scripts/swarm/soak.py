@@ -21,8 +21,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import linear_regression
 
+from scripts.process_usage import children, usage
 from scripts.processes import started
-from scripts.swarm.usage import children, usage
 
 HERE = Path(__file__).parent
 PROBE = Path(sys.executable).with_name("probe")

@@ -27,7 +27,7 @@ from probe_ext.recording.recorded_request import SCHEMA, RecordingHead
 from probe_ext.recording.recording_files import read_recording
 from probe_ext.tap.traffic_recorder import Recorder
 from scripts.hostile.memory import theil_sen
-from scripts.swarm.usage import cpu_seconds
+from scripts.process_usage import cpu_seconds
 
 REPORT = Path(__file__).parents[2] / "reports" / "tap" / "day.md"
 REQUESTS, USERS, RATE = 86_400, 64, 150.0

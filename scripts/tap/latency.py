@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from scripts.process_usage import cpu_seconds
 from scripts.processes import PROBE, started
-from scripts.swarm.usage import cpu_seconds
 
 REPORT = Path(__file__).parents[2] / "reports" / "tap" / "latency.md"
 BLOCKS, ROUNDS, TOKENS, PAUSE_S = 5, 60, 10, 0.003
