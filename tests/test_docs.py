@@ -690,6 +690,15 @@ def test_no_path_of_one_machine(page: Path) -> None:
     assert not re.findall(r"(?<![\w./:-])/(?:home|root|tmp|Users)/\w+", page.read_text(encoding="utf-8"))
 
 
+def test_what_a_change_touches_is_in_the_files_that_its_row_names() -> None:
+    for row in text("CONTRIBUTING.md").split("\n## Where does it go?\n")[1].split("\n## Rules\n")[0].splitlines():
+        named = re.findall(r"`([^`]+)`", row) if row.startswith("| ") else []
+        code = "".join((ROOT / name).read_text("utf-8") for name in named if (ROOT / name).is_file())
+        for name in named:
+            if re.fullmatch(r"[A-Za-z_.]+", name) and not (ROOT / name).exists():
+                assert re.search(rf"\b{name.rpartition('.')[2]}\b", code), row
+
+
 @pytest.mark.parametrize("page", ["ARCHITECTURE.md", "CONTRIBUTING.md"])
 def test_mentioned_paths_exist(page: str) -> None:
     """Paths start at the root of the project, or in ARCHITECTURE.md at that of the package."""
