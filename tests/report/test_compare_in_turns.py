@@ -283,7 +283,7 @@ def test_no_server_is_loaded_before_all_are_known_to_answer(
         nobody = f"http://127.0.0.1:{free.getsockname()[1]}"
     arguments = given(answering, nobody, "--out", str(tmp_path / "o"), rest=rest)
     assert compare_command.main(arguments) == ExitCode.USAGE
-    assert capsys.readouterr().err == f"probe compare: {nobody}: connection refused\n"
+    assert capsys.readouterr().err == f"probe compare: URL {nobody}: connection refused\n"
     assert measured.hosts == []
 
 

@@ -536,7 +536,9 @@ def test_tokens_counted_by_events() -> None:
 def test_unproven_levels_are_named() -> None:
     few = finding("levels", run([reply(0, 6.0), reply(1, 6.0)]))
     assert few.state == "unproven"
-    assert few.why.startswith("Not decided: 2 users (too few replies; 100 % of replies served, 95 % interval ")
+    assert few.why.startswith(
+        "Not decided: 2 users (all served so far, too few replies for a proof; 100 % of replies served, "
+    )
     assert "more replies would settle it)" in few.why
 
 
