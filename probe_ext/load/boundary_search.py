@@ -390,7 +390,7 @@ class SearchSteps:
         low, high = self.interval or (0, None)
         bad = self._lowest_bad_level(monitor)
         if bad == 1:
-            return 1
+            return self._level_in_doubt() or 1
         high = bad if high is None else high
         if high is None:
             return min(self.plan.max_users, 2 * max(step.users for step in self.steps))
@@ -410,6 +410,14 @@ class SearchSteps:
         reach = max(1.0, apart / 2)
         spent = [self._measured_near(users, reach, now) / gap for users, gap in zip(pair, gaps, strict=True)]
         return pair[0] if spent[0] <= spent[1] else pair[1]
+
+    def _level_in_doubt(self) -> int | None:
+        """The level that alone keeps one user from failing: each measured level above must be shown to fail as well."""
+        alone = self.latest.level(1) if self.latest else None
+        if alone is None or "contradicts_higher_level" not in alone.reasons:
+            return None
+        measured = {step.users for step in self.steps if step.measured_from is not None}
+        return max((users for users in measured - {1} if self._state(users) == "unproven"), default=None)
 
     @property
     def _looked_fine(self) -> int | None:

@@ -21,6 +21,7 @@ class Level:
     state: State
     seconds_needed: float | None
     share_fit: float
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass
@@ -165,6 +166,34 @@ def test_not_even_one_user() -> None:
     steps = play(Server(0))
     assert steps.outcome == "precise"
     assert steps.interval in {(0, 0), (0, 1), (0, 2)}
+
+
+class Doubtful(Server):
+    """Not even one user is served, but first visits look fine, and all levels above must be shown to fail as well."""
+
+    def visit_counts(self, now: float) -> tuple[int, int]:
+        assert self._visit is not None
+        users = self._visit[1]
+        return (100, 100) if users < 8 and users not in self.measured else super().visit_counts(now)
+
+    def estimate(self, now: float) -> Estimate:
+        found = super().estimate(now)
+        levels = {**found.levels}
+        for users, level in levels.items():
+            since, present = self._visit or (now, 0)
+            measured = self.measured.get(users, 0.0) + (now - since if users == present else 0.0)
+            levels[users] = replace(level, state="failed" if measured >= ENOUGH_S else "unproven", reasons=())
+        if any(level.state == "unproven" for users, level in levels.items() if users > 1):
+            levels[1] = Level("unproven", None, 0.5, ("contradicts_higher_level",))
+            return Estimate(None, (0, None), (None, None), levels)
+        return replace(found, levels=levels)
+
+
+def test_a_level_above_that_keeps_one_user_from_failing_is_measured_again() -> None:
+    """More replies of one user alone would never prove it."""
+    steps = play(Doubtful(0))
+    assert steps.outcome == "precise"
+    assert steps.interval == (0, 0)
 
 
 def test_it_goes_no_higher_than_it_may_and_proves_that() -> None:
