@@ -1,7 +1,7 @@
 """What the runs of one case add up to: shares with counts and Wilson limits, widths, errors, minutes."""
 
 from collections.abc import Sequence
-from math import sqrt
+from math import inf, isinf, sqrt
 from statistics import fmean, median
 from typing import Any
 
@@ -37,6 +37,9 @@ def figures(rows: Sequence[Row]) -> Row:
     }
     if "outcome" in rows[0]:
         told["precise"] = [sum(row["outcome"] in {"precise", "max_users"} for row in rows), len(rows)]
+        told["two_ends"] = [
+            None if isinf(minutes) else minutes for minutes in _quantiles([_minutes_to_two_ends(row) for row in rows])
+        ]
         told["report_covers"] = [sum(_covers(row["report_interval"], row) is not False for row in rows), len(rows)]
     return told
 
@@ -99,6 +102,12 @@ def _covers(interval: Any, row: Row) -> bool | None:
     # A tied level may be the last that holds, or the first that doesn't.
     right = {truth, *(users for users in tied), *(users - 1 for users in tied)}
     return any(low <= users and (high is None or min(users, top) <= high) for users in right)
+
+
+def _minutes_to_two_ends(row: Row) -> float:
+    """When a search first had an interval from at least one user to a known number, or from 0 to 0; else infinite."""
+    two_ended = (second / 60 for second, low, high in row["progress"] if high is not None and (low or not high))
+    return next(two_ended, inf)
 
 
 def _quantiles(values: Sequence[float]) -> list[float]:
