@@ -26,6 +26,7 @@ _Values = tuple[Any, ...]
 _GC_THRESHOLDS = 20_000, 20, 10
 _MAX_PENDING_BYTES = 16 * 1024 * 1024  # of the backup, kept in memory while the disk is full
 _FORGET_SLACK_S = 60.0  # beyond the longest reply
+_ENDED_TOGETHER = 50  # what can wait is done for so many replies at a time, which takes half as long, and 1 ms
 _MAX_FOLLOWED = 1000  # replies whose progress is looked at once a second, which wakes the greenlet of each
 
 Batch = dict[str, Any]
@@ -75,6 +76,8 @@ class Recorder:
         self._longest = math.inf
         self._deadlines: Deadlines | None = None
         self._before_run: list[tuple[Reply, RequestInfo, int]] = []
+        self._ended: list[tuple[Reply, ReplyRow]] = []
+        """the newest, which are in neither rows, gaps nor windows yet"""
         self._rows: list[_Values] = []
         self._gaps: list[_Values] = []
         self._book = WindowSketches()
@@ -178,13 +181,21 @@ class Recorder:
     def _keep(self, reply: Reply, info: RequestInfo, number: int) -> ReplyRow:
         row = self._row(reply, info, number)
         self.finished += 1
-        self._rows.append(shifted_values(row, -self._origin))
-        self._gaps.extend(shifted_values(gap, -self._origin) for gap in long_gaps(reply, row))
-        write_windows(self._book, reply, row, self._origin)
+        self._ended.append((reply, row))
+        if len(self._ended) >= _ENDED_TOGETHER:
+            self._store_ended()
         return row
+
+    def _store_ended(self) -> None:
+        for reply, row in self._ended:
+            self._rows.append(shifted_values(row, -self._origin))
+            self._gaps.extend(shifted_values(gap, -self._origin) for gap in long_gaps(reply, row))
+            write_windows(self._book, reply, row, self._origin)
+        self._ended.clear()
 
     def flush(self) -> None:
         """Pack what is new into a batch, and append it to the backup."""
+        self._store_ended()
         early = self._count_unfinished()
         counts = (self.started, self.finished, early)
         if self.run is None or (counts == self._flushed and not self._rows):
