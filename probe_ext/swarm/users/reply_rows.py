@@ -124,7 +124,9 @@ def _weight(reply: Reply, events: TokenEvents) -> float:
 
 
 def _write_tokens(book: WindowSketches, events: TokenEvents, weight: float, origin: float) -> None:
-    counted = list(accumulate(events.tokens))
+    tokens = events.tokens
+    single = tokens.count(1) == len(tokens)  # as nearly always
+    counted = range(1, len(tokens) + 1) if single else list(accumulate(tokens))
     book.count_series("tokens", events.at, [round(n * weight) for n in counted] if weight != 1 else counted, origin)
     spread, ends = gaps(events.at), events.at[1:]
     if spread and min(spread) < 0:
