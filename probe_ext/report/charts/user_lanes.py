@@ -5,14 +5,24 @@ from collections.abc import Sequence
 import numpy as np
 
 from probe_ext.report.charts import lane_chart, svg
-from probe_ext.verdict.evidence.columns import Bools, Floats, Ints, ids, numbers, rows_of, select, size, text_column
+from probe_ext.verdict.evidence.columns import (
+    ROWS_AT_ONCE,
+    Bools,
+    Floats,
+    Ints,
+    ids,
+    numbers,
+    rows_of,
+    select,
+    size,
+    text_column,
+)
 from probe_ext.verdict.evidence.evidence import Columns, Evidence
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import things
 
 MAX_USERS = 24
 """The users with the longest silences are shown."""
-_ROWS_AT_ONCE = 1 << 18
 
 Span = tuple[int, float, float]
 """Row, and start and end in seconds of the run."""
@@ -54,8 +64,8 @@ def _of_users(replies: Columns) -> tuple[Floats, Floats]:
     """Return the longest gap and the first token of each user, by code; NaN where there is none."""
     users = text_column(replies, "user")
     worst, since = np.full(len(users.names), np.nan), np.full(len(users.names), np.nan)
-    for start in range(0, size(replies), _ROWS_AT_ONCE):
-        part = select(replies, slice(start, start + _ROWS_AT_ONCE))
+    for start in range(0, size(replies), ROWS_AT_ONCE):
+        part = select(replies, slice(start, start + ROWS_AT_ONCE))
         first = np.where(_has_tokens(part), numbers(part, "first"), np.nan)
         codes = text_column(part, "user").codes
         np.fmin.at(since, codes, first)
