@@ -16,6 +16,8 @@ from probe_ext.tls_trust import TlsFileError, TlsSettings, client_context
 
 _contexts: dict[TlsSettings, ssl.SSLContext | TlsFileError] = {}
 
+_LENGTH = "\0"  # in a head, where no header can contain it
+
 Payload = str | Sequence[Mapping[str, Any]]
 """a prompt, or the messages of a chat"""
 
@@ -32,6 +34,14 @@ class Endpoint:
         hidden = secret_headers(options.header_env)
         self._headers = {**header_pairs(options.header), **hidden}
         self._body_extras = options.body_extras
+        self._fields: dict[str, Any] = {
+            "max_tokens": options.max_tokens,
+            "temperature": options.temperature,
+            "top_p": options.top_p,
+            **({"ignore_eos": True} if options.ignore_eos else {}),
+        }
+        self._heads: dict[tuple[str, bool], tuple[bytes, bytes]] = {}
+        """by path, and whether a stream is requested"""
         self._model = model
         self._target: Target = parse_target(host)
         self._key = api_key()
@@ -51,34 +61,33 @@ class Endpoint:
 
     def request(self, path: str, payload: Payload, streamed: bool, parameters: Mapping[str, Any]) -> bytes:
         """Return the bytes of one request; `parameters` go into the body and override --body and the options."""
-        options = self._options
-        extra: dict[str, Any] = {
-            "max_tokens": options.max_tokens,
-            "temperature": options.temperature,
-            "top_p": options.top_p,
-        }
-        if options.ignore_eos:
-            extra["ignore_eos"] = True
         body = request_body(
             path,
             payload,
             self._model,
             stream=streamed,
             form=self._form,
-            extra=extra,
+            extra=self._fields,
             own={**self._body_extras, **parameters},
         )
+        start, end = self._heads.get((path, streamed)) or self._head(path, streamed)
+        return b"".join((start, b"%d" % len(body) if end else b"", end, body))
+
+    def _head(self, path: str, streamed: bool) -> tuple[bytes, bytes]:
+        """Return, and keep, what surrounds the length in a request's head; all and nothing if the user sets it."""
         headers = [
             f"Host: {self._target.authority}",
             f"User-Agent: probe-ext/{__version__}",
             "Content-Type: application/json",
             f"Accept: {'text/event-stream' if streamed else 'application/json'}",
             "Accept-Encoding: identity",
-            f"Content-Length: {len(body)}",
+            f"Content-Length: {_LENGTH}",
         ]
-        head = [f"POST {self._target.path(path)} HTTP/1.1"]
-        head += with_extra_headers([*headers, *auth_headers(path, self._key)], self._headers)
-        return ("\r\n".join(head) + "\r\n\r\n").encode("utf-8") + body
+        lines = [f"POST {self._target.path(path)} HTTP/1.1"]
+        lines += with_extra_headers([*headers, *auth_headers(path, self._key)], self._headers)
+        start, _, end = ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8").partition(_LENGTH.encode())
+        self._heads[path, streamed] = start, end
+        return start, end
 
     def choices(self, parameters: Mapping[str, Any]) -> int:
         """Return how many choices a request asks for, by `n` in its parameters or --body."""

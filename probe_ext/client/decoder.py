@@ -194,10 +194,10 @@ def _without_late_repeats(texts: Sequence[str]) -> list[str] | None:
     """Do the same where one other text comes first: the name of a function whose arguments are sent cumulatively."""
     before = next((n for n, text in enumerate(texts, 1) if text), len(texts))
     rest = texts[before:]
-    if max(map(len, rest), default=0) < _MIN_LATE_REPEAT_LENGTH:
-        return None
     new = _without_repeats(rest)
-    return None if new is None else [*texts[:before], *new]
+    if new is None or max(map(len, rest)) < _MIN_LATE_REPEAT_LENGTH:
+        return None
+    return [*texts[:before], *new]
 
 
 class Decoder:

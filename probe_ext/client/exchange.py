@@ -174,7 +174,7 @@ class Exchange:
         """Send the request; return how that failed, None if it did not."""
         try:
             wire = self._connection.to_wire(self._request)
-            self._segments_before = self._connection.received_segments
+            self._segments_before = self._connection.segments_before_request
             self._marks.sent = clock.monotonic()  # in case the connection is lost already
             self._marks.sent, rest = self._connection.begin_send(wire)
             if rest:
@@ -282,12 +282,14 @@ class Exchange:
         reply = Reply(self._marks, self._streamed, Outcome.ENDED_BY_US)
         self._marks.end = clock.monotonic()
         if stream is not None:
+            # What follows a complete response is unexpected: counted first, then looked for, so that it is noticed.
+            segments = self._connection.count_segments() if response.complete else None
             stream.drain_socket()
             if stream.stop():
                 self._parse_arrivals(stream, at_end=True)
+            segments = self._connection.count_segments() if segments is None else segments
             reply.status, reply.reads = response.status, response.reads
             reply.lags, reply.overdue = stream.lags, stream.overdue
-            segments = self._connection.received_segments
             if segments is not None and self._segments_before is not None:
                 reply.segments = max(0, segments - self._segments_before)
         self._reader.fill(reply, self._ending)

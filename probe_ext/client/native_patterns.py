@@ -51,7 +51,8 @@ def with_counts(event: Event, prompt: int | None, completion: int | None) -> Eve
         return event
     prompt = usage.prompt if prompt is None else prompt
     completion = usage.completion if completion is None else completion
-    return event._replace(usage=Usage(prompt, completion, usage.cached, usage.reasoning))
+    usage = Usage(prompt, completion, usage.cached, usage.reasoning)
+    return Event(event.parts, usage, event.error, event.last, event.server_times)
 
 
 def _is_constant(event: Event) -> bool:

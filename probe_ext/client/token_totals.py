@@ -49,7 +49,11 @@ def total_tokens(decoder: Decoder, choices: Sequence[Choice], *, streamed: bool)
 
 def text_bytes(choices: Sequence[Choice]) -> int:
     """Return the UTF-8 bytes of all text and reasoning."""
-    return sum(len("".join(choice.text + choice.reasoning).encode()) for choice in choices)
+    return sum(_size("".join(texts)) for choice in choices for texts in (choice.text, choice.reasoning))
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def apportion(choice: Choice, tokens: int) -> None:

@@ -177,7 +177,9 @@ def _samples(
         here: Ints = rows[~left_out[rows] & ~np.isnan(values[rows])]
         here = here[counts_towards_level(sent[here], level.t_end, last)]
         none = np.zeros(len(here), dtype=np.bool_)
-        visit = Visit(level.users, assignment.user_of[here], sent[here], none, none, level.t_start, level.t_end)
+        visit = Visit(
+            level.users, assignment.user_of[here].astype(np.int64), sent[here], none, none, level.t_start, level.t_end
+        )
         found.append(Sample(visit, values[here]))
     return found
 

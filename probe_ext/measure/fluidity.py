@@ -13,7 +13,7 @@ server misses at least one, so that a failed reply is never better than a slow o
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, repeat
 from operator import gt
 from typing import NamedTuple
 
@@ -52,7 +52,9 @@ class Deadlines:
 
         `died`: when it broke off; `failed`: the server broke it off.
         """
-        due = list(accumulate(map(self.each.__mul__, events.tokens), initial=start + self.first + _TOLERANCE_S))
+        single = events.tokens.count(1) == len(events.tokens)  # as nearly always
+        waits = repeat(self.each, len(events.tokens)) if single else map(self.each.__mul__, events.tokens)
+        due = list(accumulate(waits, initial=start + self.first + _TOLERANCE_S))
         if events.at and not any(map(gt, events.at, due)):  # the usual case: no token is late
             total, missed, last = sum(events.tokens), 0, events.at[-1]
             allowed = due[-1] - _TOLERANCE_S - last

@@ -23,12 +23,13 @@ _GAMMA = (1 + ACCURACY) / (1 - ACCURACY)
 _SCALE = 1 / math.log(_GAMMA)
 
 
-BinCounts = Callable[[list[float], float], Mapping[int, int]]
-"""how many values have each ceil(log(value) × scale)"""
+BinCounts = Callable[[list[float], float, float], tuple[Mapping[int, int], int, float, float]]
+"""how many values above a floor have each ceil(log(value) × scale), how many others there are, minimum and maximum"""
 
 
-def _count_bins(values: list[float], scale: float) -> Mapping[int, int]:
-    return Counter([ceil(log(value) * scale) for value in values])
+def _count_bins(values: list[float], scale: float, floor: float) -> tuple[Mapping[int, int], int, float, float]:
+    binned = [ceil(log(value) * scale) for value in values if value > floor]
+    return Counter(binned), len(values) - len(binned), min(values), max(values)
 
 
 _bin_counts: BinCounts = _count_bins
@@ -38,6 +39,11 @@ def use_bin_counts(function: BinCounts | None) -> None:
     """Count bins by this function in this process; None: in Python. It must return the same."""
     global _bin_counts  # noqa: PLW0603 -- of the process, like the library it comes from
     _bin_counts = function or _count_bins
+
+
+def _invalid(values: list[float]) -> ValueError:
+    invalid = next(value for value in values if not 0 <= value < math.inf)
+    return ValueError(f"a duration must be finite and non-negative, not {invalid!r}")
 
 
 class LatencySketch:
@@ -55,20 +61,21 @@ class LatencySketch:
 
     def add(self, values: Iterable[float]) -> None:
         """Add values in seconds. ValueError for negative, infinite or NaN values."""
-        added = list(values)
+        added = values if isinstance(values, list) else list(values)
         if not added:
             return
-        total, low, high = sum(added), min(added), max(added)
-        if not (low >= 0 and total < math.inf):  # a NaN makes the total NaN
-            invalid = next(value for value in added if not 0 <= value < math.inf)
-            raise ValueError(f"a duration must be finite and non-negative, not {invalid!r}")
-        binned = added if low > FLOOR else [value for value in added if value > FLOOR]
-        self._bins.update(_bin_counts(binned, _SCALE))
-        self._low += len(added) - len(binned)
+        total = sum(added)
+        if not total < math.inf:  # a NaN makes the total NaN
+            raise _invalid(added)
+        bins, low, minimum, maximum = _bin_counts(added, _SCALE, FLOOR)
+        if minimum < 0:
+            raise _invalid(added)
+        self._bins.update(bins)
+        self._low += low
         self.count += len(added)
         self.total += total
-        self.minimum = min(self.minimum, low)
-        self.maximum = max(self.maximum, high)
+        self.minimum = min(self.minimum, minimum)
+        self.maximum = max(self.maximum, maximum)
 
     def merge(self, other: "LatencySketch") -> None:
         """Add another sketch's values to this one; the other is not changed."""

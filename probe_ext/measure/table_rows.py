@@ -198,14 +198,21 @@ def values_of(row: Row) -> tuple[Any, ...]:
 
 
 RowWithMarks = TypeVar("RowWithMarks", ReplyRow, GapRow)
+_places_of_marks = {
+    ReplyRow: tuple(map(_columns[ReplyRow].index, REPLY_MARKS)),
+    GapRow: tuple(map(_columns[GapRow].index, GAP_MARKS)),
+}
 
 
-def shifted(row: RowWithMarks, seconds: float, marks: tuple[str, ...]) -> RowWithMarks:
-    """Return the row with its times (`marks`) shifted; durations stay."""
-    names = _columns[type(row)]
+def shifted_values(row: ReplyRow | GapRow, seconds: float) -> tuple[Any, ...]:
+    """Return a row's values in order, with its times shifted; durations stay."""
     values = list(values_of(row))
-    for mark in marks:
-        index = names.index(mark)
-        if values[index] is not None:
-            values[index] += seconds
-    return type(row)(*values)
+    for place in _places_of_marks[type(row)]:
+        if values[place] is not None:
+            values[place] += seconds
+    return tuple(values)
+
+
+def shifted(row: RowWithMarks, seconds: float) -> RowWithMarks:
+    """Return the row with its times shifted; durations stay."""
+    return type(row)(*shifted_values(row, seconds))

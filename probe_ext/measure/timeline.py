@@ -61,7 +61,7 @@ class Marks:
     """delay caused by the load generator, once the request was due and the user's previous reply had ended"""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # a frozen one takes ten times as long to make
 class Pace:
     """Summary of the token events of one choice."""
 
@@ -157,8 +157,8 @@ def worst(paces: Sequence[Pace]) -> Pace | None:
 
     `last` is the latest, `events`, `tokens` and `tokens_first` are sums over all choices. None without paces.
     """
-    if not paces:
-        return None
+    if len(paces) < 2:
+        return paces[0] if paces else None
     with_gap = [p for p in paces if p.longest_gap is not None]
     longest = max(with_gap, key=lambda p: p.longest_gap or 0.0) if with_gap else None
     speeds = [p.tpot for p in paces if p.tpot is not None]

@@ -42,4 +42,9 @@ def phrases_of(seed: int | str) -> Phrases:
 
 def seeded_random(seed: int | str, *purpose: int | str) -> random.Random:
     """Return a generator that depends on seed and purpose only; changing a purpose changes all prompts of a seed."""
-    return random.Random("/".join(map(str, (seed, *purpose))))  # noqa: S311 -- load, not secrets
+    return random.Random(seed_of(seed, *purpose))  # noqa: S311 -- load, not secrets
+
+
+def seed_of(seed: int | str, *purpose: int | str) -> str:
+    """Return what seeds the generator of `seeded_random`."""
+    return "/".join(map(str, (seed, *purpose)))

@@ -8,10 +8,10 @@ import csv
 import io
 import os
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from probe_ext.measure.safe_text import printable
 from probe_ext.measure.table_rows import GapRow, GpuRow, ReplyRow, ServerRow, UserRow, columns, values_of
@@ -19,7 +19,7 @@ from probe_ext.run.manifest import replace_text
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 """A spreadsheet would run such a text from a server as a formula; after an apostrophe it is shown."""
-_CACHED_LINES = 1000
+_CACHED_LINES = _CACHED_TEXTS = 1000
 R = TypeVar("R", ReplyRow, GapRow, UserRow, ServerRow, GpuRow)
 
 
@@ -37,7 +37,11 @@ class TableWriter(Generic[R]):
 
         OSError (disk full, read-only) if that fails: the rows stay in memory for the next call.
         """
-        if new := b"".join(_line(values_of(row)) for row in rows):
+        self.append_values(map(values_of, rows))
+
+    def append_values(self, rows: Iterable[tuple[object, ...]]) -> None:
+        """Write rows that are given by their values in order; otherwise like `append`."""
+        if new := b"".join(map(_line, rows)):
             self._pending.append(new)
         while self._pending:
             self._write(self._pending[0])
@@ -76,14 +80,14 @@ class TableWriter(Generic[R]):
 
 def replace_table(path: Path, row_type: type[R], rows: Iterable[R]) -> None:
     """Replace a table atomically. OSError if that fails."""
-    lines = _lines([columns(row_type), *([_text(value) for value in values_of(row)] for row in rows)])
+    lines = _lines([columns(row_type), *(_texts(values_of(row)) for row in rows)])
     replace_text(path, lines.decode())
 
 
 @lru_cache(_CACHED_LINES)
 def _line(values: tuple[object, ...]) -> bytes:
     """Return a row's line. A run in one process writes each reply twice: to its backup, and to the run's table."""
-    return _lines([[_text(value) for value in values]])
+    return _lines([_texts(values)])
 
 
 def _lines(rows: Iterable[Iterable[str]]) -> bytes:
@@ -92,19 +96,28 @@ def _lines(rows: Iterable[Iterable[str]]) -> bytes:
     return text.getvalue().encode("utf-8", "replace")
 
 
-def _text(value: object) -> str:
+def _texts(values: Iterable[object]) -> list[str]:
+    return [(_TEXT_OF.get(type(value)) or _text_of_other)(value) for value in values]
+
+
+def _text_of_other(value: object) -> str:
+    """Return the text of a value whose type is derived from one of `_TEXT_OF`."""
     if isinstance(value, float):
-        return repr(round(value, 9))
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "1" if value else "0"
-    if isinstance(value, int):
-        return str(value)
-    return plain_text(str(value))
+        return repr(round(float(value), 9))
+    return str(value) if isinstance(value, int) else plain_text(str(value))
 
 
 def plain_text(text: str) -> str:
     """Return a text that is safe in a CSV file: without control characters, and no formula."""
     text = printable(text)
     return f"'{text}" if text.lstrip().startswith(_FORMULA_STARTS) else text
+
+
+_TEXT_OF: dict[type, Callable[[Any], str]] = {
+    float: lambda value: repr(round(value, 9)),
+    type(None): lambda _: "",
+    bool: lambda value: "1" if value else "0",
+    int: str,
+    str: lru_cache(_CACHED_TEXTS)(plain_text),  # a column of texts has few different ones
+}
+"""by exact type, which is several times faster than asking which type a value is derived from"""

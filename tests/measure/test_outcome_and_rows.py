@@ -54,7 +54,7 @@ def test_marks_are_all_times_and_no_durations() -> None:
 
 def test_shifts_times_and_keeps_durations() -> None:
     row = reply_row(sent=10.5, first=11.0, last=11.8, gap_start=11.2, longest_gap=0.4, tpot=0.2, connect=0.1)
-    result = shifted(row, -10.0, REPLY_MARKS)
+    result = shifted(row, -10.0)
     assert (result.due, result.sent, result.first, result.end, result.gap_start) == (
         0.0,
         0.5,
@@ -66,15 +66,15 @@ def test_shifts_times_and_keeps_durations() -> None:
 
 
 def test_shifting_keeps_missing_times() -> None:
-    result = shifted(reply_row(), 100.0, REPLY_MARKS)
+    result = shifted(reply_row(), 100.0)
     assert (result.sent, result.first, result.last, result.gap_start) == (None, None, None, None)
 
 
 def test_shifting_returns_a_new_row_and_is_reversible() -> None:
     gap = GapRow("w:1", 4.0, 6.5, 7)
-    result = shifted(gap, 2.0, GAP_MARKS)
+    result = shifted(gap, 2.0)
     assert (gap.start, result.start, result.end, result.tokens_before) == (4.0, 6.0, 8.5, 7)
-    assert shifted(result, -2.0, GAP_MARKS) == gap
+    assert shifted(result, -2.0) == gap
 
 
 def test_rows_are_frozen() -> None:

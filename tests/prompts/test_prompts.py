@@ -1,15 +1,17 @@
 """Prompts are reproducible, have unique beginnings and the requested length."""
 
+import random
 import subprocess
 import sys
 from collections import Counter
+from itertools import islice
 
 import pytest
 import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe_ext.prompts.composer import TooShortError
+from probe_ext.prompts.composer import TooShortError, draws
 from probe_ext.prompts.conversation import ChatMaker
 from probe_ext.prompts.length_model import estimated_model, measured_model
 from probe_ext.prompts.phrases import INSTRUCTIONS, phrases_of
@@ -185,3 +187,10 @@ def test_questions_are_unique():
                 questions.append(beginning(chat.ask().messages[-1]["content"], 4))
                 chat.answered("yes")
     assert len(set(questions)) == 500
+
+
+@pytest.mark.parametrize("count", [1, 2, 48, 63, 64, 65])
+def test_texts_are_drawn_as_the_standard_library_does(count: int) -> None:
+    one, other = random.Random("seed"), random.Random("seed")
+    pieces = [str(n) for n in range(count)]
+    assert list(islice(draws(one, pieces), 200)) == [other.choice(pieces) for _ in range(200)]

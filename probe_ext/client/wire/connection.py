@@ -58,6 +58,8 @@ class Connection:
         self._dialing: Dialing | None = None
         self._stream: ResponseStream | NativeStream | None = None
         self._session: TlsSession | None = None
+        self._segments: int | None = None
+        """as last counted; None if that may have changed"""
         self._read: SocketReader = kernel_receive.read_plain
         self.reading_path: str | None = None
         """which path reads the responses, and why (`native_extension`); None before the first connection"""
@@ -67,10 +69,15 @@ class Connection:
         """Whether the kernel stamps what is received."""
         return self._read is kernel_receive.read_stamped
 
+    def count_segments(self) -> int | None:
+        """Return the TCP segments with data received so far; None where that is not known."""
+        self._segments = None if self._socket is None else kernel_receive.received_segments(self._socket)
+        return self._segments
+
     @property
-    def received_segments(self) -> int | None:
-        """TCP segments with data received so far; None where that is not known."""
-        return None if self._socket is None else kernel_receive.received_segments(self._socket)
+    def segments_before_request(self) -> int | None:
+        """The same as of now, just before a request is sent; `usable` may have found that it has not changed."""
+        return self.count_segments() if self._segments is None else self._segments
 
     def _choose_path(self) -> str:
         path = reading_path(tls=self._session is not None)
@@ -84,6 +91,9 @@ class Connection:
         """Return whether a request can be sent: the connection is open, and the server sent nothing unexpected."""
         if self._socket is None:
             return False
+        if self._segments is not None and kernel_receive.is_quiet(self._socket, self._segments):
+            return True
+        self._segments = None
         try:
             self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -224,7 +234,7 @@ class Connection:
             self._stream = None
         if self._socket is not None:
             self._socket.close()
-        self._socket = self._session = None
+        self._socket = self._session = self._segments = None
 
 
 def _wait_until_writable(sock: socket.socket, deadline: float | None) -> None:

@@ -45,6 +45,7 @@ class Response:
         self.keep_alive = False
         self.between_chunks = False
         """whether the chunked body so far ends with a complete chunk"""
+        self._chunked = False
         self._at = 0.0
         self._bytes = 0
         self._bodies: list[bytes] = []
@@ -139,10 +140,6 @@ class Response:
         self._parser = None
 
     @property
-    def _chunked(self) -> bool:
-        return "chunked" in self.headers.get("transfer-encoding", "").lower()
-
-    @property
     def open_ended(self) -> bool:
         """Whether the body's length is not known in advance."""
         return self.headers_at is not None and (self._chunked or "content-length" not in self.headers)
@@ -167,7 +164,7 @@ class Response:
             return
         self.status = status
         self.headers_at = self._at
-        self.between_chunks = self._chunked
+        self._chunked = self.between_chunks = "chunked" in self.headers.get("transfer-encoding", "").lower()
 
     def on_chunk_header(self) -> None:
         """A chunk begins."""

@@ -26,8 +26,9 @@ _SO_TIMESTAMPNS = 35
 """socket option and message type, the same on every Linux architecture that CPython 3.11+ supports"""
 _MESSAGE_KIND = (socket.SOL_SOCKET, _SO_TIMESTAMPNS)
 _STAMP = struct.Struct("@qq")
-_TCP_INFO_BYTES, _DATA_SEGMENTS_IN = 156, struct.Struct("@152xI")
-"""of Linux's `struct tcp_info` up to and with `tcpi_data_segs_in`, since Linux 4.6"""
+_TCP_INFO_BYTES, _STATE_AND_SEGMENTS = 156, struct.Struct("@B151xI")
+"""`tcpi_state` and `tcpi_data_segs_in` (since Linux 4.6) of Linux's `struct tcp_info`"""
+_ESTABLISHED = 1
 _ANCILLARY_BYTES = socket.CMSG_SPACE(_STAMP.size) if hasattr(socket, "CMSG_SPACE") else 0
 
 ReadRound = tuple[int, float, float, float | None]
@@ -96,13 +97,23 @@ def received_segments(sock: socket.socket) -> int | None:
     Unlike reads, segments don't depend on when they are read: fewer segments than events means that the sender, or
     something on the way, put several events into one.
     """
-    if is_portable():
-        return None
+    return None if is_portable() else _state_and_segments(sock)[1]
+
+
+def is_quiet(sock: socket.socket, segments: int) -> bool:
+    """Return whether the connection is open and has not received more segments with data than these.
+
+    `segments`: by `received_segments`. This takes half as long as trying to read.
+    """
+    return _state_and_segments(sock) == (_ESTABLISHED, segments)
+
+
+def _state_and_segments(sock: socket.socket) -> tuple[int | None, int | None]:
     try:
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
     except (OSError, AttributeError):
-        return None
-    return int(_DATA_SEGMENTS_IN.unpack(info)[0]) if len(info) == _TCP_INFO_BYTES else None
+        return None, None
+    return _STATE_AND_SEGMENTS.unpack(info) if len(info) == _TCP_INFO_BYTES else (None, None)
 
 
 def read_plain(sock: socket.socket, read_round: ReadRound) -> Read:

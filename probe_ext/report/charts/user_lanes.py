@@ -3,11 +3,21 @@
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 
 from probe_ext.report.charts import lane_chart, svg
-from probe_ext.verdict.evidence.columns import ids, numbers, rows_of, text_codes
-from probe_ext.verdict.evidence.evidence import Evidence
+from probe_ext.verdict.evidence.columns import (
+    ROWS_AT_ONCE,
+    Bools,
+    Floats,
+    Ints,
+    ids,
+    numbers,
+    rows_of,
+    select,
+    size,
+    text_column,
+)
+from probe_ext.verdict.evidence.evidence import Columns, Evidence
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import things
 
@@ -20,48 +30,75 @@ Span = tuple[int, float, float]
 
 def token_stream(evidence: Evidence, axis: lane_chart.Axis, pause: float) -> lane_chart.Lane:
     """Return one line per user: bars from first to last token, with holes for silences of at least `pause` seconds."""
-    first, last = (numbers(evidence.replies, name) for name in ("first", "last"))
-    known = np.flatnonzero(~np.isnan(first) & ~np.isnan(last))
+    replies = evidence.replies
+    worst, since = _of_users(replies)
+    names = text_column(replies, "user").names
+    known = np.array(sorted(np.flatnonzero(~np.isnan(since)).tolist(), key=names.__getitem__), dtype=np.int64)
     if not known.size:
         return lane_chart.Lane("words", "token stream", "", None, "no reply had a token")
-    user = text_codes(evidence.replies, "user")[0][known]
-    # One column after another: a table of all replies would take a gigabyte of a long run.
-    worst = pd.Series(numbers(evidence.replies, "longest_gap")[known]).groupby(user).max()
-    by_user = pd.DataFrame({"worst": worst, "since": pd.Series(first[known]).groupby(user).min()})
-    by_user = by_user.sort_values(["worst", "since"], ascending=[False, True], kind="stable", na_position="last")
-    shown = by_user.head(MAX_USERS).sort_values("since", kind="stable")
-    row_of = {user: i for i, user in enumerate(shown.index)}
-    is_shown = np.isin(user, shown.index)
-    rows = known[is_shown]
-    of_shown = {"user": user[is_shown], "first": first[rows], "last": last[rows]}
-    drawn = pd.DataFrame(of_shown, index=rows).sort_values("first", kind="stable")
-    gaps = pd.DataFrame({n: numbers(evidence.gaps, n) for n in ("start", "end")})
-    gaps["reply"] = rows_of(ids(evidence.gaps, "reply_id"), ids(evidence.replies, "reply_id"))
-    gaps = gaps[gaps["end"] - gaps["start"] >= pause].merge(drawn[["user"]], left_on="reply", right_index=True)
-    holes = [(row_of[u], s, e) for u, s, e in zip(gaps["user"], gaps["start"], gaps["end"], strict=True)]
-    spans = [(row_of[u], f, e) for u, f, e in zip(drawn["user"], drawn["first"], drawn["last"], strict=True)]
+    chosen = known[np.lexsort((since[known], -worst[known]))][:MAX_USERS]
+    shown = chosen[np.argsort(since[chosen], kind="stable")]
+    row_of = dict(zip(shown.tolist(), range(len(shown)), strict=True))
+    spans = [(row_of[user], *span) for user in shown.tolist() for span in _bars_of(replies, user, axis.end / 1500)]
+    gaps = {name: numbers(evidence.gaps, name) for name in ("start", "end")}
+    long = np.flatnonzero(gaps["end"] - gaps["start"] >= pause)
+    users = _users_of_gaps(evidence, long)
+    holes = [
+        (row_of[user], start, end)
+        for user, start, end in zip(users, gaps["start"][long].tolist(), gaps["end"][long].tolist(), strict=True)
+        if user in row_of
+    ]
     pitch = svg.HEIGHT / len(row_of)
     shapes = [
-        svg.Shape("".join(_bar(axis, row, a, b, pitch, 0.14) for row, a, b in _joined(spans, axis.end / 1500)), "bar"),
+        svg.Shape("".join(_bar(axis, row, a, b, pitch, 0.14) for row, a, b in spans), "bar"),
         svg.Shape("".join(_bar(axis, row, a, b, pitch, 0.08) for row, a, b in _worst(holes)), "hole"),
     ]
     description = f"{things(len(holes), 'silent pause')} of {formats.bound(pause)} or more among the users shown."
-    note = lane_chart.thinned(len(row_of), len(by_user), "users (longest silences)")
+    note = lane_chart.thinned(len(row_of), len(known), "users (longest silences)")
     height = max(34, 9 * len(row_of))
     plot = svg.Plot("Replies of each user, with their silent pauses", description, height, shapes)
     return lane_chart.Lane("words", "token stream", things(len(holes), "pause"), plot, note=note)
 
 
-def _joined(spans: Sequence[Span], apart: float) -> list[Span]:
-    """Join spans of one row that are too close to be seen apart."""
-    done: dict[int, list[Span]] = {}
-    for row, start, end in spans:
-        of_row = done.setdefault(row, [])
-        if of_row and start - of_row[-1][2] < apart:
-            of_row[-1] = (row, of_row[-1][1], max(end, of_row[-1][2]))
-        else:
-            of_row.append((row, start, end))
-    return [span for of_row in done.values() for span in of_row]
+def _of_users(replies: Columns) -> tuple[Floats, Floats]:
+    """Return the longest gap and the first token of each user, by code; NaN where there is none."""
+    users = text_column(replies, "user")
+    worst, since = np.full(len(users.names), np.nan), np.full(len(users.names), np.nan)
+    for start in range(0, size(replies), ROWS_AT_ONCE):
+        part = select(replies, slice(start, start + ROWS_AT_ONCE))
+        first = np.where(_has_tokens(part), numbers(part, "first"), np.nan)
+        codes = text_column(part, "user").codes
+        np.fmin.at(since, codes, first)
+        np.fmax.at(worst, codes, np.where(np.isnan(first), np.nan, numbers(part, "longest_gap")))
+    return worst, since
+
+
+def _has_tokens(replies: Columns) -> Bools:
+    has: Bools = ~np.isnan(numbers(replies, "first")) & ~np.isnan(numbers(replies, "last"))
+    return has
+
+
+def _bars_of(replies: Columns, user: int, apart: float) -> list[tuple[float, float]]:
+    """Return the times from first to last token of a user's replies, joined where too close to be seen apart."""
+    rows = np.flatnonzero(text_column(replies, "user").codes == user)
+    first, last = numbers(replies, "first")[rows], numbers(replies, "last")[rows]
+    order = np.argsort(first, kind="stable")
+    order = order[(~np.isnan(first) & ~np.isnan(last))[order]]
+    first, last = first[order], last[order]
+    is_new = np.concatenate(([True], first[1:] - np.maximum.accumulate(last)[:-1] >= apart))
+    starts = np.flatnonzero(is_new)
+    return list(zip(first[starts].tolist(), np.maximum.reduceat(last, starts).tolist(), strict=True))
+
+
+def _users_of_gaps(evidence: Evidence, gaps: Ints) -> list[int]:
+    """Return the user of each of these gaps, by code; −1 where its reply is not known."""
+    if not gaps.size:
+        return []
+    replies = evidence.replies
+    rows = rows_of(ids(evidence.gaps, "reply_id")[gaps], ids(replies, "reply_id"))
+    known = (rows >= 0) & _has_tokens(select(replies, rows))
+    users: list[int] = np.where(known, text_column(replies, "user").codes[rows], -1).tolist()
+    return users
 
 
 def _worst(holes: Sequence[Span], most: int = 1500) -> list[Span]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from probe_ext.measure.table_rows import GAP_MARKS, REPLY_MARKS, GapRow, GpuRow, ReplyRow, ServerRow, UserRow, shifted
+from probe_ext.measure.table_rows import GapRow, GpuRow, ReplyRow, ServerRow, UserRow, shifted
 from probe_ext.measure.unfinished import EarlyCount
 from probe_ext.measure.window_sketches import MergedWindows
 from probe_ext.run import directory as places
@@ -79,13 +79,13 @@ class Collector:
         self.book.merge(worker, batch["windows"])
         self._append(self._requests, rows)
         gaps = [GapRow(*values) for values in batch["gaps"]]
-        self._append(self._gaps, [shifted(gap, self._offset_at(worker, gap.end), GAP_MARKS) for gap in gaps])
+        self._append(self._gaps, [shifted(gap, self._offset_at(worker, gap.end)) for gap in gaps])
         return True
 
     def _on_master_axis(self, worker: str, row: ReplyRow) -> ReplyRow:
         """Move a row to the master's time axis. All its marks move together, so intervals stay as measured."""
         seconds = self._offset_at(worker, row.end)
-        return shifted(row, seconds, REPLY_MARKS) if seconds else row
+        return shifted(row, seconds) if seconds else row
 
     def has_all(self, worker: str, last: int) -> bool:
         """Whether every batch up to this number has arrived."""

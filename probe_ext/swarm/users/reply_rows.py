@@ -1,6 +1,7 @@
 """Turn a reply into what is kept of it: a row, its long gaps, and its part of the windows."""
 
 from itertools import accumulate
+from operator import attrgetter
 from typing import Any
 
 from probe_ext.client.reply import Reply
@@ -10,22 +11,19 @@ from probe_ext.measure.table_rows import MIN_RECORDED_GAP_S, GapRow, ReplyRow
 from probe_ext.measure.timeline import TokenEvents, bursts, gaps
 from probe_ext.measure.window_sketches import WindowSketches
 
-_PACE_COLUMNS = (
-    "first",
-    "last",
-    "tokens_first",
-    "tpot",
-    "longest_gap",
-    "gap_start",
-    "gap_tokens",
-    "held_max",
-    "tokens_held",
-)
 _OF_REPLY = (
     *("streamed", "tokens_in", "tokens_cached", "tokens_out", "tokens_from", "tokens_reasoning", "tokens_claimed"),
     *("finish_reason", "status", "message", "reads", "reads_unresolved", "delivery", "segments", "text_bytes", "via"),
 )
-_SERVER_TIMES = ("ttft", "queue", "itl")
+_OF_PACE = (
+    *("first", "last", "events", "tokens_first", "tpot", "longest_gap", "gap_start", "gap_tokens", "held_max"),
+    "tokens_held",
+)
+_OF_SERVER_TIMES = ("ttft", "queue", "itl")
+_SERVER_COLUMNS = tuple(f"server_{name}" for name in _OF_SERVER_TIMES)
+_values_of_reply, _values_of_pace = attrgetter(*_OF_REPLY), attrgetter(*_OF_PACE)
+_values_of_server_times = attrgetter(*_OF_SERVER_TIMES)
+_WITHOUT_PACE = dict.fromkeys(_OF_PACE) | {"events": 0}
 
 
 def reply_row(  # noqa: PLR0913 -- all but the reply by name only
@@ -43,11 +41,10 @@ def reply_row(  # noqa: PLR0913 -- all but the reply by name only
     """Return the row of a reply, in this process's monotonic seconds."""
     marks, pace, times = reply.marks, reply.pace, reply.server_times
     visible = pace if reply.all_visible else reply.visible_pace
-    same: dict[str, Any] = {
-        **{name: getattr(reply, name) for name in _OF_REPLY},
-        **{name: getattr(pace, name) if pace else None for name in _PACE_COLUMNS},
-        **{f"server_{name}": getattr(times, name) if times else None for name in _SERVER_TIMES},
-    }
+    same: dict[str, Any] = dict(zip(_OF_REPLY, _values_of_reply(reply), strict=True))
+    same.update(zip(_OF_PACE, _values_of_pace(pace), strict=True) if pace else _WITHOUT_PACE)
+    if times:
+        same.update(zip(_SERVER_COLUMNS, _values_of_server_times(times), strict=True))
     deadline_count = _count_deadlines(reply, deadlines) if deadlines else None
     return ReplyRow(
         reply_id=reply_id,
@@ -62,7 +59,6 @@ def reply_row(  # noqa: PLR0913 -- all but the reply by name only
         first_visible=visible.first if visible else None,
         end=marks.end if marks.end is not None else marks.due,
         tokens_visible=visible.tokens if visible else None,
-        events=pace.events if pace else 0,
         events_visible=visible.events if visible else 0,
         choices=len(reply.choices),
         tpot_visible=visible.tpot if visible else None,
@@ -128,7 +124,9 @@ def _weight(reply: Reply, events: TokenEvents) -> float:
 
 
 def _write_tokens(book: WindowSketches, events: TokenEvents, weight: float, origin: float) -> None:
-    counted = list(accumulate(events.tokens))
+    tokens = events.tokens
+    single = tokens.count(1) == len(tokens)  # as nearly always
+    counted = range(1, len(tokens) + 1) if single else list(accumulate(tokens))
     book.count_series("tokens", events.at, [round(n * weight) for n in counted] if weight != 1 else counted, origin)
     spread, ends = gaps(events.at), events.at[1:]
     if spread and min(spread) < 0:

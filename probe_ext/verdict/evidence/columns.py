@@ -1,7 +1,7 @@
 """Columns of the evidence, with defaults for those that are missing."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
@@ -14,8 +14,12 @@ from probe_ext.verdict.evidence.text_columns import IdCoder, IdColumn, TextColum
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Codes = NDArray[np.signedinteger[Any]]
+"""integers that are as small as they can be"""
 Bools = NDArray[np.bool_]
 Name = TypeVar("Name", str, tuple[str, str])
+ROWS_AT_ONCE = 1 << 18
+"""where a run of ten million replies would take too much memory in one piece"""
 
 
 def size(columns: Columns) -> int:
@@ -26,6 +30,12 @@ def size(columns: Columns) -> int:
 def select(columns: Columns, rows: Ints | Bools | slice) -> Columns:
     """Return the same columns of some rows."""
     return {name: values[rows] for name, values in columns.items()}
+
+
+def in_parts(columns: Columns, test: Callable[[Columns], Bools]) -> Bools:
+    """Return what a test finds row by row, applied to some of the rows at a time: its arrays would take gigabytes."""
+    parts = range(0, max(1, size(columns)), ROWS_AT_ONCE)
+    return np.concatenate([test(select(columns, slice(start, start + ROWS_AT_ONCE))) for start in parts])
 
 
 def numbers(columns: Columns, name: str) -> Floats:

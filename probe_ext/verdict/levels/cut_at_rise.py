@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from probe_ext.measure.outcome import Outcome
-from probe_ext.verdict.evidence.columns import Floats, Ints, ids, is_any, numbers, rows_of, text_column
+from probe_ext.verdict.evidence.columns import Codes, Floats, ids, is_any, numbers, rows_of, text_column
 from probe_ext.verdict.evidence.evidence import Columns
 from probe_ext.verdict.levels.find_levels import MAX_SAMPLE_GAP_S, Level, Stretch
 
@@ -20,7 +20,7 @@ _WHOLE_REPLY = ("tpot", "tpot_visible")
 """Figures of the whole reply, unknown for a part of it."""
 
 
-def cut_times(levels: Sequence[Level], stretches: Sequence[Stretch], level_of: Ints) -> Floats:
+def cut_times(levels: Sequence[Level], stretches: Sequence[Stretch], level_of: Codes) -> Floats:
     """Return when users were added at the end of each reply's level; infinite where the level ended otherwise.
 
     Bands are exempt: on a ramp users are added all the time, and hardly any reply would be judged.

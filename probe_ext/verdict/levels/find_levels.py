@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from probe_ext.load.level_plan import min_level_seconds
 from probe_ext.measure.rate import PER_SECOND, Rate
@@ -244,12 +245,12 @@ def _ramps(stretches: Sequence[Stretch], plateaus: Sequence[Stretch]) -> list[li
     return [ramp for ramp in ramps if ramp]
 
 
-def assign_replies(sent: Floats, levels: Sequence[Level]) -> Ints:
+def assign_replies(sent: Floats, levels: Sequence[Level]) -> NDArray[np.int32]:
     """Return the index of the level in which each reply was sent; −1 outside all levels."""
     if not levels:
-        return np.full(len(sent), -1, dtype=np.int64)
+        return np.full(len(sent), -1, dtype=np.int32)
     starts = np.array([level.t_start for level in levels])
     ends = np.array([level.t_end for level in levels])
     index = np.searchsorted(starts, sent, side="right") - 1
     inside = (index >= 0) & (sent <= ends[index])
-    return np.where(inside, index, -1).astype(np.int64)
+    return np.where(inside, index, -1).astype(np.int32)

@@ -11,15 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probe_ext.settings.slo import Reasoning
-from probe_ext.verdict.evidence.columns import numbers, select, size, text_column
+from probe_ext.verdict.evidence.columns import ROWS_AT_ONCE, numbers, select, size, text_column
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.grading.kind_profiles import KindProfiles
 from probe_ext.verdict.grading.reply_grades import GradedReplies, longest_answer
 from probe_ext.verdict.levels.cut_at_rise import as_of, cut_times, longest_before
 from probe_ext.verdict.levels.find_levels import find_stretches
 from probe_ext.verdict.levels.level_assignment import LevelAssignment
-
-_ROWS_AT_ONCE = 1 << 18
 
 
 def grade_levels(
@@ -57,8 +55,8 @@ def _parts(
     going_on = numbers(replies, "end") > cut
     longest = longest_answer(replies, ~going_on)
     gap_before = longest_before(replies, cut, evidence.gaps) if going_on.any() else None
-    for start in range(0, max(1, len(cut)), _ROWS_AT_ONCE):
-        part = slice(start, start + _ROWS_AT_ONCE)
+    for start in range(0, max(1, len(cut)), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
         columns, names = select(replies, part), scenarios[part]
         whole = profiles.grade(columns, names, mode, longest)
         until_rise = as_of(columns, cut[part], None if gap_before is None else gap_before[part])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from probe_ext.measure.table_rows import WARM_UP
-from probe_ext.verdict.evidence.columns import Bools, Floats, Ints, is_any, numbers, size, text_codes
+from probe_ext.verdict.evidence.columns import Bools, Codes, Floats, Ints, is_any, numbers, size, text_codes
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.evidence.manifest_view import absences
 from probe_ext.verdict.levels.find_levels import (
@@ -27,9 +27,9 @@ class LevelAssignment:
     """Which reply was sent in which level, by which user."""
 
     levels: Sequence[Level]
-    level_of: Ints
+    level_of: Codes
     """index of the level; −1 outside all levels"""
-    user_of: Ints
+    user_of: Codes
     end: Floats
     """when each reply ended"""
     others: Sequence[OthersShare | None] = ()
@@ -62,7 +62,8 @@ def sent_at(evidence: Evidence) -> Floats:
     sent, due = numbers(evidence.replies, "sent"), numbers(evidence.replies, "due")
     if is_open_stream(evidence.users):
         return due
-    return np.where(np.isnan(sent), due, sent)
+    never = np.isnan(sent)
+    return np.where(never, due, sent) if never.any() else sent
 
 
 def assign_levels(evidence: Evidence, sent: Floats) -> LevelAssignment:
@@ -76,7 +77,8 @@ def assign_levels(evidence: Evidence, sent: Floats) -> LevelAssignment:
     levels = find_levels(evidence.users, plan, last_sent, absences(evidence.manifest), drained)
     user_of = _users_of(evidence)
     warm_up = is_any(evidence.replies, "scenario", {WARM_UP})
-    level_of = np.where(warm_up, -1, assign_replies(sent, levels))
+    level_of = assign_replies(sent, levels)
+    level_of[warm_up] = -1
     end = numbers(evidence.replies, "end")
     resting = () if is_open_stream(evidence.users) else _resting(levels, user_of, sent, end)
     return LevelAssignment(levels, level_of, user_of, end, resting=resting)
@@ -92,15 +94,15 @@ def cut_levels(assignment: LevelAssignment, since: float | None) -> LevelAssignm
     return replace(assignment, levels=levels)
 
 
-def _resting(levels: Sequence[Level], user_of: Ints, sent: Floats, end: Floats) -> tuple[Ints, ...]:
+def _resting(levels: Sequence[Level], user_of: Codes, sent: Floats, end: Floats) -> tuple[Ints, ...]:
     return tuple(resting_users(user_of, sent, end, (level.t_start, level.t_end), int(level.users)) for level in levels)
 
 
-def _users_of(evidence: Evidence) -> Ints:
+def _users_of(evidence: Evidence) -> Codes:
     """Return a code for each reply's user. In an open stream, each arrival is a person of its own."""
     if is_open_stream(evidence.users):
         return np.arange(size(evidence.replies), dtype=np.int64)
-    return text_codes(evidence.replies, "user")[0]
+    return text_codes(evidence.replies, "user")[0].astype(np.int32)
 
 
 def rows_by_level(assignment: LevelAssignment) -> list[Ints]:

@@ -8,10 +8,10 @@ would have sent meanwhile at their own rate in the run.
 
 import numpy as np
 
-from probe_ext.verdict.evidence.columns import Floats, Ints
+from probe_ext.verdict.evidence.columns import Codes, Floats, Ints
 
 
-def resting_users(user: Ints, sent: Floats, end: Floats, span: tuple[float, float], users: int) -> Ints:
+def resting_users(user: Codes, sent: Floats, end: Floats, span: tuple[float, float], users: int) -> Ints:
     """Return the codes of users who rested in a level of so many users.
 
     `user`: codes from 0 on, of each reply of the run; `sent`, `end`: seconds, NaN where unknown.

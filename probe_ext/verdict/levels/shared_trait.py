@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from probe_ext.verdict.evidence.columns import Bools, Floats, Ints, numbers, sorted_codes, text_column
+from probe_ext.verdict.evidence.columns import Bools, Codes, Floats, Ints, numbers, sorted_codes, text_column
 from probe_ext.verdict.evidence.evidence import Columns, Evidence
 from probe_ext.verdict.evidence.manifest_view import workers
 from probe_ext.verdict.evidence.text_columns import TextColumn
@@ -40,7 +40,7 @@ class Candidate:
     """who has it"""
 
 
-def shared_trait(evidence: Evidence, visits: Sequence[Visit], user_of: Ints) -> SharedTrait | None:
+def shared_trait(evidence: Evidence, visits: Sequence[Visit], user_of: Codes) -> SharedTrait | None:
     """Return the trait that tells the worse users from the others best; None where none does beyond chance.
 
     `user_of`: the code of each reply's user, as the visits have it.

@@ -75,7 +75,7 @@ def visits_of(
         people = None if asking is None or kind is None else asking + _resting(assignment, index, kind)
         rows = mine[applies[mine]]
         span = (level.t_start, level.t_end)
-        users = assignment.user_of[rows]
+        users = assignment.user_of[rows].astype(np.int64)
         if by_rate:
             people = replies_at_once(sent[mine], assignment.end[mine], span)
         visit = visit_from_grades(level.users, users, sent[rows], grades[rows], span, last_seconds, people)

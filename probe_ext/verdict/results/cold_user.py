@@ -16,7 +16,7 @@ from probe_ext.measure.findings import FindingName
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.table_rows import COLD, WARM
 from probe_ext.settings.slo import SloProfile
-from probe_ext.verdict.evidence.columns import Bools, Floats, Ints, is_any, numbers, text_counts
+from probe_ext.verdict.evidence.columns import Bools, Codes, Floats, is_any, numbers, text_counts
 from probe_ext.verdict.evidence.evidence import Columns
 from probe_ext.verdict.phrasing.formats import count, percent
 from probe_ext.verdict.server.server_series import Metrics, server_hit_rate
@@ -61,7 +61,7 @@ class Arms:
         return known
 
 
-def arms_of(replies: Columns, waited: Floats, level_of: Ints) -> Arms:
+def arms_of(replies: Columns, waited: Floats, level_of: Codes) -> Arms:
     """Select the replies of both arms: those sent in a level if there are any, without open ones."""
     chosen = is_any(replies, "scenario", {COLD, WARM})
     if (chosen & (level_of >= 0)).any():

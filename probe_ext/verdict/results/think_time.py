@@ -68,7 +68,8 @@ def think_time(replies: Columns, assignment: LevelAssignment, who: Who = "people
         return None
     sums = (np.ones(len(pauses)), pauses >= NOTICED_PAUSE_S, pauses, replied)
     pausing = pausing_users(*(np.bincount(user, weights=each).astype(np.float64) for each in sums))
-    mean, reply = _mean_pause(due[judged], end[judged], assignment.levels, int(asked.sum())), float(took.mean())
+    at = slice(None) if judged.all() else judged
+    mean, reply = _mean_pause(due[at], end[at], assignment.levels, int(asked.sum())), float(took.mean())
     if not matters(mean, reply, pausing):
         return None
     share = reply / (reply + mean)
@@ -92,14 +93,16 @@ def _own_pauses(
 
     With the user's code, and the seconds of the reply to that request, 0 where unknown.
     """
-    user: Ints = assignment.user_of[judged]
-    order = np.lexsort((due[judged], user))
-    same = user[order][1:] == user[order][:-1]
-    inside = assignment.level_of[judged][order][1:] >= 0
-    gaps = due[judged][order][1:] - end[judged][order][:-1]
-    counted = same & inside & counts[judged][order][:-1] & ~np.isnan(gaps)
-    replied = np.nan_to_num((end - due)[judged][order][1:][counted])
-    return user[order][1:][counted], np.clip(gaps[counted], 0.0, None), replied
+    user = assignment.user_of
+    rows = np.flatnonzero(judged)
+    rows = rows[np.lexsort((due[rows], user[rows]))]
+    before, after = rows[:-1], rows[1:]
+    counted = (user[after] == user[before]) & (assignment.level_of[after] >= 0) & counts[before]
+    counted[counted] = ~np.isnan(due[after[counted]] - end[before[counted]])
+    before, after = before[counted], after[counted]
+    del rows, counted  # of ten million replies, each of these arrays takes 80 MB
+    replied = np.nan_to_num(end[after] - due[after])
+    return user[after].astype(np.int64), np.clip(due[after] - end[before], 0.0, None), replied
 
 
 def _mean_pause(due: Floats, end: Floats, levels: Sequence[Level], pauses: int) -> float:

@@ -155,5 +155,5 @@ def test_grading_in_parts_changes_nothing(rows_at_once: int, monkeypatch: pytest
     rows = [replace(row, first_visible=row.first and row.first + 3.0) if n > 30 else row for n, row in enumerate(rows)]
     run = evidence(rows, staircase((2, 25), (4, 35)))
     at_once = judge(run, CHAT)
-    monkeypatch.setattr(grade_levels, "_ROWS_AT_ONCE", rows_at_once)
+    monkeypatch.setattr(grade_levels, "ROWS_AT_ONCE", rows_at_once)
     assert judge(run, CHAT).to_json() == at_once.to_json()

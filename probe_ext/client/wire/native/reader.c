@@ -425,18 +425,27 @@ static PyObject *tls_pending(PyObject *module, PyObject *capsule) {
 
 /* ---- Python: the rest of the module ---------------------------------------------------------------------------- */
 
-/* bin_counts(values, scale): how many values have each ceil(log(value) * scale), as sketch.py does it. */
+/* What LatencySketch.add needs of values, as sketch.py finds it. Reading them once takes a third of what min, max and the
+ * rest take one by one. */
 static PyObject *bin_counts(PyObject *module, PyObject *arguments) {
     enum { LOWEST = -4096, BINS = 8192 };
     uint32_t counts[BINS] = {0};
     (void)module;
     PyObject *values;
-    double scale;
-    if (!PyArg_ParseTuple(arguments, "O!d", &PyList_Type, &values, &scale)) return NULL;
+    double scale, floor, minimum = INFINITY, maximum = -INFINITY;
+    if (!PyArg_ParseTuple(arguments, "O!dd", &PyList_Type, &values, &scale, &floor)) return NULL;
     int lowest = BINS, highest = -1;
+    Py_ssize_t low = 0;
     for (Py_ssize_t i = 0, count = PyList_Size(values); i < count; i++) {
-        double value = PyFloat_AsDouble(PyList_GetItem(values, i)), bin = value > 0 ? ceil(log(value) * scale) : -INFINITY;
+        double value = PyFloat_AsDouble(PyList_GetItem(values, i)), bin;
         if (value == -1.0 && PyErr_Occurred()) return NULL;
+        if (value < minimum) minimum = value;
+        if (value > maximum) maximum = value;
+        if (value <= floor) {
+            low++;
+            continue;
+        }
+        bin = ceil(log(value) * scale);
         if (!(bin >= LOWEST && bin < LOWEST + BINS)) {
             PyErr_SetString(PyExc_ValueError, "a value is out of range");
             return NULL;
@@ -453,7 +462,7 @@ static PyObject *bin_counts(PyObject *module, PyObject *arguments) {
         if (!bin || !number || PyDict_SetItem(found, bin, number)) Py_CLEAR(found);
         Py_XDECREF(bin), Py_XDECREF(number);
     }
-    return found;
+    return found ? Py_BuildValue("Nndd", found, low, minimum, maximum) : NULL;
 }
 
 static PyMethodDef functions[] = {
@@ -462,7 +471,7 @@ static PyMethodDef functions[] = {
     {"load_openssl", load_openssl, METH_VARARGS, "load_openssl(path of Python's _ssl, or None): whether OpenSSL is found there."},
     {"capture_tls", capture_tls, METH_O, "capture_tls(make) -> (the SSL object that make() returns, its handle for Reader.open or None)."},
     {"tls_pending", tls_pending, METH_O, "tls_pending(handle): how many bytes its SSL has not read yet."},
-    {"bin_counts", bin_counts, METH_VARARGS, "bin_counts(values, scale) -> {bin: number of positive values}; ValueError."},
+    {"bin_counts", bin_counts, METH_VARARGS, "bin_counts(values, scale, floor) -> ({bin: number of values above floor}, number of others, minimum, maximum); ValueError."},
     {NULL, NULL, 0, NULL},
 };
 static struct PyModuleDef definition = {

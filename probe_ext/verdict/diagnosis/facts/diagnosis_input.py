@@ -10,7 +10,7 @@ from probe_ext.verdict.checks.server_checks import outside_counter
 from probe_ext.verdict.diagnosis.facts.drift import Drift, find_drift
 from probe_ext.verdict.diagnosis.facts.kv_headroom import kv_headroom
 from probe_ext.verdict.diagnosis.facts.level_load import Load, loads
-from probe_ext.verdict.evidence.columns import Bools, Floats, is_any, numbers, text_codes
+from probe_ext.verdict.evidence.columns import Bools, Floats, in_parts, is_any, numbers, text_codes
 from probe_ext.verdict.evidence.evidence import Columns, Evidence, quantile
 from probe_ext.verdict.evidence.manifest_view import number, servers
 from probe_ext.verdict.grading.held_back import bundling
@@ -135,8 +135,8 @@ def _totals(evidence: Evidence, metrics: Metrics) -> Totals:
         seconds=np.maximum(spent[known] - (connect or 0.0), MIN_REPLY_S),
         counted=~is_any(replies, "tokens_from", {"events"})[known],
         streamed=np.asarray(replies.get("streamed", np.ones(len(out), dtype=np.bool_)), dtype=np.bool_)[known],
-        at_once=_at_once(replies)[known],
-        in_bursts=_in_bursts(replies)[known],
+        at_once=in_parts(replies, _at_once)[known],
+        in_bursts=in_parts(replies, _in_bursts)[known],
         connect=connect,
         sent=len(out),
         asked=asked,
