@@ -176,7 +176,7 @@ def _cost(coldest: WarmUpStep, what: str) -> str:
     first, last = coldest.first, coldest.last
     at_once = f"with {things(coldest.requests, 'request')} at once"
     if not first or not last or first < 2 * last:
-        return f"{what} took {formats.seconds(last)} {at_once}, and hardly longer at first"
+        return f"{what} took {formats.seconds(last)} {at_once}, and little longer in the first round"
     ratio = formats.decimals(first / last)
     times = f"{formats.seconds(first)} at first and {formats.seconds(last)} later"
     return f"{what} took {times}, {ratio} times less ({at_once})"
