@@ -96,7 +96,7 @@ test-repeat: $(READY) ## run the test suite ten times, every other time next to 
 test-portable: $(READY) ## run the client's tests and a load test as where there is no epoll and no kernel timestamp (1 minute)
 	PROBE_PORTABLE=1 $(BIN)/python -m pytest -n 4 tests/client tests/e2e/test_without_linux.py
 
-test-native: $(READY) ## run the client's tests once with the C extension and once without (2 minutes)
+test-native: $(READY) ## run the client's tests once with the C extension and once without (4 minutes)
 	$(BIN)/python hatch_build.py
 	$(BIN)/python -m pytest -n 4 --hypothesis-profile=nightly tests/client
 	PROBE_NATIVE=0 $(BIN)/python -m pytest -n 4 tests/client
@@ -190,7 +190,7 @@ report-scale: $(READY) ## the same, and a gauntlet of ten million requests (4 GB
 sim-load: $(READY) ## measure how punctual the simulated server is with 1,000 streams (20 seconds)
 	@$(BIN)/python -m scripts.sim_load
 
-study-diagnosis: $(READY) ## check the diagnosis on simulated servers with a known bottleneck, 12 seeds (10 minutes)
+study-diagnosis: $(READY) ## check the diagnosis on simulated servers with a known bottleneck, 12 seeds (3 minutes)
 	@$(BIN)/python -m scripts.study.diagnosis.diagnoses
 
 test-doctor: $(READY) ## what probe doctor says of every simulated personality (3 minutes)

@@ -25,8 +25,7 @@ from probe_ext.verdict.levels.visits import client_faults, last_seconds_of, visi
 from probe_ext.verdict.results.slo_metrics import token_windows
 from probe_ext.verdict.server.generation import with_generation
 from probe_ext.verdict.server.others import others_by_level
-from probe_ext.verdict.server.server_series import read_metrics, usable_metrics
-from probe_ext.verdict.server.standing_still import standing_still
+from probe_ext.verdict.server.standing_still import moving_metrics
 from probe_ext.verdict.values.json_types import DIMENSIONS
 
 OVERALL = "served"
@@ -117,9 +116,7 @@ def assigned_replies(evidence: Evidence, profile: SloProfile, *, one_profile: bo
     profiles = kind_profiles(evidence.manifest.get("workload"), profile, one_profile=one_profile)
     profile = profiles.default
     evidence = replace(evidence, replies=with_generation(evidence))
-    sent, metrics = sent_at(evidence), usable_metrics(read_metrics(evidence.server))
-    still = standing_still(metrics, evidence.server, evidence.replies)
-    metrics = {} if still is not None and still.always else metrics
+    sent, metrics = sent_at(evidence), moving_metrics(evidence)
     down = outage(evidence)
     assignment = cut_levels(assign_levels(evidence, sent), down.since)
     assignment = replace(assignment, others=others_by_level(evidence, assignment.levels, metrics))

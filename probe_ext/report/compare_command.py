@@ -69,12 +69,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="AMOUNT,…",
         type=_prices,
         default=(),
-        help="price of each set-up's server (default: as its run says)",
+        help="price of each set-up's server (default: from its run)",
     )
     parser.add_argument(
         "--between", metavar="COMMAND", help="with one URL: command that reconfigures the server in between"
     )
-    parser.add_argument("--scenario", metavar="NAME|FILE", default="capacity", help="with URLs: what is run [capacity]")
+    parser.add_argument(
+        "--scenario", metavar="NAME|FILE", default="capacity", help="with URLs: scenario to run [capacity]"
+    )
     parser.add_argument(
         "--out", metavar="DIR", type=Path, help=f"directory of the result (default: {DEFAULT_PARENT}/<UTC time>)"
     )

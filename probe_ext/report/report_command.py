@@ -64,13 +64,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--slo", metavar="NAME|FILE", help="SLO profile (default: the run's own, else chat)")
     gates = parser.add_mutually_exclusive_group()
     gates.add_argument(
-        "--fail-under-users", metavar="N", type=_users, help="exit with 1 unless at least N users are proven served"
+        "--fail-under-users", metavar="N", type=_users, help="exit with code 1 unless N users are proven served"
     )
     gates.add_argument(
         "--fail-under-rate",
         metavar="RATE",
         type=_rate,
-        help="exit with 1 unless this many requests/s are proven served",
+        help="exit with code 1 unless this many requests/s are proven served",
     )
     for name in _GATE_OPTIONS:
         _add_option(parser, name)

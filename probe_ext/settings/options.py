@@ -138,7 +138,7 @@ class Options:
         "LIST",
     )
     max_in_flight: int = _option(
-        read.user_count, "512", "most requests of --rate in flight at once; more wait, and count as late", "N"
+        read.user_count, "512", "maximum requests of --rate in flight; others wait, and count as late", "N"
     )
     search: bool = _flag("search for the capacity: double the users until too few replies are served, then close in")
     max_users: int = _option(read.user_count, "512", "upper bound for --search", "N")
@@ -154,7 +154,10 @@ class Options:
     )
     settle: float = _option(seconds, "5s", "ramp excluded from each level's measurements", "TIME")
     min_replies: int = _option(
-        read.positive_int, "3", "completed replies per user and level (waits at most 5 × --hold)", "N"
+        read.positive_int,
+        "3",
+        "replies that every user completes at each level (extends it to at most 5 × --hold)",
+        "N",
     )
     warm_up: int | None = _option(
         read.warm_up_requests,
@@ -165,7 +168,7 @@ class Options:
     timeout_connect: float = _option(read.positive_seconds, "10s", "timeout for connecting, TLS included", "TIME")
     timeout_first: float = _option(read.positive_seconds, "120s", "timeout for the first token", "TIME")
     timeout_gap: float = _option(
-        read.positive_seconds, "120s", "timeout between tokens; too short, it aborts preempted replies", "TIME"
+        read.positive_seconds, "120s", "timeout between tokens; a short one aborts preempted replies", "TIME"
     )
     timeout_total: float = _option(read.positive_seconds, "1800s", "timeout for a whole reply", "TIME")
     patience: float | None = _option(
@@ -210,7 +213,7 @@ class Options:
     fail_over: str | None = _option(
         limits_text,
         "",
-        "exit with code 1 unless these figures are proven to keep their limits",
+        "exit with code 1 unless these figures are proven to be within their limits",
         "FIGURE=LIMIT,…",
     )
     baseline: str | None = _option(

@@ -1,4 +1,4 @@
-"""Record what clients really send to a server, as a proxy between them; look at a recording; make a workload of it.
+"""Record what clients really send to a server, as a proxy between them; inspect a recording; turn it into a workload.
 
 Everything is passed on unchanged. Recorded are, per request, times, lengths, token counts, parameters and hashes of
 prompts: no text, no keys. It runs until Ctrl-C, and then says what was asked for and what follows from it; the page

@@ -44,8 +44,8 @@ from probe_ext.verdict.server.generation import with_generation
 from probe_ext.verdict.server.others import others_by_level
 from probe_ext.verdict.server.pause_context import pause_context
 from probe_ext.verdict.server.pause_summary import pauses
-from probe_ext.verdict.server.server_series import Metrics, read_metrics, usable_metrics
-from probe_ext.verdict.server.standing_still import standing_still
+from probe_ext.verdict.server.server_series import Metrics
+from probe_ext.verdict.server.standing_still import moving_metrics
 from probe_ext.verdict.values.answer import Answer
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 from probe_ext.verdict.values.finding import Finding
@@ -192,9 +192,7 @@ def _of_estimate(overall: CapacityEstimate) -> dict[str, Any]:
 
 
 def _estimate(evidence: Evidence, profiles: KindProfiles, reasoning: Reasoning | None) -> _Estimated:
-    sent, metrics = sent_at(evidence), usable_metrics(read_metrics(evidence.server))
-    still = standing_still(metrics, evidence.server, evidence.replies)
-    metrics = {} if still is not None and still.always else metrics
+    sent, metrics = sent_at(evidence), moving_metrics(evidence)
     unexplained, down = equal_failures(evidence), outage(evidence)
     assignment = cut_levels(assign_levels(evidence, sent), down.since)
     assignment = replace(assignment, others=others_by_level(evidence, assignment.levels, metrics))

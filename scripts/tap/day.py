@@ -93,9 +93,7 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             said = f"Certainly {text(rng, 100)}"
             usage = {"prompt_tokens": max(1, length // 4), "completion_tokens": 20}
             if b'"stream":true' in body:
-                writer.write(
-                    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-                )
+                writer.write(_STREAM_HEAD)
                 for n in range(3):
                     writer.write(event(said[n * 40 : n * 40 + 40]))
                     await asyncio.sleep(0.002)

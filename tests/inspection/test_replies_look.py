@@ -182,7 +182,7 @@ def test_replies_cut_to_the_first_token_are_a_problem_where_the_server_contradic
     one = reply(1.0, finish_reason="stop")
     assert lengths(one, one, obeys=True)[0] is Status.PROBLEM
     status, evidence = lengths(one, one)
-    assert (status, "a model of few words" in evidence) == (Status.WARN, True)
+    assert (status, "the model answers briefly" in evidence) == (Status.WARN, True)
     limited = reply(*ONE_BY_ONE[:16], finish_reason="length")
     status, evidence = lengths(limited, limited)
     assert (status, "16 of 48 tokens" in evidence, "lowers it" in evidence) == (Status.PROBLEM, True, True)

@@ -138,4 +138,4 @@ def test_a_model_of_few_words_is_noted_as_not_tellable() -> None:
     model = Model("one word", 0.001, 0.0001, 0.01, length=(1, 2), obeys=False, same_text=True)
     found, _ = look(model, None, 1)
     assert found.signs == ()
-    assert any("a model of few words looks the same" in note for note in found.notes)
+    assert any("a model that answers briefly looks the same" in note for note in found.notes)

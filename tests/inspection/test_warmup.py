@@ -73,7 +73,7 @@ def test_a_cold_server_becomes_warm(capsys: pytest.CaptureFixture[str]) -> None:
     assert [line[-1] for line in lines[1:3]] == ["warm", "warm"]
     assert "times less" in out
     assert again[0] == 0
-    assert "hardly longer at first" in again[1]
+    assert "little longer in the first round" in again[1]
 
 
 def test_not_warm_within_the_time(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,8 @@
 """Are replies as long as asked for, or does something cut them?
 
-Replies of a model of few words look cut. They are a problem only where the server contradicts that: it says that they
-reached their limit (`length`) before they did, or it is known to read the request not to stop before (`ignore_eos`).
+Replies of a model that answers briefly look cut. They are a problem only where the server contradicts that: it says
+that they reached their limit (`length`) before they did, or it is known to read the request not to stop before
+(`ignore_eos`).
 """
 
 from collections.abc import Callable, Sequence
@@ -42,12 +43,12 @@ def judged_lengths(replies: Sequence[Answered], asked: int, told_not_to_stop: Ca
             evidence = f"{all_replies}, and the server says that they reached their limit: something lowers it."
             return CheckResult("answer_length", Status.PROBLEM, evidence, _WHERE, figures)
         if longest <= _MAX_CUT_TOKENS and told_not_to_stop():
-            evidence = f"{all_replies}, although the engine was told not to stop before, a request that it checks: "
+            evidence = f"{all_replies}, although the request set ignore_eos, which this engine obeys: "
             evidence += "replies are cut."
             return CheckResult("answer_length", Status.PROBLEM, evidence, _WHERE, figures)
     if counted and longest < MIN_STREAM_TOKENS <= asked:
-        evidence = f"{all_replies}: a model of few words, or something cuts them. Typing speed is not judged below "
-        evidence += f"{MIN_STREAM_TOKENS} tokens."
+        evidence = f"{all_replies}: the model answers briefly, or something cuts its replies. "
+        evidence += f"Typing speed is not judged below {MIN_STREAM_TOKENS} tokens."
         advice = "Ask for longer answers (--input-tokens, --ignore-eos), or look for a limit in the gateway."
         return CheckResult("answer_length", Status.WARN, evidence, advice, figures)
     if not counted and longest < asked:

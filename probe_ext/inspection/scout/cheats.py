@@ -9,8 +9,8 @@ A sign is claimed only where no honest server that we know of could look the sam
   collects streams delays both alike; drafts from earlier outputs take a few steps of the engine, and are counted by it.
 - *Cut answers*: every answer has at most four tokens where 64 were asked for, and either the server says that it
   stopped at the limit it was given (`length`) after one or two, or its engine was asked not to stop before it and is
-  known to check that request. A model of few words does neither. Where the engine's counter shows that it generated
-  more than arrived, the rest may be thinking that is not shown, and nothing is claimed.
+  known to check that request. A model that answers briefly does neither. Where the engine's counter shows that it
+  generated more than arrived, the rest may be thinking that is not shown, and nothing is claimed.
 
 Where a server is only suspicious, that is a note, not a sign.
 """
@@ -169,14 +169,14 @@ def _cut_answers(answers: Sequence[Sample], *, obeys: bool | None, generated_mor
         return Sign("cut answers", f"{short}, {contradiction}."), ""
     if contradiction:
         return None, f"cut answers: {short}, but the engine generated more: hidden thinking, or others' load"
-    return None, f"cut answers: {short}; a model of few words looks the same, so it is unknown"
+    return None, f"cut answers: {short}; a model that answers briefly looks the same, so it is unknown"
 
 
 def _contradiction(ended: Sequence[Sample], longest: float, *, obeys: bool | None) -> str:
-    """Say why a model of few words does not explain such short answers; empty if it may."""
+    """Say why a model that answers briefly does not explain such short answers; empty if it may."""
     if longest <= MAX_CUT_BY_LENGTH and all(answer.finish == "length" for answer in ended):
         return "and the server says that they reached that limit"
-    return "although the engine was told not to stop before, a request that it checks" if obeys else ""
+    return "although the request set ignore_eos, which this engine obeys" if obeys else ""
 
 
 def _most(values: Sequence[float | None]) -> float | None:

@@ -1,4 +1,4 @@
-"""When is a step of a warm-up over? When first-token times stop falling, whatever noise they have.
+"""When is a step of a warm-up over? When TTFT stops falling, whatever its noise.
 
 A step is warm once two rounds in a row were not clearly faster than the best round before them, and the last round is
 not far above the best. *Clearly faster* means by more than a quarter and 50 ms: compilation costs seconds, noise does

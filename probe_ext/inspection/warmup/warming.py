@@ -1,4 +1,4 @@
-"""Warm a server up: step after step with more requests at once, each repeated until first-token times stop falling."""
+"""Warm a server up: step after step with more requests at once, each repeated until TTFT stops falling."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -1,7 +1,7 @@
-"""Warm a server up with 1, 2, 4, … requests at once, until first-token times stop falling, and say what it cost.
+"""Warm a server up with 1, 2, 4, … requests at once, until TTFT stops falling, and say what it cost.
 
 For restart scripts: exit code 0 when the server is warm, 1 if it is not within the time, 3 if it cannot be reached or
-answers nothing. The API key is read from PROBE_API_KEY. See docs/warm-up.md (`probe init DIR` copies it).
+does not answer requests. The API key is read from PROBE_API_KEY. See docs/warm-up.md (`probe init DIR` copies it).
 
 examples:
   probe warmup http://127.0.0.1:8000 --users 32
@@ -176,7 +176,7 @@ def _cost(coldest: WarmUpStep, what: str) -> str:
     first, last = coldest.first, coldest.last
     at_once = f"with {things(coldest.requests, 'request')} at once"
     if not first or not last or first < 2 * last:
-        return f"{what} took {formats.seconds(last)} {at_once}, and hardly longer at first"
+        return f"{what} took {formats.seconds(last)} {at_once}, and little longer in the first round"
     ratio = formats.decimals(first / last)
     times = f"{formats.seconds(first)} at first and {formats.seconds(last)} later"
     return f"{what} took {times}, {ratio} times less ({at_once})"

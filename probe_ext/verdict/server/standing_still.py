@@ -7,8 +7,8 @@ import numpy as np
 
 from probe_ext.measure.outcome import FINISHED
 from probe_ext.verdict.evidence.columns import Floats, is_any, numbers
-from probe_ext.verdict.evidence.evidence import Columns
-from probe_ext.verdict.server.server_series import Metrics, Series
+from probe_ext.verdict.evidence.evidence import Columns, Evidence
+from probe_ext.verdict.server.server_series import Metrics, Series, read_metrics, usable_metrics
 
 MIN_SECONDS = 10.0
 """Of a stretch without movement; counters may follow what they count."""
@@ -28,6 +28,13 @@ class StandingStill:
     """finished meanwhile"""
     always: bool
     """whether no counter moved in the whole run"""
+
+
+def moving_metrics(evidence: Evidence) -> Metrics:
+    """Return the server's metrics that can be used; none if no counter ever moved."""
+    metrics = usable_metrics(read_metrics(evidence.server))
+    still = standing_still(metrics, evidence.server, evidence.replies)
+    return {} if still is not None and still.always else metrics
 
 
 def standing_still(metrics: Metrics, server: Columns, replies: Columns) -> StandingStill | None:
