@@ -73,7 +73,7 @@ def _speed(now: Now) -> dict[str, str]:
     if now.level is not None:
         return {"ttft": ttft, "rate": rate}
     recent = ", ".join(filter(None, (ttft, rate)))
-    return {"ttft": recent and f"last {formats.span(now.window_s)}: {recent}", "rate": ""}
+    return {"ttft": recent and f"last {formats.span(min(now.window_s, now.t))}: {recent}", "rate": ""}
 
 
 def _so_far(now: Now, estimate: CapacityEstimate | None) -> str:

@@ -122,6 +122,8 @@ def test_shows_the_load_generators_health(visit: Callable[[Visit], None], served
         await until(tab, DRAWN)
         assert str(await tab.ask(f"{TILE}.innerText")).split("\n") == ["load generators", "20% CPU", "lag 0.1 ms"]
         assert await tab.ask(f"{TILE}.className") == ""
+        window = str(await tab.ask("document.getElementById('window').textContent"))
+        assert window.endswith("Some of them met the load of the level before, with 4 users."), window
         names = "[...document.querySelectorAll('#workers tbody th')].map(cell => cell.textContent + '|' + cell.title)"
         whole = "host_0123456789abcdef0123456789abcdef"
         assert await tab.ask(names) == ["w1|w1", f"host_012345…|{whole}", "master|master"]

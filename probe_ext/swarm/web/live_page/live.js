@@ -94,8 +94,10 @@
   }
   const plural = (n, one, more) => `${count(n)} ${n === 1 ? one : more}`;
   function recent(now) {
-    if (!now.window_replies) return `No reply has ended in the last ${Math.round(now.window_s)} s.`;
-    return `Replies that ended in the ${data.state === "ended" ? "run's " : ""}last ${Math.round(now.window_s)} s: ${plural(now.window_replies, "reply", "replies")} to ${count(now.window_users)} of ${plural(now.users, "user", "users")}. Replies in flight are not included.`;
+    const seconds = Math.round(Math.min(now.window_s, now.t)), before = data.levels.filter(l => l.t_end !== null).pop();
+    if (!now.window_replies) return `No reply has ended in the last ${seconds} s.`;
+    const mixed = before && before.users < now.users && before.t_end > now.t - now.window_s ? ` Some of them met the load of the level before, with ${data.run.load === "rate" ? load(before.users) + " requests/s" : plural(before.users, "user", "users")}.` : "";
+    return `Replies that ended in the ${data.state === "ended" ? "run's " : ""}last ${seconds} s: ${plural(now.window_replies, "reply", "replies")} to ${count(now.window_users)} of ${plural(now.users, "user", "users")}. Replies in flight are not included.${mixed}`;
   }
 
   const above = (v, served, strained) => !known(v) || !known(served) ? "" : v > strained ? "b" : v > served ? "m" : "";
