@@ -8,8 +8,8 @@ from typing import Any
 from probe_ext.compare.gate_tests import GateTest
 from probe_ext.report.outputs.asked_gates import outcome_of
 from probe_ext.report.outputs.gate import Gate
-from probe_ext.report.sections.kinds import KindTable, proven_users
 from probe_ext.report.sections.level_table import Table
+from probe_ext.report.sections.optional.kinds import KindTable, proven_users
 from probe_ext.report.sections.page import Page
 from probe_ext.report.wording.level_names import by_number, users_label
 from probe_ext.report.wording.shared_sentences import STATE_WORDS, extra_sentences

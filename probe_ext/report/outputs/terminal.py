@@ -11,7 +11,7 @@ from rich.text import Text
 
 from probe_ext.compare.gate_tests import GateTest
 from probe_ext.report.outputs.gate import Gate
-from probe_ext.report.sections.kinds import KindTable, kinds_section
+from probe_ext.report.sections.optional.kinds import KindTable, kinds_section
 from probe_ext.report.wording.answer_context import kinds_are_users
 from probe_ext.report.wording.level_names import by_users, label
 from probe_ext.report.wording.percentiles import figure

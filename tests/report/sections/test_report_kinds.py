@@ -13,7 +13,7 @@ from probe_ext.bundled import folder
 from probe_ext.report.outputs import terminal
 from probe_ext.report.outputs.gate import gate
 from probe_ext.report.report_command import Built, build
-from probe_ext.report.sections.kinds import kinds_section, stated_users
+from probe_ext.report.sections.optional.kinds import kinds_section, stated_users
 from probe_ext.settings.slo import load_profile
 
 KINDS = ("chat", "review")

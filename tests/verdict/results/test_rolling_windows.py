@@ -9,7 +9,7 @@ from worlds import reply
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.table_rows import ReplyRow
 from probe_ext.report.charts.lane_chart import Axis
-from probe_ext.report.sections.rolling import outage_sentence, rolling_lanes
+from probe_ext.report.sections.optional.rolling import outage_sentence, rolling_lanes
 from probe_ext.verdict.evidence.columns import from_rows
 from probe_ext.verdict.results.rolling_windows import rolling_windows
 from probe_ext.verdict.values.rolling_types import Rolling

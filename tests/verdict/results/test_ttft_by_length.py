@@ -5,7 +5,7 @@ import pytest
 from worlds import reply
 
 from probe_ext.measure.table_rows import ReplyRow
-from probe_ext.report.sections.prompt_lengths import prompt_lengths
+from probe_ext.report.sections.optional.prompt_lengths import prompt_lengths
 from probe_ext.verdict.evidence.columns import Columns, from_rows
 from probe_ext.verdict.levels.find_levels import Level
 from probe_ext.verdict.levels.level_assignment import LevelAssignment
