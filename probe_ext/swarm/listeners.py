@@ -11,7 +11,7 @@ from probe_ext.settings.secrets import swarm_token
 from probe_ext.swarm.link import locust_frames
 from probe_ext.swarm.locust_options import add_options
 from probe_ext.swarm.master_wiring import wire_master
-from probe_ext.swarm.preparation.local_workers import end_forked_workers_with_master
+from probe_ext.swarm.preparation.local_workers import end_forked_workers_with_master, end_with_parent_of_variable
 from probe_ext.swarm.terminal.console import exit_main, print_line
 from probe_ext.swarm.users.kind_classes import takes_workload
 from probe_ext.swarm.users.process_memory import return_large_buffers
@@ -27,6 +27,7 @@ def _exit_on_mismatch(why: str) -> None:
 
 
 end_forked_workers_with_master()
+end_with_parent_of_variable()  # now, as Locust sets a worker up only once it has joined
 locust_frames.install()
 locust_frames.watch_mismatch(_exit_on_mismatch)
 

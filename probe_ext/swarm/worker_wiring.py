@@ -8,7 +8,6 @@ from locust import argument_parser
 from locust.runners import WorkerRunner
 
 from probe_ext.settings.errors import SettingsError
-from probe_ext.swarm.preparation.local_workers import end_with_parent_of_variable
 from probe_ext.swarm.terminal.signals import SignalEnd
 from probe_ext.swarm.users.process_state import ProcessState
 from probe_ext.swarm.users.recorder import watch_loop
@@ -19,7 +18,6 @@ from probe_ext.swarm.worker.session import WorkerSession
 def wire_worker(process: ProcessState, runner: WorkerRunner) -> None:
     """Set up what measures, reports and ends a worker."""
     _cache_locust_defaults()
-    end_with_parent_of_variable()
     session = WorkerSession(process, runner)
     watch = MasterWatch(runner, lambda: gevent.spawn(runner.quit))
     gevent.spawn(watch.watch, gevent.sleep)

@@ -72,7 +72,7 @@ async def take_form_screenshot(report: Path, url: str, to: Path) -> None:
         await asyncio.sleep(LIVE_UPDATES_S)
         await tab.ask("document.querySelector('[value=levels]').click()")
         await tab.ask("document.querySelector('#f-levels').value = '1,2,4,8,16'")
-        await _screenshot(tab, to, (0, 0, 1024, 1120))
+        await _screenshot(tab, to, (0, 0, 1024, 1270))
 
 
 _BOX = "(r => [r.left, r.top, r.width, r.height])(document.querySelector('%').getBoundingClientRect())"

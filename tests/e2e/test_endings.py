@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from collections import Counter
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from probe_ext.report.inputs import frames
 from probe_ext.verdict.levels.find_levels import find_levels
-from tests.e2e.conftest import Run, finished, locust, replies, start, start_anew, stopped, wait_for
+from tests.e2e.conftest import BIN, Run, finished, locust, replies, start, start_anew, stopped, wait_for
 
 USERS = ("-u", "6", "-r", "6")
 
@@ -146,6 +147,20 @@ def test_workers_end_with_a_master_that_was_killed(sim: str, tmp_path: Path) -> 
     process.kill()
     wait_for(lambda: not any(map(_is_running, workers)), "the end of the workers")
     assert "lost contact with the master" not in process.communicate()[0]
+
+
+@pytest.mark.long
+def test_workers_of_a_killed_probe_worker_end_before_they_have_joined(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # where a master might be
+        join = ["worker", "capacity", "--master-host", "127.0.0.1", "--master-port", str(silent.getsockname()[1])]
+        process = start_anew([str(BIN / "probe"), *join, "--processes", "2"])
+        workers = wait_for(lambda: (found := _children(process.pid)) and len(found) == 2 and found, "two workers")
+        calls = [silent.accept()[0] for _ in range(3)]  # of the process that looks for a master, and both workers
+        process.kill()
+        wait_for(lambda: not any(map(_is_running, workers)), "the end of the workers")
+        for call in calls:
+            call.close()
+    process.communicate()
 
 
 def test_levels_end_the_run_and_are_in_users_csv(sim: str, tmp_path: Path) -> None:

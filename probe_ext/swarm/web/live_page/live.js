@@ -97,7 +97,8 @@
     const seconds = Math.round(Math.min(now.window_s, now.t)), before = data.levels.filter(l => l.t_end !== null).pop();
     if (!now.window_replies) return `No reply has ended in the last ${seconds} s.`;
     const mixed = before && before.users < now.users && before.t_end > now.t - now.window_s ? ` Some of them met the load of the level before, with ${data.run.load === "rate" ? load(before.users) + " requests/s" : plural(before.users, "user", "users")}.` : "";
-    return `Replies that ended in the ${data.state === "ended" ? "run's " : ""}last ${seconds} s: ${plural(now.window_replies, "reply", "replies")} to ${count(now.window_users)} of ${plural(now.users, "user", "users")}. Replies in flight are not included.${mixed}`;
+    const ended = data.state === "ended", all = now.users && !ended ? ` of ${plural(now.users, "user", "users")}. Replies in flight are not included` : ` ${now.window_users === 1 ? "user" : "users"}`;
+    return `Replies that ended in the ${ended ? "run's " : ""}last ${seconds} s: ${plural(now.window_replies, "reply", "replies")} to ${count(now.window_users)}${all}.${mixed}`;
   }
 
   const above = (v, served, strained) => !known(v) || !known(served) ? "" : v > strained ? "b" : v > served ? "m" : "";
