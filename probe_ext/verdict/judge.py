@@ -35,6 +35,7 @@ from probe_ext.verdict.results.gpu_use import gpu_use
 from probe_ext.verdict.results.kind_results import kind_results, name_results
 from probe_ext.verdict.results.replayed_trace import replayed_trace
 from probe_ext.verdict.results.rolling_windows import WINDOW_S, rolling_windows
+from probe_ext.verdict.results.short_visits import short_visits, went_well
 from probe_ext.verdict.results.slo_metrics import goodput
 from probe_ext.verdict.results.team_size import AtCapacity, Given, at_capacity, cost, team
 from probe_ext.verdict.results.think_time import think_time
@@ -51,7 +52,7 @@ from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.judgement import ByReasoning, Judgement, Mode
 from probe_ext.verdict.values.kind_result import KindResult
-from probe_ext.verdict.values.level_result import LevelResult
+from probe_ext.verdict.values.level_result import LevelResult, ShortVisit
 from probe_ext.verdict.values.pause_types import Pauses
 from probe_ext.verdict.values.ruling_types import Diagnosis
 from probe_ext.verdict.values.sizing_types import ThinkTime
@@ -112,7 +113,7 @@ def judge(
     evidence = _without_foreign_deadlines(replace(evidence, replies=with_generation(evidence)), profiles)
     run = _estimate(evidence, profiles, reasoning)
     assignment, metrics, overall, view = run.assignment, run.metrics, run.overall, run.view
-    judged = _judged_run(view, profile)
+    judged, visits = _judged_run(view, profile), short_visits(evidence, profiles)
     levels = level_results(evidence, judged, metrics)
     arms = arms_of(evidence.replies, judged.graded.experience.waited, assignment.level_of)
     cold = cold_user(arms, metrics, profile)
@@ -127,7 +128,7 @@ def judge(
     paused = think_time(evidence.replies, assignment, who)
     at = at_capacity(evidence, profiles.asked_at(evidence.replies), undisturbed, proven)
     more = None if verdict == "invalid" else next_measurement(evidence.manifest, overall, criteria_of(profile))
-    context = _context(evidence, view.estimates, levels, findings, diagnosis, more, run.kinds)
+    context = _context(evidence, run, visits, levels, findings, diagnosis, more)
     in_words = answer(overall, replace(context, pause=paused.mean if paused else None, who=who))
     return Judgement(
         verdict=verdict,
@@ -150,7 +151,7 @@ def judge(
         findings=findings,
         diagnosis=diagnosis,
         kv_headroom=facts.headroom,
-        **_of_replies(evidence, judged),
+        **_of_replies(evidence, judged, visits),
         rolling=rolling_windows(evidence.replies, given.window or WINDOW_S),
     )
 
@@ -172,10 +173,11 @@ def _judged_run(view: _View, profile: SloProfile) -> JudgedRun:
     return JudgedRun(replies.assignment, replies.graded, view.estimates, counted, last_seconds_of(profile))
 
 
-def _of_replies(evidence: Evidence, run: JudgedRun) -> dict[str, Any]:
+def _of_replies(evidence: Evidence, run: JudgedRun, visits: tuple[ShortVisit, ...]) -> dict[str, Any]:
     return {
         "replies": len(run.assignment.level_of),
         "replies_outside": int((run.assignment.level_of < 0).sum()),
+        "short_visits": visits,
         "ttft_by_length": ttft_by_length(evidence.replies, run.assignment, run.counted),
     }
 
@@ -236,14 +238,15 @@ def _critical(evidence: Evidence) -> float | None:
 
 def _context(
     evidence: Evidence,
-    estimates: DimensionEstimates,
+    run: _Estimated,
+    visits: Sequence[ShortVisit],
     levels: Sequence[LevelResult],
     findings: Sequence[Finding],
     diagnosis: Diagnosis,
     more: NextMeasurement | None,
-    kinds: Sequence[KindResult],
 ) -> Context:
     """Return what the sentence needs besides the estimate."""
+    estimates, kinds = run.view.estimates, run.kinds
     first_kind = estimates.first_kind
     measured = [kind for kind in kinds if kind.replies and kind.source == "workload"]
     all_with_others = levels and not any(level.judged for level in levels)
@@ -257,6 +260,7 @@ def _context(
         unjudged=unjudged_users(levels),
         first_kind=first_kind.kind.name if first_kind else "",
         by_kind=by_kind([(kind.name, kind.bracket) for kind in measured]),
+        fine_in_short_visits=went_well(visits, estimates.limit),
         unmeasured_kinds=[kind.name for kind in kinds if not kind.replies],
     )
 

@@ -254,3 +254,47 @@ def _of_reasoning(capacity: Mapping[str, Any]) -> list[str]:
 
 def _served(users: int | None) -> str:
     return "no capacity proven" if users is None else f"{things(users, 'user')} served"
+
+
+_VISIT_HEADS = (
+    ("users", ""),
+    ("all users there", "from the start"),
+    ("replies", "sent then"),
+    ("fine so far", "of those that tell"),
+    ("first word", "median"),
+)
+"""Heading and unit."""
+
+
+@dataclass(frozen=True)
+class ShortVisits:
+    """The table, and what it means."""
+
+    rows: Sequence[Sequence[str]]
+    note: str
+    heads: Sequence[tuple[str, str]] = _VISIT_HEADS
+
+
+def short_visits(capacity: Mapping[str, Any]) -> ShortVisits | None:
+    """Return the table; None for a run that made none."""
+    visits = capacity["short_visits"]
+    if not visits:
+        return None
+    note = (
+        "A search goes up in short visits while replies do well so far, and measures a level only where it matters. "
+        "A visit ends as soon as the first replies tell, often while they are still being typed, so it proves nothing: "
+        "its replies are of no level."
+    )
+    return ShortVisits([_visit_row(one) for one in visits], note)
+
+
+def _visit_row(one: Mapping[str, Any]) -> list[str]:
+    told = one["replies_told"]
+    fine = f"{formats.count(one['replies_fine'])} of {formats.count(told)}" if told else formats.DASH
+    return [
+        formats.count(one["users"]),
+        f"{formats.span(one['t_start'])} to {formats.span(one['t_end'])}",
+        formats.count(one["replies"]),
+        fine,
+        formats.seconds(one["first_word_p50"]),
+    ]

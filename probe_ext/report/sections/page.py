@@ -11,7 +11,7 @@ from probe_ext.report.sections import pauses, provenance, time_axis
 from probe_ext.report.sections.by_reply import ByReply, by_reply
 from probe_ext.report.sections.cards import Card, cards
 from probe_ext.report.sections.distributions import Distributions, distributions
-from probe_ext.report.sections.level_table import Table, figures_table, notes, results_table
+from probe_ext.report.sections.level_table import ShortVisits, Table, figures_table, notes, results_table, short_visits
 from probe_ext.report.sections.limits import Limits, limits
 from probe_ext.report.sections.optional.gpu import GpuSection, gpu_section
 from probe_ext.report.sections.optional.kinds import Kinds, kinds_section
@@ -136,6 +136,7 @@ class Page:
     notes: Sequence[str]
     by_reply: ByReply | None
     prompt_lengths: PromptLengths | None
+    short_visits: ShortVisits | None
     distributions: Distributions | None
     findings: Sequence[ShownFinding]
     folded: Sequence[ShownFinding]
@@ -225,6 +226,7 @@ def page(
         notes=notes(capacity),
         by_reply=by_reply(capacity),
         prompt_lengths=prompt_lengths(capacity),
+        short_visits=short_visits(capacity),
         distributions=distributions(levels, evidence, profile, resolved=_resolved(capacity)),
         findings=[f for f in findings if f.is_important],
         folded=[f for f in findings if not f.is_important],

@@ -98,6 +98,10 @@ def _steps(search: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _step(step: Mapping[str, Any]) -> str:
     until = step.get("until", step.get("left"))  # `left` in schema 1
+    if "measured_from" in step and step["measured_from"] is None:
+        return "not measured before the end" if until is None else f"short visit, until {formats.span(_seconds(until))}"
+    if until is None:
+        return f"{shared_sentences.plain(step.get('state'))}, until the end"
     return f"{shared_sentences.plain(step.get('state'))}, until {formats.span(_seconds(until))}"
 
 

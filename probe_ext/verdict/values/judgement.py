@@ -27,7 +27,7 @@ from probe_ext.verdict.values.json_types import (
     in_json,
 )
 from probe_ext.verdict.values.kind_result import KindResult
-from probe_ext.verdict.values.level_result import LevelResult, TtftByLength
+from probe_ext.verdict.values.level_result import LevelResult, ShortVisit, TtftByLength
 from probe_ext.verdict.values.pause_types import Pauses
 from probe_ext.verdict.values.rolling_types import Rolling
 from probe_ext.verdict.values.ruling_types import Diagnosis, KvHeadroom
@@ -179,6 +179,8 @@ class Judgement:
     rate_suggestion: RateSuggestion | None = None
     rolling: Rolling | None = None
     """null for a run shorter than two windows"""
+    short_visits: tuple[ShortVisit, ...] = ()
+    """what a search saw on its way up, in order of time"""
     ttft_by_length: TtftByLength | None = None
     """null where no level has enough replies of prompts of different, known lengths"""
 

@@ -138,6 +138,25 @@ class LevelResult(StreamFigures, ServerFigures, ReplyFigures, LevelOutcome):
 
 
 @dataclass(frozen=True)
+class ShortVisit:
+    """A visit that a search left for more users before it measured anything: it is no level, and proves nothing."""
+
+    users: Users
+    t_start: float
+    """when all of them were there, seconds of the run"""
+    t_end: float
+    """when the search went on"""
+    replies: Count
+    """replies sent in it"""
+    replies_told: Count
+    """how many of them had a first word by its end, or had passed a bound"""
+    replies_fine: Count
+    """how many of these had passed no bound"""
+    first_word_p50: Amount | None
+    """median seconds until the first word, of replies that had one by its end"""
+
+
+@dataclass(frozen=True)
 class LengthClass:
     """Replies to prompts of about one length. Null: not known."""
 

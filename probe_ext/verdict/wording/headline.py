@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from probe_ext.measure.rate import Rate
 from probe_ext.verdict.phrasing.formats import percent
-from probe_ext.verdict.phrasing.plurals import Who, capitalised, listed, things
+from probe_ext.verdict.phrasing.plurals import Who, capitalised, listed, people, things
 from probe_ext.verdict.phrasing.plurals import levels as levels_named
 from probe_ext.verdict.values.answer import Answer
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, GroupCapacity, LevelEstimate
@@ -58,6 +58,8 @@ class Context:
     pause: float | None = None
     """mean seconds between a reply and the next request; None of users who ask again at once"""
     who: Who = "people"
+    fine_in_short_visits: Sequence[int] = ()
+    """numbers of users at which replies did well so far when a search went on"""
 
 
 def answer(estimate: CapacityEstimate, context: Context) -> Answer:
@@ -165,18 +167,28 @@ def _nothing_held(estimate: CapacityEstimate, context: Context) -> tuple[Phrase,
     """Say what the data suggest where no level is proven to hold, and what is proven to be too many."""
     failed = estimate.bracket[1]
     if failed is None:
-        return _suggested(estimate, context), []
+        return _suggested(estimate, context), _seen_in_passing(estimate, context)
     limit = _limit(estimate, context)
     groups = _groups(estimate, context.needed_share)
     lowest = failed == estimate.levels[0].users
     if not lowest and not groups and not _to_revisit(estimate):
-        return _suggested(estimate, context), [f"{too_many(failed)}.", *limit]
+        return _suggested(estimate, context), [f"{too_many(failed)}.", *limit, *_seen_in_passing(estimate, context)]
     first = Phrase(capitalised(too_many(failed, first=True, pause=context.pause, who=context.who)))
     if lowest:
         more = _would_tell(context.next_measurement)
         fewer = "Lower rates" if isinstance(failed, Rate) else "Fewer"
         return first, [*limit, f"{fewer} were not tried{more}.", *groups]
     return first, [*limit, *(groups or [f"{_suggested(estimate, context)}."])]
+
+
+def _seen_in_passing(estimate: CapacityEstimate, context: Context) -> list[str]:
+    """Say that a search found more users fine than it measured; empty where it measured as many."""
+    failed = estimate.bracket[1]
+    below = [users for users in context.fine_in_short_visits if failed is None or users < failed]
+    measured = [level.users for level in estimate.levels if failed is None or level.users < failed]
+    if not below or below[-1] <= max(measured, default=0):
+        return []
+    return [f"In a short visit, {people(below[-1], context.who)} were served well so far, which proves nothing."]
 
 
 def _suggested(estimate: CapacityEstimate, context: Context) -> Phrase:
