@@ -7,7 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-_FLAG = re.compile(r"(?<![\w-])--[a-zA-Z][\w-]*")
+_CODE = re.compile(r"`(?P<code>[^`]+)`|(?<![\w-])--[a-zA-Z][\w-]*")
 
 _BASE, _STYLE = Path(__file__).with_name("base.css"), Path(__file__).with_name("style.css")
 
@@ -23,13 +23,20 @@ def environment(templates: Path) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters["whole_flags"] = whole_flags
+    made.filters["inline_code"] = inline_code
     return made
 
 
-def whole_flags(text: object) -> Markup:
-    """Return text as HTML in which no line ends within an option such as `--max-num-seqs`."""
-    return Markup(_FLAG.sub(r'<span class="flag">\g<0></span>', str(escape(text))))  # noqa: S704 (escaped before)
+def inline_code(text: object) -> Markup:
+    """Return text as HTML with code in backticks as such; no line ends within an option such as `--max-num-seqs`."""
+    return Markup(_CODE.sub(_as_code, str(escape(text))))  # noqa: S704 (escaped before)
+
+
+def _as_code(found: re.Match[str]) -> str:
+    code = found["code"]
+    if code is None:
+        return f'<span class="flag">{found[0]}</span>'
+    return f"<code>{_CODE.sub(_as_code, code)}</code>"
 
 
 @cache

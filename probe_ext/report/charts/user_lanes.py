@@ -54,7 +54,7 @@ def token_stream(evidence: Evidence, axis: lane_chart.Axis, pause: float) -> lan
         svg.Shape("".join(_bar(axis, row, a, b, pitch, 0.08) for row, a, b in _worst(holes)), "hole"),
     ]
     description = f"{things(len(holes), 'silent pause')} of {formats.bound(pause)} or more among the users shown."
-    note = lane_chart.thinned(len(row_of), len(known), "users (longest silences)")
+    note = lane_chart.thinned(len(row_of), len(known), "users who came in the whole run (longest silences)")
     height = max(34, 9 * len(row_of))
     plot = svg.Plot("Replies of each user, with their silent pauses", description, height, shapes)
     return lane_chart.Lane("words", "token stream", things(len(holes), "pause"), plot, note=note)

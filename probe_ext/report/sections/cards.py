@@ -127,10 +127,10 @@ def _seen_above(result: Mapping[str, Any] | None) -> list[str]:
 
 
 def _interval(result: Mapping[str, Any] | None) -> str:
-    """Return `95 %: 9 to 15 users`; empty where the dimension was not seen to fail, so nothing bounds it."""
+    """Return `By this alone, 95 %: 9 to 15 users`; empty where it was not seen to fail, so nothing bounds it."""
     if result is None or result["interval"] is None or result["bracket"][1] is None:
         return ""
-    return f"95 %: {interval_text(tuple(result['interval']))} {unit(result['bracket'][1])}. "
+    return f"By this alone, 95 %: {interval_text(tuple(result['interval']))} {unit(result['bracket'][1])}. "
 
 
 def _cold(capacity: Mapping[str, Any]) -> Card:

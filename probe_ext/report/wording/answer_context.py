@@ -3,6 +3,7 @@
 Page, terminal and summary take it from here, so that they cannot differ.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from probe_ext.verdict.levels.visits import criteria_of
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import capitalised, listed, more, things
 from probe_ext.verdict.phrasing.plurals import levels as levels_named
+from probe_ext.verdict.values.answer import Answer
 from probe_ext.verdict.values.capacity_estimate import SharedTrait
 from probe_ext.verdict.wording.capacity_phrase import interval_text
 from probe_ext.verdict.wording.shared_trait_phrase import NOTHING_SHARED, shared_in_words
@@ -68,9 +70,15 @@ def mark(capacity: Capacity) -> tuple[int, str] | None:
     if served:
         word = "proven" if served == capacity["bracket"][0] else "about"
         return served, f"{word} {formats.count(served)}"
-    if served is None and suggestion and suggestion["users"]:
+    if served is None and suggestion and suggestion["users"] and _is_named(suggestion["users"], capacity):
         return suggestion["users"], f"probably {formats.count(suggestion['users'])}, not proven"
     return None
+
+
+def _is_named(users: int, capacity: Capacity) -> bool:
+    """Tell whether the answer gives this number, and not a wide range that it lies in."""
+    words = rf"\b(?:about|at least|fewer than|less than) {formats.count(users)}\b"
+    return re.search(words, Answer(**capacity["answer"]).sentence) is not None
 
 
 def proven(capacity: Capacity) -> str:

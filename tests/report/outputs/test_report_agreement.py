@@ -180,6 +180,36 @@ def test_bars_and_table_have_the_same_shares(drawn: Drawn) -> None:
         assert not served or f"{shares[users]} served" in point
 
 
+def test_each_count_of_judged_replies_is_the_same_everywhere(drawn: Drawn) -> None:
+    """In table, terminal, summary and `capacity.json`; and with all others they are all replies of the run."""
+    in_time = drawn.capacity["levels"]
+    levels = sorted(in_time, key=lambda level: (level["users"], level["t_start"]))
+    cells = [row.cells[6].text for row in drawn.page.results.rows]
+    assert [column.unit for column in drawn.page.results.columns][7] == "judged"
+    assert cells == [f"{level['replies_judged']:,}" for level in levels]
+    head, *lines = drawn.terminal.splitlines()[: 1 + len(levels)]
+    assert [line.split("%")[2].split()[0] for line in lines] == cells
+    assert "judged" in head
+    for level, text in zip(levels, cells, strict=True):
+        assert f"|{text}|" in drawn.summary
+        parts = [level[f"replies_{grade}"] for grade in ("served", "strained", "broken", "open")]
+        assert sum(parts) == sum(level["outcomes"].values()) == level["replies_judged"]
+        assert level["slo_attainment"] == pytest.approx((parts[0] + parts[3]) / level["replies_judged"], abs=1e-6)
+    note = next((note for note in drawn.page.notes if " judged, and all shares" in note), None)
+    assert note is not None
+    judged, total, *others = [int(n.replace(",", "")) for n in re.findall(r"[\d,]*\d(?! s )", note)]
+    assert judged == sum(level["replies_judged"] for level in levels)
+    assert judged + sum(others) == total == drawn.capacity["replies"]
+
+
+def test_a_share_of_one_visit_is_that_of_its_counts(drawn: Drawn) -> None:
+    """Where no replies are left out for a reason of their own: bars, table and SLO attainment are of one set."""
+    users = [level["users"] for level in drawn.capacity["levels"]]
+    for level in drawn.capacity["levels"]:
+        if users.count(level["users"]) == 1 and level["users"] not in drawn.capacity["disturbed"]:
+            assert level["served_share"] == pytest.approx(level["slo_attainment"], abs=1e-6)
+
+
 def test_the_gate_goes_by_what_is_proven_in_every_output(drawn: Drawn) -> None:
     gate, (held, failed) = drawn.built.gate, drawn.capacity["bracket"]
     assert gate is not None

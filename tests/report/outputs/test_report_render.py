@@ -8,7 +8,7 @@ import pytest
 from hostile_run import hostile_run
 from report_views import viewed
 
-from probe_ext.page.environment import environment, whole_flags
+from probe_ext.page.environment import environment, inline_code
 from probe_ext.report import report_command
 from probe_ext.report.outputs import render
 
@@ -63,5 +63,6 @@ def test_unknown_names_in_a_template_are_errors() -> None:
 
 def test_no_line_ends_within_an_option() -> None:
     flag = '<span class="flag">--max-num-seqs</span>'
-    assert whole_flags("Raise --max-num-seqs <b>") == f"Raise {flag} &lt;b&gt;"
-    assert whole_flags("a -- b, well-known--x") == "a -- b, well-known--x"
+    assert inline_code("Raise --max-num-seqs <b>") == f"Raise {flag} &lt;b&gt;"
+    assert inline_code("a -- b, well-known--x") == "a -- b, well-known--x"
+    assert inline_code("set `--max-num-seqs 8` < 9") == f"set <code>{flag} 8</code> &lt; 9"
