@@ -244,6 +244,12 @@ def test_half_a_percent_of_broken_replies_is_allowed() -> None:
     assert level.broken_share_high < 0.02
 
 
+def test_of_dimensions_that_all_replies_miss_the_one_that_breaks_them_is_the_first_limit() -> None:
+    rows = [reply(u, t, first=t + 1.1, end=t + 11, tokens_out=20, tpot=0.5) for u in range(4) for t in (6, 18)]
+    verdict = judged(rows, (4, 40))
+    assert (verdict.breaks_first, verdict.levels[0].why) == ("typing", ("typing", "first_word"))
+
+
 def test_few_replies_of_which_one_broke_prove_nothing() -> None:
     level = judged(with_broken(16, 300, 45), *levels(16)).levels[0]
     assert (level.replies_broken, level.state, level.reasons) == (1, "unproven", ("broken_bound",))

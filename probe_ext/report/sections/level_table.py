@@ -229,7 +229,7 @@ def _which_replies(capacity: Mapping[str, Any]) -> str:
     if outside:
         belongs = "belongs" if outside == 1 else "belong"
         what = "due while the rate" if by_rate(capacity["levels"]) else "sent while the number of users"
-        others.append(f"{formats.count(outside)} {belongs} to no level: {what} changed or settled, or to warm up")
+        others.append(f"{formats.count(outside)} {belongs} to no level: {what} changed or settled, or as warm-up")
     of = f"{formats.count(judged)} of the run's {things(total, 'reply', 'replies')} {'is' if judged == 1 else 'are'}"
     return f"{of} judged, and all shares and figures of replies are of these. {capitalised('; '.join(others))}."
 
@@ -238,9 +238,12 @@ def _why_dropped(capacity: Mapping[str, Any]) -> str:
     """Say why replies that were sent in a level are not judged."""
     first_word = capacity["profile"]["first_word"]
     failed = any(one["check"] in _LEAVE_OUT and one["state"] == "fail" for one in capacity["findings"])
-    late = f"sent in the last {formats.bound(first_word['served'])} of a level, too late" if first_word else ""
-    reasons = [f"{late} for it to show whether they are served"] if late else []
-    return " or ".join([*reasons, *(["left out by a check below"] if failed or not late else [])])
+    late = (
+        f"sent in the last {formats.bound(first_word['served'])} of a level, too late to be judged in it"
+        if first_word
+        else ""
+    )
+    return " or ".join([*([late] if late else []), *(["left out by a check below"] if failed or not late else [])])
 
 
 def _of_reasoning(capacity: Mapping[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ TITLES = {
     "other_load": "The server had other load as well",
     "response_cache": "Answers come from a response cache",
     "cut_answers": "Answers are cut short",
-    "buffered_stream": "Tokens are held back and arrive in one piece",
+    "buffered_stream": "Tokens are held back and arrive in pieces",
     "quota": "Requests beyond a limit are rejected",
     "gateway": "A gateway holds requests back in front of the server",
     "slow_path": "The path to the server is slow",

@@ -1,6 +1,7 @@
 """Did replies arrive as the server wrote them, or did something hold their bytes back on the way?"""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -41,11 +42,32 @@ MAX_UNSTREAMED_SHARE = 0.05
 
 def delivery_checks(evidence: Evidence, graded: GradedReplies) -> Iterator[Finding]:
     """Yield the checks of streaming, of bytes and events that were held back, and of what that hides."""
-    yield _unresolved_reads(evidence.replies)
-    yield _not_streamed(evidence.replies, graded)
-    yield _held_back(evidence.replies, graded)
-    yield _held_in_events(evidence.replies, graded)
-    yield _typing_known(evidence, graded)
+    found = (
+        *(_unresolved_reads(evidence.replies), _not_streamed(evidence.replies, graded)),
+        *(_held_back(evidence.replies, graded), _held_in_events(evidence.replies, graded)),
+        _typing_known(evidence, graded),
+    )
+    yield from _of_one_cause(found, proxy_advice(_named(evidence.replies)))
+
+
+def _of_one_cause(found: Sequence[Finding], about_server: str) -> Iterator[Finding]:
+    """Yield findings of bursts with one cause and one piece of advice, given once.
+
+    Where this machine read late, bursts may be its own doing, and the server is not blamed for them.
+    """
+    read_late = any(one.check == "unresolved_reads" and one.advice == MORE_WORKERS for one in found)
+    causes = {about_server, MORE_WORKERS}
+    teller = next((one for one in found if one.check == "held_back" and one.advice in causes), None)
+    for one in found:
+        if teller is None or one.advice not in causes:
+            yield one
+        elif one is not teller:
+            yield replace(one, advice="")
+        elif read_late:
+            why = f"{one.why} As this machine read late, that may be its own doing."
+            yield replace(one, why=why, advice=MORE_WORKERS)
+        else:
+            yield one
 
 
 def _unresolved_reads(replies: Columns) -> Finding:

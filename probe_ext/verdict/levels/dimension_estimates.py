@@ -49,7 +49,7 @@ class DimensionEstimates:
         if short is None:
             return None
         shares, broken = self._shares_at(short.users), self._broken_at(short.users)
-        worst = min(shares, key=shares.__getitem__, default=None)
+        worst = min(shares, key=lambda name: (shares[name], -broken.get(name, 0.0)), default=None)
         breaks = max(broken, key=broken.__getitem__, default=None)
         if worst is not None and shares[worst] < self.limit:
             return worst
@@ -74,8 +74,10 @@ class DimensionEstimates:
             short = [kind.estimates for kind in self.kinds if kind.estimates.falls_short(users)]
             of_each = [one.costs(users) for one in short or [kind.estimates for kind in self.kinds]]
             return tuple(dict.fromkeys(name for names in itertools.zip_longest(*of_each) for name in names if name))
-        shares = self._shares_at(users)
-        ordered = sorted((name for name in shares if shares[name] < 1), key=lambda name: shares[name])
+        shares, broken = self._shares_at(users), self._broken_at(users)
+        ordered = sorted(
+            (name for name in shares if shares[name] < 1), key=lambda name: (shares[name], -broken.get(name, 0.0))
+        )
         return tuple([name for name in ordered if shares[name] < self.limit] or ordered)
 
     def falls_short(self, users: int) -> bool:
