@@ -1,4 +1,4 @@
-"""The exit codes of every `probe` command. What each means to a user: README.md."""
+"""The exit codes of every `probe` command. What each means to a user: docs/ci.md."""
 
 from enum import IntEnum
 

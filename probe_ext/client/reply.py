@@ -316,8 +316,8 @@ class ReplyReader:
         message = "; ".join(filter(None, (final.message, self._remark(final, doubt))))
         reply.message = safe_text(message, self.secret) if message else None
         if final.message and final.outcome in _SAID_BY_SERVER:
-            said = f"{final.message} {decoded(self._body_bytes())}"
-            reply.error_text = safe_text(said, self.secret, length=_MAX_ERROR_TEXT_LENGTH)
+            message = f"{final.message} {decoded(self._body_bytes())}"
+            reply.error_text = safe_text(message, self.secret, length=_MAX_ERROR_TEXT_LENGTH)
         reply.delivery = self._delivery(reply, asked)
         if reply.delivery == ONE_EVENT:
             reply.streamed = False

@@ -30,14 +30,14 @@ _CHAT_ABILITIES = ("completion_chat", "chat_completion", "chat_completions", "ch
 
 def can_chat(entry: Mapping[str, Any]) -> bool:
     """Return whether an entry of `/v1/models` looks like a model that generates text: by what it says, else by name."""
-    said = _by_kind(entry)
+    chats = _by_kind(entry)
     for key in _ABILITY_KEYS:
-        said = _by_abilities(entry.get(key)) if said is None else said
+        chats = _by_abilities(entry.get(key)) if chats is None else chats
     for key in _NESTED_KEYS:
         nested = entry.get(key)
-        said = _by_kind(nested) if said is None and isinstance(nested, Mapping) else said
-    said = _by_modalities(entry.get("architecture")) if said is None else said
-    return not _OTHER_NAME.search(str(entry.get("id", "")).replace("_", "-")) if said is None else said
+        chats = _by_kind(nested) if chats is None and isinstance(nested, Mapping) else chats
+    chats = _by_modalities(entry.get("architecture")) if chats is None else chats
+    return not _OTHER_NAME.search(str(entry.get("id", "")).replace("_", "-")) if chats is None else chats
 
 
 def _by_kind(entry: Mapping[str, Any]) -> bool | None:

@@ -23,8 +23,8 @@ _WHERE = "Look for a limit or a filter in the server or the gateway; a run would
 
 def answer_length(subject: Subject, obeys: Callable[[], bool | None]) -> CheckResult:
     """Compare the samples' length with what was asked for; `obeys`: whether the engine reads `ignore_eos`."""
-    told = bool(subject.server.exact_length)
-    return judged_lengths(subject.answers, subject.sample_tokens, lambda: told and bool(obeys()))
+    exact = bool(subject.server.exact_length)
+    return judged_lengths(subject.answers, subject.sample_tokens, lambda: exact and bool(obeys()))
 
 
 def judged_lengths(replies: Sequence[Answered], asked: int, told_not_to_stop: Callable[[], bool]) -> CheckResult:

@@ -146,9 +146,11 @@ def _at_once(seen: _Arrivals, named: Sequence[str], figures: Figures) -> CheckRe
     each = seen.events / seen.replies
     status = Status.PROBLEM if each >= _WHOLE_REPLY_EVENTS else Status.WARN
     holder = listed(known_proxies(named)) or "the server, or something in front of it,"
-    told = f"All {formats.decimals(each)} token events of a reply came at once, {formats.seconds(seen.wait)} after the "
-    told += f"request: {holder} holds them back."
-    return CheckResult("streaming", status, told, proxy_advice(named), figures)
+    evidence = (
+        f"All {formats.decimals(each)} token events of a reply came at once, {formats.seconds(seen.wait)} after the "
+    )
+    evidence += f"request: {holder} holds them back."
+    return CheckResult("streaming", status, evidence, proxy_advice(named), figures)
 
 
 def _in_bursts(seen: _Arrivals, per_arrival: float, named: Sequence[str], figures: Figures) -> CheckResult:
@@ -160,12 +162,14 @@ def _in_bursts(seen: _Arrivals, per_arrival: float, named: Sequence[str], figure
             if seen.stamped
             else "the kernel does not timestamp them"
         )
-        told = f"{burst}. What holds them back is unknown: {why}."
-        return CheckResult("streaming", Status.WARN, told, "Repeat it from a less busy machine.", figures)
+        evidence = f"{burst}. What holds them back is unknown: {why}."
+        return CheckResult("streaming", Status.WARN, evidence, "Repeat it from a less busy machine.", figures)
     proxies = known_proxies(named)
     who = f"{listed(proxies)} may hold" if proxies else "the server, or something in front of it, holds"
-    told = f"{burst}, by the kernel's timestamps: {who} bytes back. What that hides of gaps and typing is not judged."
-    return CheckResult("streaming", Status.WARN, told, proxy_advice(named), figures)
+    evidence = (
+        f"{burst}, by the kernel's timestamps: {who} bytes back. What that hides of gaps and typing is not judged."
+    )
+    return CheckResult("streaming", Status.WARN, evidence, proxy_advice(named), figures)
 
 
 def _several_tokens(seen: _Arrivals, figures: Figures) -> CheckResult:

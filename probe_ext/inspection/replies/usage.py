@@ -55,22 +55,22 @@ def tokens_of_text(text: str, tokenizer: Tokenizer | None) -> int | None:
 
 
 def _compared(reply: Answered, counted: int | None) -> CheckResult:
-    told, events = reply.tokens_out or 0, len(reply.at)
-    figures = {"usage": told, "events": events, "tokenizer": counted, "prompt_tokens": reply.tokens_in}
-    cached, said = _cached(reply), things(told, "token")
-    if counted is not None and abs(told - counted) <= max(_TOLERANCE * counted, _TOLERANCE_TOKENS):
-        evidence = f"Usage is correct: {said}, and the server's tokenizer counts {counted} in the same text "
+    reported, events = reply.tokens_out or 0, len(reply.at)
+    figures = {"usage": reported, "events": events, "tokenizer": counted, "prompt_tokens": reply.tokens_in}
+    cached, tokens = _cached(reply), things(reported, "token")
+    if counted is not None and abs(reported - counted) <= max(_TOLERANCE * counted, _TOLERANCE_TOKENS):
+        evidence = f"Usage is correct: {tokens}, and the server's tokenizer counts {counted} in the same text "
         evidence += f"({things(events, 'event')}). {cached}"
         return CheckResult("usage", Status.OK, evidence, None, figures)
-    if abs(told - events) <= max(_TOLERANCE * events, _TOLERANCE_TOKENS):
-        evidence = f"Usage says {said}, and {things(events, 'token event')} arrived. {cached}"
+    if abs(reported - events) <= max(_TOLERANCE * events, _TOLERANCE_TOKENS):
+        evidence = f"Usage says {tokens}, and {things(events, 'token event')} arrived. {cached}"
         return CheckResult("usage", Status.OK, evidence, None, figures)
     if counted is not None and UNDECODABLE not in reply.text:
-        evidence = f"Usage says {said}; the server's own tokenizer counts {counted} in the same text"
+        evidence = f"Usage says {tokens}; the server's own tokenizer counts {counted} in the same text"
         evidence += f", which came in {things(events, 'event')}."
         advice = f"Fix the usage that the server or the gateway reports; until then, {_NO_COUNT}."
         return CheckResult("usage", Status.PROBLEM, evidence, advice, figures)
-    evidence = f"Usage says {said}, {things(events, 'token event')} arrived, and no tokenizer settles it: "
+    evidence = f"Usage says {tokens}, {things(events, 'token event')} arrived, and no tokenizer settles it: "
     evidence += "either events hold several tokens, or the count is wrong."
     return CheckResult("usage", Status.UNKNOWN, evidence, None, figures)
 

@@ -111,7 +111,7 @@ class CsvRows:
 
 
 def _reason(error: csv.Error) -> str:
-    said = str(error)
-    if "unexpected end" in said:
+    reason = str(error)
+    if "unexpected end" in reason:
         return "a quotation mark in this row is never closed"
-    return f"is not valid CSV: {said}"
+    return f"is not valid CSV: {reason}"

@@ -197,7 +197,7 @@ class TraceStream(OpenStream):
         """Return the manifest's `arrivals`; `requests` of each segment: how many of the trace are due in it so far."""
         content = super().as_json()
         now = self._now() if self.ended is None else self.ended
-        for i, (segment, told) in enumerate(zip(self.segments, content["segments"], strict=True)):
+        for i, (segment, recorded) in enumerate(zip(self.segments, content["segments"], strict=True)):
             end = min(now, self.segments[i + 1].start if i + 1 < len(self.segments) else now)
-            told["requests"] = self._counter(segment).until(end - segment.start).total() if segment.rate else 0
+            recorded["requests"] = self._counter(segment).until(end - segment.start).total() if segment.rate else 0
         return content

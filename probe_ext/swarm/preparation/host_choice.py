@@ -25,13 +25,13 @@ def choose_host(environment: Environment) -> None:
         return
     look = find_local_servers()
     try:
-        chosen, said = choose(look)
+        chosen, line = choose(look)
     except SettingsError as error:
         if given.headless:
             raise
         print_line(f"{nothing_found(look)}, or in the form" if not look.found else str(error))
         return
-    print_line(f"{said}. Its requests carry the key in {API_KEY_VARIABLE}" if has_api_key() else said)
+    print_line(f"{line}. Its requests carry the key in {API_KEY_VARIABLE}" if has_api_key() else line)
     _set_host(environment, chosen.url)
 
 

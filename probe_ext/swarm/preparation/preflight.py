@@ -174,8 +174,8 @@ def with_trial(preparation: Preparation, trial: Trial) -> Preparation:
     """Add what the first requests showed."""
     negotiated, findings = trial.negotiated, list(preparation.findings)
     if negotiated.losses and trial.failure is None:
-        said = listed([f"“{text}”" for text in dict.fromkeys(negotiated.refusals)])
-        why = f"{' '.join(negotiated.losses)} It says: {said}."
+        refusals = listed([f"“{text}”" for text in dict.fromkeys(negotiated.refusals)])
+        why = f"{' '.join(negotiated.losses)} It says: {refusals}."
         findings.append(recorded_finding("request_form", why, _form_advice(negotiated)))
     refusal = None
     if trial.failure is not None:

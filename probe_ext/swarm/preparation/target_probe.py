@@ -112,10 +112,10 @@ class PreparedWorkload:
         return messages
 
     def with_files(self, prepared: PreparedFiles) -> "PreparedWorkload":
-        """Add the prompt files, and what is to be said of them."""
-        said = tuple(remark.text for remark in prepared.remarks if remark.state is None)
+        """Add the prompt files, and the remarks on them."""
+        remarks = tuple(remark.text for remark in prepared.remarks if remark.state is None)
         findings = tuple(finding for remark in prepared.remarks if (finding := remark.as_finding()))
-        return replace(self, files=prepared.files, notes=(*self.notes, *said), findings=findings)
+        return replace(self, files=prepared.files, notes=(*self.notes, *remarks), findings=findings)
 
 
 def recorded_workload(preparation: Preparation) -> dict[str, Any] | None:

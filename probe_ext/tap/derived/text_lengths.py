@@ -13,7 +13,7 @@ _ROLE_CHARACTERS = {"user": 6, "assistant": 11}
 _MESSAGE_TOKENS, _PROMPT_TOKENS = 4.0, 3.0
 """of usual chat templates, for each message and for each prompt, where the recording does not tell"""
 _MIN_REQUESTS, _MIN_SPREAD = 20, 0.1
-_LEAST, _MOST = 0.02, 2.0
+_MIN_TOKENS_PER_CHARACTER, _MAX_TOKENS_PER_CHARACTER = 0.02, 2.0
 """tokens per character that are believed"""
 
 
@@ -43,7 +43,7 @@ def text_lengths(requests: Sequence[RecordedRequest]) -> TextLengths:
     if rate is None:
         template = 0.0 if known[0].endpoint == "completion" else _MESSAGE_TOKENS * messages + _PROMPT_TOKENS
         rate = float(np.sum(np.maximum(tokens - template, 1.0)) / np.sum(text))
-    return TextLengths(min(max(rate, _LEAST), _MOST), measured=True)
+    return TextLengths(min(max(rate, _MIN_TOKENS_PER_CHARACTER), _MAX_TOKENS_PER_CHARACTER), measured=True)
 
 
 def _slope(text: np.ndarray, messages: np.ndarray, tokens: np.ndarray) -> float | None:
@@ -54,7 +54,7 @@ def _slope(text: np.ndarray, messages: np.ndarray, tokens: np.ndarray) -> float 
     if np.std(messages) > 0:
         columns.append(messages)
     solved, *_ = np.linalg.lstsq(np.stack(columns, axis=1), tokens, rcond=None)
-    return float(solved[0]) if _LEAST <= solved[0] <= _MOST else None
+    return float(solved[0]) if _MIN_TOKENS_PER_CHARACTER <= solved[0] <= _MAX_TOKENS_PER_CHARACTER else None
 
 
 def question_characters(request: RecordedRequest, before: RecordedRequest | None) -> float | None:

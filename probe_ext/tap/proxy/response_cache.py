@@ -82,9 +82,12 @@ class ResponseCache:
     def may_store(self, status: int, headers: Mapping[str, str]) -> bool:
         """Whether a reply with this head may be stored, if it becomes whole. Header names in lower case."""
         variations = {token.strip().lower() for token in headers.get("vary", "").split(",")}
-        told = {token.strip().lower() for token in headers.get("cache-control", "").split(",")}
+        directives = {token.strip().lower() for token in headers.get("cache-control", "").split(",")}
         return (
-            status == 200 and "set-cookie" not in headers and variations <= _KNOWN_VARIATIONS and "no-store" not in told
+            status == 200
+            and "set-cookie" not in headers
+            and variations <= _KNOWN_VARIATIONS
+            and "no-store" not in directives
         )
 
     def room_for(self, size: int) -> bool:

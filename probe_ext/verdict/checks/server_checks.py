@@ -97,14 +97,14 @@ def _standing_still(evidence: Evidence) -> Finding | None:
 
 def _lacking(evidence: Evidence, metrics: Metrics) -> str:
     """Say what the pages do not have, and what that costs; empty where nothing is missing."""
-    lacks = [f"{what}: {cost}" for names, what, cost in _WORTH if not any(name in metrics for name in names)]
+    lacks = [f"{what}: {cost}" for names, what, cost in _COST_OF_MISSING if not any(name in metrics for name in names)]
     caches = [mapping(server.get("cache")) for server in servers(evidence.manifest)]
     if not any(cache.get("kv_tokens") or cache.get("slots") for cache in caches):
         lacks.append("configuration of the KV cache: how many replies fit is not forecast")
     return f" Not reported: {'; '.join(lacks)}." if lacks else ""
 
 
-_WORTH = (
+_COST_OF_MISSING = (
     (("running",), "requests running", "how many run at once is not known"),
     (("waiting",), "requests waiting", "whether they queue is not known"),
     (("kv_usage",), "KV-cache usage", "how full it gets is not known"),
