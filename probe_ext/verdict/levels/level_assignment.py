@@ -101,7 +101,7 @@ def _resting(levels: Sequence[Level], user_of: Codes, sent: Floats, end: Floats)
 def _users_of(evidence: Evidence) -> Codes:
     """Return a code for each reply's user. In an open stream, each arrival is a person of its own."""
     if is_open_stream(evidence.users):
-        return np.arange(size(evidence.replies), dtype=np.int64)
+        return np.arange(size(evidence.replies), dtype=np.int32)
     return text_codes(evidence.replies, "user")[0].astype(np.int32)
 
 
