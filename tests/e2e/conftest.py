@@ -1,6 +1,7 @@
 """A simulated server, and Locust run against it as by a user: processes, signals, files."""
 
 import csv
+import io
 import json
 import os
 import signal
@@ -35,7 +36,8 @@ class Run:
 
     def rows(self, name: str = "requests.csv") -> list[dict[str, str]]:
         with (self.directory / name).open(newline="") as file:
-            return list(csv.DictReader(file))
+            text = file.read()  # at once: a run that is still going on may write its first line in between
+        return list(csv.DictReader(io.StringIO(text, newline="")))
 
     @property
     def manifest(self) -> dict[str, Any]:
