@@ -104,7 +104,7 @@ def _widening(before: CapacityEstimate, now: CapacityEstimate, who: Who, *, lowe
 def _why_lost(before: CapacityEstimate, now: CapacityEstimate, users: Load) -> str:
     then, level = before.level(users), now.level(users)
     if level is None:
-        return "others used the server meanwhile"  # only such visits are taken back
+        return "this level is no longer judged"  # as others used the server, or as it was no level after all
     reason = level.reasons[:1]
     if reason and reason[0] not in _BY_REPLIES_ALONE:
         return reason_in_words(reason)

@@ -70,7 +70,7 @@ def test_an_end_that_was_never_proven_is_said_to_be_that() -> None:
         ),
         (LOST, 1.0, "what other levels show since then makes it doubtful"),
         (Level(48, "unproven", reasons=("visits_disagree",)), 2.0, "its visits differ by more than chance"),
-        (None, 1.0, "others used the server meanwhile"),
+        (None, 1.0, "this level is no longer judged"),
     ],
 )
 def test_a_lost_proof_is_said_to_be_lost_and_why(level: Level | None, phi: float, reason: str) -> None:
