@@ -3,6 +3,7 @@
 import csv
 import itertools
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,8 @@ MAX_REPORT_S = 60.0
 SETTLED_FROM = 0.55
 """Share of the run from which on memory and CPU time are judged: windows of rows can change for 31 minutes, the longest
 time of a reply, and those of the outage, which ends after 35 of 120 minutes, are empty."""
+SERVER = "server"
+"""The simulated server's name in soak.csv. Its memory is shown, not judged: it follows its prefix cache."""
 MAX_COST_GROWTH = 0.10
 """of a process's CPU time per minute, in an hour"""
 
@@ -27,7 +30,8 @@ def evaluate(run: Path) -> dict[str, Any]:
     manifest = json.loads((run / "run.json").read_text(encoding="utf-8"))
     samples = settled(read_samples(run / "soak.csv"))
     counts = count(run, manifest)
-    memory, faults = judge_memory(samples)
+    memory, _ = judge_memory(samples)
+    _, faults = judge_memory([sample for sample in samples if sample[1] != SERVER])
     cost, dearer = judge_cost(samples)
     report = json.loads((run / "report_time.json").read_text(encoding="utf-8"))
     faults += dearer
@@ -41,6 +45,9 @@ def evaluate(run: Path) -> dict[str, Any]:
         "workers": len(manifest["workers"]),
         "counts": counts,
         "memory": memory,
+        "cached": cached_blocks(
+            run, manifest["started_unix"] + max((o["until"] or 0 for o in rolling["outages"]), default=0)
+        ),
         "cost": cost,
         "report": report,
         "sentence": capacity["sentence"],
@@ -110,6 +117,20 @@ def _answered_5xx(metrics: Path) -> int:
     return sum(round(float(line.rpartition(" ")[2])) for line in lines if line.startswith(wanted))
 
 
+def cached_blocks(run: Path, since: float) -> dict[str, int]:
+    """Return how many blocks the server's prefix cache has filled since its restart (`since`, Unix), and has in all."""
+    labels = (run / "server_metrics.txt").read_text(encoding="utf-8")
+    size, blocks = (int(re.findall(rf'\b{name}="(\d+)"', labels)[0]) for name in ("block_size", "num_gpu_blocks"))
+    ahead, kept = 0.0, 0
+    with (run / "server_truth.jsonl").open(encoding="utf-8") as lines:
+        for entry in map(json.loads, lines):
+            if entry["kind"] == "server":
+                ahead = entry["epoch"] - entry["monotonic"]
+            elif entry["kind"] == "reply" and entry["arrival"] + ahead >= since:
+                kept += (entry["prompt_tokens"] + entry["reply_tokens"]) // size - (entry["cached_tokens"] or 0) // size
+    return {"kept": min(kept, blocks), "blocks": blocks}
+
+
 def judge_cost(samples: list[Sample]) -> tuple[dict[str, dict[str, float | None]], list[str]]:
     """Return each process's CPU time per minute and its growth per hour, and a sentence for each that grew.
 
@@ -152,6 +173,7 @@ def soak_page(summary: Mapping[str, Any]) -> str:
         workers=summary["workers"], rate=plan["rate"], span=formats.span(60 * plan["minutes"]),
         result=_result(summary), server=formats.count(counts["server"]), rows=formats.count(counts["rows"]),
         unconnected=formats.count(counts["not_connected"]), started=formats.count(counts["started"]),
+        kept=formats.count(summary["cached"]["kept"]), blocks=formats.count(summary["cached"]["blocks"]),
         report_wall=report["wall_s"], report_cpu=report["cpu_s"],
         outcomes=", ".join(f"{name} {formats.count(n)}" for name, n in counts["outcomes"].items()),
     )  # fmt: skip
@@ -163,7 +185,7 @@ def _result(summary: Mapping[str, Any]) -> str:
         return "**Failed:** " + "; ".join(summary["faults"]) + "."
     if not all("per_hour" in each for kind in ("memory", "cost") for each in (summary[kind] or {"": {}}).values()):
         return "Every request was counted once. The run was too short to judge memory and CPU time."
-    grew = "neither memory nor CPU time grew beyond its limit"
+    grew = "neither memory nor CPU time of the load generators grew beyond its limit"
     return f"Every request was counted once, {grew}, and the report took under a minute."
 
 

@@ -10,7 +10,7 @@ import pytest
 from scripts.gauntlet.__main__ import OUT
 from scripts.gauntlet.page import page
 from scripts.gauntlet.published import REPORTED_OUTAGE_S, REPORTED_SHARE, REPORTED_WINDOW_S, published_beside
-from scripts.gauntlet.soak_page import count, evaluate, judge_cost, soak_page
+from scripts.gauntlet.soak_page import cached_blocks, count, evaluate, judge_cost, soak_page
 from scripts.gauntlet.waiting import attempt_seconds
 
 START = 1000.0
@@ -24,10 +24,14 @@ def soak_run(run: Path, *, rows: int = 4, in_log: int = 3, refused: int = 2, end
         {"kind": "reply", "arrival": float(n), "finish": "error" if n < ended else "stop", "stream": n >= ended}
         for n in range(in_log)
     ]
+    for reply in replies:
+        reply |= {"prompt_tokens": 40, "reply_tokens": 24, "cached_tokens": 16}
     log = "\n".join(json.dumps(each) for each in [head, *replies, {"kind": "restart", "at": 1.0}])
     (run / "server_truth.jsonl").write_text(log)
     wanted = 'http_requests_total{handler="/v1/chat/completions",method="POST",status="5xx"}'
-    (run / "server_metrics.txt").write_text(f"# TYPE\n{wanted} {refused}.0\n")
+    (run / "server_metrics.txt").write_text(
+        f'# TYPE\ncache_config_info{{block_size="16",num_gpu_blocks="100"}} 1.0\n{wanted} {refused}.0\n'
+    )
     replies_rows = [(n, "complete", 1.0) for n in range(rows - 1)] + [
         ("h", "http_error", 2.0),
         ("c", "client_error", ""),
@@ -35,6 +39,11 @@ def soak_run(run: Path, *, rows: int = 4, in_log: int = 3, refused: int = 2, end
     with (run / "requests.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("reply_id", "outcome", "sent"), *replies_rows])
     return {"started_unix": START, "duration": 7200.0, "workers": [{"started": rows + 1}]}
+
+
+def test_blocks_of_the_prefix_cache_are_counted_since_the_restart(tmp_path: Path) -> None:
+    soak_run(tmp_path)
+    assert cached_blocks(tmp_path, START + 0.5) == {"kept": 2 * (4 - 1), "blocks": 100}
 
 
 def test_each_request_is_counted_once(tmp_path: Path) -> None:
@@ -66,7 +75,9 @@ def test_cpu_time_that_grows_is_a_fault(growth: float, fails: bool) -> None:
 def test_the_soak_s_page_says_what_failed(tmp_path: Path) -> None:
     manifest = soak_run(tmp_path, rows=5)
     (tmp_path / "run.json").write_text(json.dumps(manifest))
-    samples = [(t, name, 90.0 + 40 * t / 3600, t / 10) for t in range(0, 7200, 10) for name in ("master", "worker 1")]
+    samples = [
+        (t, name, 90.0 + 40 * t / 3600, t / 10) for t in range(0, 7200, 10) for name in ("master", "server", "worker 1")
+    ]
     with (tmp_path / "soak.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("t", "process", "rss_mib", "cpu_seconds"), *samples])
     plan = {"minutes": 120, "rate": 3}
