@@ -46,12 +46,17 @@ class RunningTap:
         writer.close()
         return data
 
-    async def recorded(self, number: int = 1) -> list[RecordedRequest]:
-        """Wait for as many lines of the recording, and return them."""
+    async def recorded(self, number: int = 1, method: str | None = None) -> list[RecordedRequest]:
+        """Wait for as many lines of the recording, of one method if given, and return them."""
+
+        def lines() -> list[RecordedRequest]:
+            all_lines = read_recording(self.folder).requests()
+            return [line for line in all_lines if method in {None, line.method}]
+
         async with asyncio.timeout(PATIENCE_S):
-            while len(lines := list(read_recording(self.folder).requests())) < number:
+            while len(known := lines()) < number:
                 await asyncio.sleep(0.01)
-        return lines
+        return known
 
     async def outcome(self) -> str:
         """Return the outcome of the only request."""
