@@ -90,6 +90,8 @@ class LevelNow:
     reasons: tuple[Reason, ...]
     """why it is unproven"""
     served_share: float | None
+    replies_judged: int | None
+    """of which the share is: while the level goes on, without the newest, or fast replies would dominate"""
     served_share_low: float | None
     served_share_high: float | None
     replies_needed: int | None
@@ -248,6 +250,7 @@ class Levels:
             state=known.state if known else "unproven",
             reasons=known.reasons if known else () if others is None or not others.too_much else ("other_load",),
             served_share=known.served_share if known else None,
+            replies_judged=known.replies if known else None,
             served_share_low=known.share_low if known else None,
             served_share_high=known.share_high if known else None,
             replies_needed=known.replies_needed if known else None,

@@ -42,7 +42,7 @@ def _full(now: Now, estimate: CapacityEstimate | None, position: str) -> dict[st
         "users": _users(now),
         "gone": no_longer_answers(now),
         "share": _share(now, with_range=True),
-        "replies": plurals.things(now.replies, "reply", "replies"),
+        "replies": _replies(now),
         "so_far": f"so far {capacity}" if capacity else "",
         "failed": f"{now.failed} failed" if now.failed else "",
         **_speed(now),
@@ -58,11 +58,18 @@ def _short(now: Now, estimate: CapacityEstimate | None, position: str) -> dict[s
     return {
         "position": position.removeprefix("level ").partition(", ")[0],
         "share": _share(now, with_range=False),
-        "so_far": _so_far(now, estimate),
         "replies": "",
         "waiting": "" if now.waiting is None else f"{formats.count(now.waiting)} wait",
         "preemptions": f"{now.preemptions} preempted" if now.preemptions else "",
     }
+
+
+def _replies(now: Now) -> str:
+    """Return how many replies the level has that is measured, unless its share says so; without one, the run's."""
+    if now.level is None:
+        return plurals.things(now.replies, "reply", "replies") + (" in all" if now.replies else "")
+    has_share = now.level.is_judged and not now.level.is_early
+    return "" if has_share else plurals.things(now.level.replies, "reply", "replies")
 
 
 def _speed(now: Now) -> dict[str, str]:
@@ -101,7 +108,8 @@ def _share(now: Now, *, with_range: bool) -> str:
 
 
 def share_text(level: LevelNow, *, with_range: bool) -> str:
-    """Return `97 % served (94–99)`."""
-    served = f"{formats.percent(level.served_share)} served"
+    """Return `97 % of 180 replies served (94–99)`."""
+    judged = "" if level.replies_judged is None else f" of {plurals.things(level.replies_judged, 'reply', 'replies')}"
+    served = f"{formats.percent(level.served_share)}{judged if with_range else ''} served"
     low, high = level.served_share_low, level.served_share_high
     return f"{served} ({100 * (low or 0):.0f}–{100 * (high or 0):.0f})" if with_range else served

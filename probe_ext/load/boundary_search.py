@@ -101,7 +101,7 @@ class Step:
     measured_from: float | None = None
     until: float | None = None
     state: State = "unproven"
-    """of the level, by all replies known when it was left"""
+    """of the level, by all replies known when it was left; it says nothing of a visit that was not measured"""
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -109,7 +109,7 @@ class Step:
             "from": self.entered,
             "measured_from": self.measured_from,
             "until": self.until,
-            "state": self.state,
+            "state": None if self.measured_from is None else self.state,
         }
 
 

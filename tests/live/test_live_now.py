@@ -316,7 +316,7 @@ def test_omits_unknown_figures() -> None:
     live.on_reply(reply(0, 0.0))
     live.on_server([ServerRow(2.0, "u", "0", "kv_usage", 0.63), ServerRow(2.0, "u", "0", "waiting", 2.0)])
     figures = "last 6 s: TTFT p95 0.20 s, 20 tok/s per reply · KV 63 % · 2 waiting"
-    assert status_line(live.tick(6.0), None) == f"2 users · 1 reply · {figures}"
+    assert status_line(live.tick(6.0), None) == f"2 users · 1 reply in all · {figures}"
 
 
 def test_no_figure_is_nan() -> None:

@@ -93,7 +93,7 @@ def test_rewrites_one_line_on_a_terminal() -> None:
     assert "\n" not in screen.getvalue()
     last = screen.getvalue().split("\r\x1b[2K")[-1]
     figures = "last 30 s: TTFT p95 0.50 s, 20 tok/s per reply · KV 63 % · 2 waiting · 4 preemptions"
-    assert last == f"01:02  3 users · 3 replies · 1 failed · {figures}"
+    assert last == f"01:02  3 users · 3 replies in all · 1 failed · {figures}"
     progress.clear()
     assert screen.getvalue().endswith("\r\x1b[2K")
 
@@ -135,14 +135,14 @@ def full() -> LiveRun:
 
 
 FITTING = {
-    200: "level 2 of 3 · 16 users · 75 % served (72–78) · 1,848 replies · so far about 13 (12–15) · 1 failed · "
+    200: "level 2 of 3 · 16 users · 75 % of 848 replies served (72–78) · so far about 13 (12–15) · 1 failed · "
     "TTFT p95 1.5 s · 20 tok/s per reply · KV 97 % · 4 waiting · 68 preemptions",
-    160: "2 of 3 · 16 users · 75 % served (72–78) · so far about 13 (12–15) · 1 failed · TTFT p95 1.5 s · "
-    "20 tok/s per reply · KV 97 % · 4 wait · 68 preemptions",
-    120: "2 of 3 · 16 users · 75 % served · about 13 (12–15) · 1 failed · TTFT p95 1.5 s · KV 97 % · 4 wait · "
-    "68 preempted",
-    80: "16 users · 75 % served · about 13 (12–15) · TTFT p95 1.5 s · 4 waiting",
-    60: "16 users · 75 % served · about 13 (12–15) · 4 wait",
+    160: "level 2 of 3 · 16 users · 75 % served · so far about 13 (12–15) · 1 failed · TTFT p95 1.5 s · "
+    "20 tok/s per reply · KV 97 % · 4 waiting · 68 preemptions",
+    120: "2 of 3 · 16 users · 75 % served · so far about 13 (12–15) · TTFT p95 1.5 s · KV 97 % · 4 wait · "
+    "68 preemptions",
+    80: "16 users · 75 % served · so far about 13 (12–15) · TTFT p95 1.5 s",
+    60: "16 users · 75 % served · so far about 13 (12–15)",
     40: "16 users · 75 % served · 4 wait",
 }
 
@@ -171,9 +171,7 @@ def test_ttft_and_typing_speed_are_those_of_the_level_that_is_named(full: LiveRu
     now = fast.now
     assert now is not None
     assert now.level is not None
-    assert (
-        "s · TTFT p95 0.40 s · 20 tok/s per reply" in status_line(now, None)[status_line(now, None).index("replie") :]
-    )
+    assert " served (87–100) · TTFT p95 0.40 s · 20 tok/s per reply" in status_line(now, None)
     fast.levels._monitor.end_visit(40.0, more_users=True)
     ramp = fast.tick(41.0, position="level 2 of 3", target=16)
     assert status_line(ramp, None).endswith("last 30 s: TTFT p95 0.40 s, 20 tok/s per reply")
@@ -184,6 +182,26 @@ def test_ttft_and_typing_speed_are_those_of_the_level_that_is_named(full: LiveRu
     second = fast.tick(46.0)
     assert second.window.ttft_p95 != pytest.approx(1.2), "the window still has replies of the level before"
     assert "TTFT p95 1.2 s" in status_line(second, None)
+
+
+def test_replies_are_those_of_the_level_that_is_named() -> None:
+    live = measured(8, 0.4, until=40)
+    live.levels._monitor.end_visit(40.0, more_users=True)
+    live.on_users(UserRow(41.0, 16, 16, "running"))
+    between = status_line(live.tick(41.0), None)
+    assert f" · {live.now.replies if live.now else 0} replies in all" in between
+    live.levels._monitor.begin_visit(42.0, 16)
+    live.on_reply(reply(0, 42.5, first=42.7, end=43.0))
+    assert "16 users · too early to say · 1 reply · " in status_line(live.tick(46.0), None)
+    for second in range(43, 60):
+        live.on_reply(reply(second % 16, float(second), first=second + 0.2, end=second + 0.9))
+    assert "100 % of 18 replies served" in status_line(live.tick(80.0), None)
+
+
+def test_the_range_so_far_is_never_shown_as_final(full: LiveRun) -> None:
+    assert full.now is not None
+    lines = [status_line(full.now, full.levels.estimate, "", width) for width in range(200)]
+    assert all("so far about 13" in line for line in lines if "about 13" in line)
 
 
 def test_a_range_that_is_wider_than_it_was_says_why(full: LiveRun) -> None:
@@ -205,13 +223,13 @@ def test_never_truncates_a_figure(columns: int, full: LiveRun, monkeypatch: pyte
     assert full.now is not None
     ProgressLine(screen).show(full.now, full.levels.estimate, "level 2 of 3")
     shown = screen.getvalue().split("\r\x1b[2K")[-1][len("02:10  ") :].split(" · ")
-    whole = {part for line in FITTING.values() for part in line.split(" · ")} | {"", "68 preemptions"}
+    whole = {part for line in FITTING.values() for part in line.split(" · ")} | {"", "68 preempted"}
     assert set(shown) <= whole
 
 
 @pytest.mark.parametrize(
     ("columns", "said"),
-    [(200, "search, about 3 more minutes"), (100, "search"), (60, "")],
+    [(200, "search, about 3 more minutes"), (120, "search"), (60, "")],
 )
 def test_a_search_tells_how_long_it_will_take(
     columns: int, said: str, full: LiveRun, monkeypatch: pytest.MonkeyPatch

@@ -344,6 +344,7 @@ def test_levels_at_which_replies_do_well_so_far_are_not_waited_for() -> None:
     steps = play(climbing(20, cycle=15.0), until=60.0)
     assert visited(steps)[:5] == [1, 4, 8, 16, 32]
     assert [step.measured_from for step in steps.steps[:4]] == [None] * 4
+    assert [step.as_json()["state"] for step in steps.steps[:4]] == [None] * 4, "nothing was measured there"
     assert steps.early_range.fine == (1, 4, 8, 16)
     assert steps.early_range.overloaded == 32
     assert steps.as_json()["levels"] == [32], "nobody meant to measure the others"

@@ -71,7 +71,7 @@ class RangeNews:
         if precise and not self._said_precise:
             self._said, self._said_precise = found, True
             answer = str((estimate and proven_phrase(estimate, None, self._who)) or range_in_words(found, self._who))
-            said = f"after {span(now)}: {answer[:1].lower()}{answer[1:]}"
+            said = f"after {span(now)}: so far {answer[:1].lower()}{answer[1:]}"
             return f"{said}. That is as precise as asked for; narrowing further. {_HOW_TO_END}"
         if self._said is not None and not self._is_news(known):
             return None
@@ -87,7 +87,7 @@ class RangeNews:
         if self._said is None or self._said[0] <= found[0] <= found[1] <= self._said[1]:
             return ""
         if widening is None:
-            return "" if self._said_proven else ". The range before was not proven"
+            return "" if self._said_proven else ". The range before was a first impression"
         return f". {widening.sentence.rstrip('.')}"
 
     def _is_news(self, known: KnownRange) -> bool:
@@ -120,16 +120,32 @@ def _start_in_words(good: list[Load], replies: int, early: EarlyRange, who: Who)
 
 
 def _in_words(known: KnownRange, who: Who) -> str:
+    """Return the range: what is proven as `so far`, for later replies may show that earlier ones were worth less."""
     found = known.low, known.high
-    if known.high_proven:
-        if known.low_proven or known.low <= 1:
-            return range_in_words((known.low if known.low_proven else 0, known.high), who)
-        return f"{range_in_words((0, known.high), who)}, probably {known.low:,} or more"
+    if not known.high_proven:
+        return f"probably {range_in_words(found, who)}, not proven yet ({_seen(known, who)})"
+    if known.low_proven or known.low <= 1:
+        return f"so far {range_in_words((known.low if known.low_proven else 0, known.high), who)}"
+    likely = f"probably {known.low:,} or more, which is not proven"
+    seen = f" ({_good_in_words(known)})" if known.good and known.low < known.good[-1] <= known.high else ""
+    return f"so far {range_in_words((0, known.high), who)}, {likely}{seen}"
+
+
+def _seen(known: KnownRange, who: Who) -> str:
+    """Return what the replies so far showed, from which the range follows."""
     bad = known.bad or 1
-    seen = f"{plurals.people(bad, who)} {_were(bad)} too many"
-    if known.good:
-        seen = f"{known.good[-1]:,} {_were(known.good[-1])} served well, {bad:,} {_were(bad)} not"
-    return f"probably {range_in_words(found, who)}, not proven yet ({seen})"
+    if not known.good:
+        return f"{plurals.people(bad, who)} {_were(bad)} too many"
+    return _good_in_words(known, bad)
+
+
+def _good_in_words(known: KnownRange, bad: Load | None = None) -> str:
+    """Return `4 and 8 were served well, 16 were not; 8 may still be too many`: why the range begins at 4."""
+    top = known.good[-1]
+    seen = [known.low, top] if 0 < known.low < top else [top]
+    said = f"{plurals.listed([f'{users:,}' for users in seen])} {_were(top)} served well"
+    said += "" if bad is None else f", {bad:,} {_were(bad)} not"
+    return f"{said}; {top:,} may still be too many"
 
 
 def range_in_words(found: _Range, who: Who = "people") -> str:

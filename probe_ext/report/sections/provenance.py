@@ -85,21 +85,30 @@ def why_no_server(manifest: Mapping[str, Any]) -> str:
     return "; ".join(reasons) or "the server's metrics were not read"
 
 
-def _steps(search: Mapping[str, Any]) -> list[tuple[str, str]]:
+def search_steps(search: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the steps of a search, in order."""
+    steps = mappings(search.get("steps"))
     return [
         (
             things(users, "user") if isinstance(users := step.get("users"), int) else "number of users not known",
-            _step(step),
+            _step(step, following),
         )
-        for step in mappings(search.get("steps"))
+        for step, following in zip(steps, [*steps[1:], {}], strict=False)
     ]
 
 
-def _step(step: Mapping[str, Any]) -> str:
+def _users(step: Mapping[str, Any]) -> int:
+    return users if isinstance(users := step.get("users"), int) else 0
+
+
+def _step(step: Mapping[str, Any], following: Mapping[str, Any]) -> str:
     until = step.get("until", step.get("left"))  # `left` in schema 1
     if "measured_from" in step and step["measured_from"] is None:
-        return "not measured before the end" if until is None else f"short visit, until {formats.span(_seconds(until))}"
+        if until is None:
+            return "not measured before the end"
+        climbed = _users(following) > _users(step)
+        why = "left for more users" if climbed else "left before it was measured"
+        return f"short visit, {why}, until {formats.span(_seconds(until))}"
     if until is None:
         return f"{shared_sentences.plain(step.get('state'))}, until the end"
     return f"{shared_sentences.plain(step.get('state'))}, until {formats.span(_seconds(until))}"
@@ -121,7 +130,7 @@ def blocks(evidence: Evidence) -> list[Block]:
     search = mapping(plan.pop("search", None))
     blocks.append(_block("Load plan", "plan", plan))
     blocks.append(_block("Search", "search", _search(search, manifest.get("end_reason"))))
-    blocks.append(Block("Search steps", _steps(search)))
+    blocks.append(Block("Search steps", search_steps(search)))
     warm_up = {key: value for key, value in mapping(manifest.get("warm_up")).items() if key != "rounds"}
     blocks.append(_block("Warm-up (not part of the run)", "warm_up", warm_up))
     blocks.append(_block("Prompts", "prompts", manifest.get("prompts")))

@@ -129,7 +129,8 @@ def test_a_line_with_a_range_outside_the_one_said_before_says_why() -> None:
     for second, known in enumerate(steps):
         lines.append(news.line(60.0 + second, 100, known, widening=memory.update(float(second), known)))
     assert lines[1] == (
-        "after 61 s: somewhere between 14 and 63 people; narrowing. That 48 people are served is no longer proven: "
+        "after 61 s: so far somewhere between 14 and 63 people; narrowing. "
+        "That 48 people are served is no longer proven: "
         "what other levels show since then makes it doubtful"
     )
     assert "proven" not in str(lines[2])

@@ -24,11 +24,11 @@ def test_the_first_range_is_said_at_once_and_only_clearly_narrower_ones_after_it
     lines = spoken((20.0, None), (46.0, (2, 15)), (47.0, (3, 15)), (60.0, (6, 14)), (61.0, (6, 14)), (90.0, (8, 10)))
     assert lines == [
         (
-            "after 46 s: somewhere between 2 and 15 people; narrowing, about 4 more minutes. "
+            "after 46 s: so far somewhere between 2 and 15 people; narrowing, about 4 more minutes. "
             "Ctrl-C ends the search with its report"
         ),
-        "after 60 s: somewhere between 6 and 14 people; narrowing, about 4 more minutes",
-        "after 90 s: somewhere between 8 and 10 people; making sure, about 4 more minutes",
+        "after 60 s: so far somewhere between 6 and 14 people; narrowing, about 4 more minutes",
+        "after 90 s: so far somewhere between 8 and 10 people; making sure, about 4 more minutes",
     ]
 
 
@@ -54,16 +54,19 @@ def test_a_search_that_goes_on_says_the_answer_when_it_is_precise_and_how_to_end
         lines.append(news.line(now, 7, estimate, "until Ctrl-C" if precise else "", precise=precise))
     assert lines[1:] == [
         (
-            "after 60 s: about 9 people can use this at once (95 %: 8 to 10). That is as precise as asked for; "
+            "after 60 s: so far about 9 people can use this at once (95 %: 8 to 10). That is as precise as asked for; "
             "narrowing further. Ctrl-C ends the search with its report"
         ),
         None,
-        "after 90 s: somewhere between 8 and 9 people; making sure, until Ctrl-C",
+        "after 90 s: so far somewhere between 8 and 9 people; making sure, until Ctrl-C",
     ]
 
 
 def test_a_range_that_contradicts_the_one_said_last_is_said_even_if_it_is_wider() -> None:
     assert len(spoken((46.0, (8, 10)), (60.0, (9, 11)), (70.0, (11, 16)))) == 2
+
+
+SEEN = "{} served well, {} were not; {} may still be too many)"
 
 
 def levels(*shares: tuple[int, float]) -> Any:
@@ -97,10 +100,12 @@ def test_after_most_of_a_minute_it_is_said_what_was_seen_without_calling_it_prov
     ("estimate", "known"),
     [
         (levels((1, 1.0), (4, 1.0), (8, 0.97), (16, 0.2)),
-         "probably somewhere between 4 and 15 people, not proven yet (8 were served well, 16 were not)"),
+         "probably somewhere between 4 and 15 people, not proven yet ("
+         + SEEN.format("4 and 8 were", 16, 8)),
         (levels((1, 1.0), (4, 0.89), (8, 0.95), (16, 0.2)),
-         "probably somewhere between 1 and 15 people, not proven yet (8 were served well, 16 were not)"),
-        (levels((1, 1.0), (4, 0.3)), "probably fewer than 4 people, not proven yet (1 was served well, 4 were not)"),
+         "probably somewhere between 1 and 15 people, not proven yet ("
+         + SEEN.format("1 and 8 were", 16, 8)),
+        (levels((1, 1.0), (4, 0.3)), "probably fewer than 4 people, not proven yet (" + SEEN.format("1 was", 4, 1)),
         (levels((1, 0.2)), "probably not even 1 person is served well, not proven yet (1 person was too many)"),
     ],
 )  # fmt: skip
@@ -114,7 +119,9 @@ def test_proof_of_the_range_said_last_is_no_news() -> None:
     proven: Any = SimpleNamespace(interval=(0, 15), levels=())
     assert news.line(40.0, 30, proven, early=early) is None
     narrower: Any = SimpleNamespace(interval=(7, 12), levels=())
-    assert news.line(60.0, 60, narrower, early=early) == "after 60 s: somewhere between 7 and 12 people; narrowing"
+    assert (
+        news.line(60.0, 60, narrower, early=early) == "after 60 s: so far somewhere between 7 and 12 people; narrowing"
+    )
 
 
 def test_a_slow_load_generator_is_named_beside_the_range_it_may_have_caused() -> None:
@@ -161,13 +168,17 @@ def test_what_a_climb_saw_bounds_the_first_range() -> None:
     climb = EarlyRange(fine=(4, 8, 16), overloaded=32)
     said = news.line(54.0, 7, seen, early=climb)
     assert said is not None
-    assert "probably somewhere between 8 and 31 people, not proven yet (16 were served well, 32 were not)" in said
+    seen = "8 and 16 were served well, 32 were not; 16 may still be too many"
+    assert f"probably somewhere between 8 and 31 people, not proven yet ({seen})" in said
 
 
 def test_a_range_without_a_lower_end_says_what_is_likely() -> None:
     proven: Any = SimpleNamespace(interval=(0, 15), levels=())
     said = RangeNews(0.9).line(40.0, 7, proven, "about 4 more minutes", EarlyRange(fine=(1, 4, 8), overloaded=16))
-    assert str(said).startswith("after 40 s: fewer than 16 people, probably 4 or more; narrowing, about 4 more minutes")
+    assert str(said).startswith(
+        "after 40 s: so far fewer than 16 people, probably 4 or more, which is not proven "
+        "(4 and 8 were served well; 8 may still be too many); narrowing, about 4 more minutes"
+    )
     beyond = RangeNews(0.9).line(40.0, 7, proven, early=EarlyRange(fine=(1, 4, 8, 16, 32)))
     assert "probably 15 or more" in str(beyond), "what is proven stands above what only looked well"
 
@@ -179,3 +190,14 @@ def test_where_replies_take_too_long_for_a_range_it_says_so_and_when(replies: in
     assert f"Replies take {took}: about 2 min 5 s until this number of people is judged" in said
     fast = RangeNews(0.9).line(50.0, 7, None, early=EarlyRange(cycle=2.0, judged_in=9.0))
     assert "Replies take" not in str(fast)
+
+
+def test_what_is_proven_so_far_is_said_to_be_so_and_the_impression_before_it_is_named() -> None:
+    """A proof rests on how much replies differ from moment to moment, which later replies may show to be more."""
+    news, climb = RangeNews(0.9), EarlyRange(fine=(1, 4, 8), overloaded=16)
+    assert "probably somewhere between 4 and 15" in str(news.line(55.0, 9, None, early=climb))
+    bad = SimpleNamespace(users=1, share_fit=0.0, share_high=0.87, replies=1)
+    proven: Any = SimpleNamespace(interval=(0, 15), levels=(bad,))
+    said = news.line(92.0, 70, proven, "about 2 more minutes", climb)
+    start = "after 92 s: so far fewer than 16 people; narrowing, about 2 more minutes"
+    assert said == f"{start}. The range before was a first impression"

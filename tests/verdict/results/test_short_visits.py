@@ -6,6 +6,7 @@ import pytest
 from worlds import CHAT, evidence, good, manifest, reply, slow_start, staircase, worker
 
 from probe_ext.report.sections.level_table import short_visits as shown
+from probe_ext.report.sections.provenance import search_steps
 from probe_ext.verdict.judge import judge
 from probe_ext.verdict.values.judgement import Judgement
 
@@ -48,3 +49,14 @@ def test_the_page_lists_them() -> None:
     assert table is not None
     assert [(row[0], row[3]) for row in table.rows][-1] == ("8", "8 of 8")
     assert shown({"short_visits": []}) is None
+
+
+def test_a_short_visit_is_no_measured_level_among_the_steps_of_the_search_either() -> None:
+    """32 users may have failed later: the visit in which they were glanced at was not what showed it."""
+    steps = [{"users": n, "from": 9.0 * n, "measured_from": None, "until": 9.0 * n + 8, "state": "failed"}
+             for n in (1, 2, 1)]  # fmt: skip
+    said = [text for _, text in search_steps({"steps": steps})]
+    assert said[0] == "short visit, left for more users, until 17 s"
+    assert said[1].startswith("short visit, left before it was measured, until ")
+    assert not any("fail" in text for text in said)
+    assert search_steps({}) == [], "a run without a search"
