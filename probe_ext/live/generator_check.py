@@ -33,7 +33,7 @@ class GeneratorCheck:
         faults = lasting_faults(
             [
                 receive_lag(lag.quantile(0.99), overdue.quantile(0.99), manifest),
-                late_starts(self._late.quantile(0.99)),
+                late_starts(self._late.quantile(0.99), manifest),
                 worker_cpu(manifest),
                 loop_lag(manifest),
                 client_faults(self._faults, self._replies),

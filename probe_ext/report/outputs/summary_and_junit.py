@@ -118,7 +118,11 @@ def _level(suite: ET.Element, visits: Sequence[Mapping[str, Any]], required: int
     level = visits[0]
     state = level["state"]
     costs = listed([cause(dimension) for dimension in level["why"]])
-    why = reason_in_words(level["reasons"], level["served_share"]) if state == "unproven" else costs
+    why = (
+        reason_in_words(level["reasons"], level["served_share"], level["broken_share"])
+        if state == "unproven"
+        else costs
+    )
     result = STATE_WORDS[state] + (f" ({why})" if why else "")
     is_failure = state == "failed" and level["users"] <= required
     case = _case(suite, users_label(level), result if is_failure else None)

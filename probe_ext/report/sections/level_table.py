@@ -195,7 +195,7 @@ def _state(level: Mapping[str, Any]) -> Cell:
     if state == "unproven":
         needed = level["replies_needed"] if _MORE_REPLIES_TELL & {*level["reasons"]} else None
         more = f"; about {things(needed, 'more reply', 'more replies')} would settle it" if needed else ""
-        below = reason_in_words(level["reasons"], level["served_share"]) + more
+        below = reason_in_words(level["reasons"], level["served_share"], level["broken_share"]) + more
     return Cell(f"{STATE_SIGNS[state]}\u00a0{STATE_WORDS[state]}", worse_group(level), "state", below)
 
 

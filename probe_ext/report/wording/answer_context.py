@@ -95,9 +95,9 @@ def proven(capacity: Capacity) -> str:
     open_ones: dict[str, list[str]] = {}
     for level, *_ in by_number(capacity["levels"]):
         if level["state"] == "unproven":
-            open_ones.setdefault(reason_in_words(level["reasons"], level["served_share"]), []).append(
-                names[level["users"]]
-            )
+            open_ones.setdefault(
+                reason_in_words(level["reasons"], level["served_share"], level["broken_share"]), []
+            ).append(names[level["users"]])
     parts = [f"Proven: {', '.join(known) or 'nothing'}."]
     if open_ones:
         parts.append(f"Not proven: {'; '.join(f'{listed(users)} ({why})' for why, users in open_ones.items())}.")

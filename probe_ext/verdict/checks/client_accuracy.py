@@ -35,7 +35,11 @@ SPEED_CHECKS = ("receive_lag", "loop_lag", "late_starts", "worker_cpu")
 WHOLE_RUN_CHECKS = ("receive_lag", "late_starts", "worker_cpu", "client_faults")
 """Checks that measure the whole run; `loop_lag` shows one worst moment."""
 
-MORE_WORKERS = "Use more workers (--processes, or more machines), or a load generator that does nothing else."
+MIN_BUSY_CPU_SHARE, MAX_IDLE_CPU_SHARE = 0.5, 0.2
+"""Of one core, over the whole run: from here on a worker's own work may delay it; up to here it does not."""
+
+MORE_WORKERS = "Use more workers (--processes, or more machines)"
+MORE_WORKERS_OR_OWN_MACHINE = f"{MORE_WORKERS}, or a machine that does nothing else."
 
 
 def accuracy_checks(evidence: Evidence) -> Iterator[Finding]:
@@ -44,7 +48,7 @@ def accuracy_checks(evidence: Evidence) -> Iterator[Finding]:
     yield receive_lag(_p99(evidence, "lag"), _p99(evidence, "overdue"), manifest, _gap_error(evidence))
     yield loop_lag(manifest)
     yield worker_cpu(manifest)
-    yield late_starts(quantile(numbers(evidence.replies, "late"), 0.99))
+    yield late_starts(quantile(numbers(evidence.replies, "late"), 0.99), manifest)
     yield _clocks(evidence)
 
 
@@ -52,6 +56,26 @@ def lasting_faults(findings: Iterable[Finding]) -> list[Finding]:
     """Return those that show that the load generator may be the limit: for the whole run, or enough to spoil it."""
     failed = (finding for finding in findings if finding.state == "fail")
     return [f for f in failed if f.check in WHOLE_RUN_CHECKS or (f.check in SPEED_CHECKS and f.makes_invalid)]
+
+
+def keep_up_advice(manifest: Mapping[str, Any]) -> str:
+    """Say what helps a load generator that was late, by how busy its workers were: theirs or others' work delays it."""
+    used = _cpu_shares(manifest)
+    if not used or MAX_IDLE_CPU_SHARE < max(used) < MIN_BUSY_CPU_SHARE:
+        return MORE_WORKERS_OR_OWN_MACHINE
+    if max(used) >= MIN_BUSY_CPU_SHARE:
+        return f"{MORE_WORKERS}."
+    return (
+        f"More workers do not help: the busiest used only {percent(max(used))} of a core, so something else kept its "
+        "machine busy. Give the load generator a machine of its own."
+    )
+
+
+def _cpu_shares(manifest: Mapping[str, Any]) -> list[float]:
+    """Return how much of a core each worker used over the whole run, where it is known."""
+    duration = number(manifest, "duration")
+    used = [number(worker, "cpu_seconds") for worker in workers(manifest)]
+    return [cpu / duration for cpu in used if cpu is not None and duration]
 
 
 def receive_lag(p99: float | None, overdue: float | None, manifest: Mapping[str, Any], gap_error: str = "") -> Finding:
@@ -70,7 +94,7 @@ def receive_lag(p99: float | None, overdue: float | None, manifest: Mapping[str,
         )
         if p99 <= MAX_RECEIVE_LAG_S:
             return Finding("receive_lag", "pass", True, why)
-        return Finding("receive_lag", "fail", p99 > INVALID_READ_LAG_S, why, MORE_WORKERS)
+        return Finding("receive_lag", "fail", p99 > INVALID_READ_LAG_S, why, keep_up_advice(manifest))
     coalesced = overdue is not None and overdue < p99
     without = f", {seconds(overdue)} without deliberate coalescing" if coalesced else ""
     why = f"99 % of reads came within {seconds(p99)} of the data's arrival{without}; kernel receive times were used."
@@ -78,7 +102,7 @@ def receive_lag(p99: float | None, overdue: float | None, manifest: Mapping[str,
     if p99 <= MAX_RECEIVE_LAG_S:
         return Finding("receive_lag", "pass", False, why)
     effect = " Token times stay right, but the gaps between tokens of one read are unknown."
-    return Finding("receive_lag", "fail", False, f"{why}{effect}", MORE_WORKERS)
+    return Finding("receive_lag", "fail", False, f"{why}{effect}", keep_up_advice(manifest))
 
 
 def _p99(evidence: Evidence, metric: str) -> float | None:
@@ -113,23 +137,21 @@ def loop_lag(manifest: Mapping[str, Any]) -> Finding:
     busy = [worker_name(manifest, worker) for worker, lag in sorted(known.items()) if lag > MAX_LOOP_LAG_S]
     if not is_lone(manifest):
         why = f"{why[:-1]} ({listed(busy)})."
-    return Finding("loop_lag", "fail", invalidates, why, MORE_WORKERS)
+    return Finding("loop_lag", "fail", invalidates, why, keep_up_advice(manifest))
 
 
 def worker_cpu(manifest: Mapping[str, Any]) -> Finding:
     """How busy the busiest worker was over the whole run."""
-    duration = number(manifest, "duration")
-    used = {str(w.get("id")): number(w, "cpu_seconds") for w in workers(manifest)}
-    known = {worker: cpu / duration for worker, cpu in used.items() if cpu is not None and duration}
+    known = _cpu_shares(manifest)
     if not known:
         return Finding("worker_cpu", "unproven", False, "The CPU usage of the load generator is not known.")
-    why = f"The busiest worker used {percent(max(known.values()))} of a core."
-    if max(known.values()) <= MAX_CPU_SHARE:
+    why = f"The busiest worker used {percent(max(known))} of a core."
+    if max(known) <= MAX_CPU_SHARE:
         return Finding("worker_cpu", "pass", False, why)
-    return Finding("worker_cpu", "fail", False, why, MORE_WORKERS)
+    return Finding("worker_cpu", "fail", False, why, keep_up_advice(manifest))
 
 
-def late_starts(p99: float | None) -> Finding:
+def late_starts(p99: float | None, manifest: Mapping[str, Any]) -> Finding:
     """How late requests were sent. Waits are corrected for it, but too much changes the load."""
     if p99 is None:
         return Finding("late_starts", "unproven", True, "How late requests were sent is not known.")
@@ -138,7 +160,7 @@ def late_starts(p99: float | None) -> Finding:
         return Finding("late_starts", "pass", True, why)
     too_late = p99 > INVALID_LATE_START_S
     why += " The load was not the requested one." if too_late else ""
-    return Finding("late_starts", "fail", too_late, why, MORE_WORKERS)
+    return Finding("late_starts", "fail", too_late, why, keep_up_advice(manifest))
 
 
 def _clocks(evidence: Evidence) -> Finding:

@@ -8,7 +8,7 @@ import numpy as np
 from probe_ext.measure.findings import FindingState
 from probe_ext.measure.table_rows import DOCUMENT, ONE_EVENT, STREAM
 from probe_ext.measure.timeline import BURST_S, MIN_BURST_TOKENS
-from probe_ext.verdict.checks.client_accuracy import MORE_WORKERS
+from probe_ext.verdict.checks.client_accuracy import keep_up_advice
 from probe_ext.verdict.checks.proxy_settings import (
     DOCUMENT_ADVICE,
     ONE_EVENT_ADVICE,
@@ -42,21 +42,22 @@ MAX_UNSTREAMED_SHARE = 0.05
 
 def delivery_checks(evidence: Evidence, graded: GradedReplies) -> Iterator[Finding]:
     """Yield the checks of streaming, of bytes and events that were held back, and of what that hides."""
+    ours = keep_up_advice(evidence.manifest)
     found = (
-        *(_unresolved_reads(evidence.replies), _not_streamed(evidence.replies, graded)),
+        *(_unresolved_reads(evidence.replies, ours), _not_streamed(evidence.replies, graded)),
         *(_held_back(evidence.replies, graded), _held_in_events(evidence.replies, graded)),
         _typing_known(evidence, graded),
     )
-    yield from _of_one_cause(found, proxy_advice(_named(evidence.replies)))
+    yield from _of_one_cause(found, proxy_advice(_named(evidence.replies)), ours)
 
 
-def _of_one_cause(found: Sequence[Finding], about_server: str) -> Iterator[Finding]:
+def _of_one_cause(found: Sequence[Finding], about_server: str, about_client: str) -> Iterator[Finding]:
     """Yield findings of bursts with one cause and one piece of advice, given once.
 
     Where this machine read late, bursts may be its own doing, and the server is not blamed for them.
     """
-    read_late = any(one.check == "unresolved_reads" and one.advice == MORE_WORKERS for one in found)
-    causes = {about_server, MORE_WORKERS}
+    read_late = any(one.check == "unresolved_reads" and one.advice == about_client for one in found)
+    causes = {about_server, about_client}
     teller = next((one for one in found if one.check == "held_back" and one.advice in causes), None)
     for one in found:
         if teller is None or one.advice not in causes:
@@ -65,12 +66,12 @@ def _of_one_cause(found: Sequence[Finding], about_server: str) -> Iterator[Findi
             yield replace(one, advice="")
         elif read_late:
             why = f"{one.why} As this machine read late, that may be its own doing."
-            yield replace(one, why=why, advice=MORE_WORKERS)
+            yield replace(one, why=why, advice=about_client)
         else:
             yield one
 
 
-def _unresolved_reads(replies: Columns) -> Finding:
+def _unresolved_reads(replies: Columns, about_client: str) -> Finding:
     """Reads that carried several token events: the gaps between those are unknown."""
     unresolved, reads = (numbers(replies, name) for name in ("reads_unresolved", "reads"))
     if not np.nansum(reads):
@@ -83,12 +84,12 @@ def _unresolved_reads(replies: Columns) -> Finding:
     together = _put_together(replies, unresolved > 0)
     if together is None:
         advice = f"Something bundles tokens, or the load generator was late. {proxy_advice(_named(replies))}"
-        return Finding("unresolved_reads", "fail", False, why, f"{advice} {MORE_WORKERS}")
+        return Finding("unresolved_reads", "fail", False, why, f"{advice} {about_client}")
     if together:
         why += " The kernel received them together, so this machine is not the reason."
         return Finding("unresolved_reads", "fail", False, why, proxy_advice(_named(replies)))
     why += " The kernel received them one by one, so this machine read them too late."
-    return Finding("unresolved_reads", "fail", False, why, MORE_WORKERS)
+    return Finding("unresolved_reads", "fail", False, why, about_client)
 
 
 def _put_together(replies: Columns, among: Bools) -> bool | None:

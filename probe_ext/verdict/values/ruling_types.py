@@ -23,6 +23,7 @@ RULE_NAMES = (
     "prefill_bound",
     "ceiling",
     "throughput_limit",
+    "shared_cpu",
     "not_loaded",
 )
 RuleName = Annotated[str, Limits(one_of=RULE_NAMES)]

@@ -20,6 +20,7 @@ from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.json_types import Bracket, Interval, State
 from probe_ext.verdict.wording.headline import Context, answer
 from probe_ext.verdict.wording.next_run import NextMeasurement
+from probe_ext.verdict.wording.unproven_level import reason_in_words
 
 NOBODY_STILL = "the number of users was never constant long enough to measure anything"
 
@@ -220,3 +221,13 @@ def test_singular_plural_and_lists() -> None:
     assert listed(["a", "b", "c"]) == "a, b and c"
     assert listed(list("abcdefg")) == "a, b, c, d and 3 more"
     assert listed([]) == ""
+
+
+@pytest.mark.parametrize(
+    ("broken_share", "says", "not_says"),
+    [(0.0, "none broke here", "replies broke, and"), (0.02, "replies broke, and", "none"), (None, "too few", "broke")],
+)
+def test_replies_are_said_to_break_only_where_some_did(broken_share: float | None, says: str, not_says: str) -> None:
+    why = reason_in_words(["broken_bound"], 1.0, broken_share)
+    assert says in why
+    assert not_says not in why

@@ -85,6 +85,10 @@ class Load:
     """whether enough replies were served, proven or not"""
     held: bool
     """whether it is proven that this many users are served"""
+    failed: bool
+    """whether it is proven that they are not"""
+    served_share: float | None
+    """of the replies, as seen"""
     crowd: Crowd
     tokens_per_s: float | None
     """output tokens per second, all users together"""
@@ -177,6 +181,8 @@ def _load(
         t_start=level.t_start,
         t_end=level.t_end,
         held=result.state == "held",
+        failed=result.state == "failed",
+        served_share=result.served_share,
         served=result.state != "failed" and (result.served_share_fit or 0.0) >= served_share,
         crowd=together,
         tokens_per_s=result.total_tokens_per_s,

@@ -1,4 +1,4 @@
-"""Is the load generator the limit, or nothing yet?"""
+"""Is the load generator the limit, or the machine that it shares with the server, or nothing yet?"""
 
 import numpy as np
 
@@ -11,6 +11,8 @@ from probe_ext.verdict.diagnosis.rules.throughput import MIN_RISING, NOISE_SIGMA
 from probe_ext.verdict.phrasing.formats import decimals
 from probe_ext.verdict.phrasing.plurals import more, things
 from probe_ext.verdict.values.ruling_types import Fact, Ruling
+
+_LATE = ("receive_lag", "loop_lag", "late_starts")
 
 
 def client_too_slow(facts: Facts) -> Ruling:
@@ -27,15 +29,46 @@ def client_too_slow(facts: Facts) -> Ruling:
     if not known:
         return unknown(rule, "The load of the load generator is not known.", "workers that report their own state")
     if not failed:
-        return absent(rule, "The load generator kept up.", *shown)
+        return absent(rule, "Reads, event loop, CPU use and starts of requests were checked: all kept up.", *shown)
     if not lasting:
-        return absent(rule, f"The load generator kept up, except for a moment. {failed[0].why}", *shown)
+        return absent(rule, "The load generator kept up most of the time.", *shown)
     grade = graded(
         {"the delay invalidates the run": any(f.makes_invalid for f in failed) or None},
         {"another check failed too": len(failed) > 1 or None},
     )
     why = " ".join(finding.why for finding in failed)
     return holds(rule, why, "the load generator could not keep up", grade, lasting[0].advice, shown)
+
+
+def shared_cpu(facts: Facts, bounds: list[str]) -> Ruling:
+    """The load generator runs on the server's machine, which is too busy for both. Named if nothing else explains it.
+
+    Runs don't record how busy the machine is: that the load generator got its CPU too late is the only sign.
+    """
+    rule, needs = "shared_cpu", "a load generator on another machine, or the CPU use of the server's during the run"
+    shared = next((finding for finding in facts.findings if finding.check == "own_machine"), None)
+    if shared is None or shared.state == "unproven":
+        return unknown(rule, "Whether server and load generator share a machine is not known.", needs)
+    if shared.state == "pass":
+        return absent(rule, "The load generator ran on another machine. How busy the server's was is not seen.")
+    late = [one for one in facts.findings if one.check in _LATE and one.state == "fail"]
+    if not late:
+        why = "Server and load generator shared a machine. The load generator was not late; how busy the CPU was is"
+        return unknown(rule, f"{why} not recorded.", needs)
+    why = f"{late[0].why} It ran on the server's machine and shares its CPU."
+    if bounds:
+        return unknown(rule, f"{why} But “{bounds[0].replace('_', ' ')}” may explain the same.", needs)
+    if not facts.loads or facts.loads[-1].served:
+        return unknown(rule, f"{why} But the most users that were measured were served.", needs)
+    idle = any(one.check == "worker_cpu" and one.state == "pass" for one in facts.findings)
+    signs = {"several checks say so": len(late) > 1 or None, "the load generator itself used little CPU": idle or None}
+    label = "this machine's CPU may be short, which server and load generator share"
+    shown = (Fact("failed checks of late reads, event loop and starts", float(len(late)), "checks"),)
+    advice = (
+        "Run the load generator on another machine, stop what else runs on the server's, and repeat: these figures may "
+        "be those of a server with too little CPU."
+    )
+    return holds(rule, why, label, graded(signs, {}), advice, shown)
 
 
 def not_loaded(facts: Facts, bounds: list[str]) -> Ruling:
@@ -47,7 +80,9 @@ def not_loaded(facts: Facts, bounds: list[str]) -> Ruling:
         return absent(rule, "A limit was found.")
     top = facts.loads[-1]
     if not top.served:
-        return absent(rule, f"Too few replies were served at {things(top.users, 'user')}.")
+        why = f"Too few replies were served at {things(top.users, 'user')}"
+        proven = f"{why}, but that is not proven."
+        return absent(rule, f"{why}.") if top.failed else unknown(rule, proven, "longer levels (--hold)")
     found = client_slope(facts.loads)
     if len(facts.loads) == 1:
         return unknown(rule, "Only one level was measured.", f"a level with {more(top.users)}")

@@ -1,11 +1,14 @@
 """Did the server work for others, or slow down by itself? Then its figures are not those of this load."""
 
+from dataclasses import replace
+
 from probe_ext.verdict.checks.other_load import REPEAT_ALONE
 from probe_ext.verdict.checks.server_checks import MAX_REPLIES_APART
 from probe_ext.verdict.diagnosis.facts.diagnosis_input import Facts
 from probe_ext.verdict.diagnosis.facts.gpu_signs import facts_of_gpu, throttled, why_throttled
 from probe_ext.verdict.diagnosis.facts.level_load import Load
 from probe_ext.verdict.diagnosis.rules.ruling import absent, graded, holds, needed_metrics, unknown
+from probe_ext.verdict.diagnosis.rules.throughput import NOISE_SIGMA
 from probe_ext.verdict.phrasing.formats import decimals, percent
 from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.verdict.values.ruling_types import Fact, Ruling
@@ -62,7 +65,9 @@ def other_load(facts: Facts) -> Ruling:
     if of_levels:
         shown.append(Fact("others' share of the server's work in a level, at least", max(of_levels), "fraction"))
     if share < MIN_OTHER_SHARE and not crowded and not of_levels:
-        return absent(rule, "The server had no more requests than this run sent.", *shown)
+        return absent(
+            rule, "No other requests were at the server. Load of other programs on its machine is not seen.", *shown
+        )
     many = None if finished is None else share >= MIN_OTHER_SHARE
     grade = graded(
         {},
@@ -118,9 +123,14 @@ def _slower_over_time(facts: Facts) -> Ruling:
     seconds = max(load.t_end for load in facts.loads) - min(load.t_start for load in facts.loads)
     factor = drift.factor(seconds)
     if any(load.out_of_memory for load in facts.loads):
-        return absent(rule, "Preempted replies change the time per token: see `memory_wall`.")
+        why = "Preempted replies change the time per token, so it does not show whether the server slowed down."
+        return unknown(rule, why, "levels without preemptions")
     if factor < MIN_SLOWDOWN or drift.rate < MIN_SIGMA * drift.error or drift.rising < MIN_RISING:
-        return absent(rule, "With the users unchanged, the time per token did not grow.")
+        at_most = replace(drift, rate=drift.rate + NOISE_SIGMA * drift.error).factor(seconds)
+        if at_most < MIN_SLOWDOWN:
+            return absent(rule, "With the users unchanged, the time per token did not grow.")
+        why = "With the users unchanged, the time per token did not grow beyond noise, but the noise is too large to"
+        return unknown(rule, f"{why} rule out growth by {percent(MIN_SLOWDOWN - 1)}.", "longer levels (--hold)")
     shown = [Fact("time per token at the end of the run over that at its start, at a like load", factor, "")]
     prompts = [load.prompt_whole for load in facts.loads if load.prompt_whole]
     if prompts and max(prompts) > MAX_PROMPT_RATIO * min(prompts):

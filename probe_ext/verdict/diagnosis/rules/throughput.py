@@ -86,9 +86,10 @@ def _prefill_share(facts: Facts, light: Load, top: Load, shown: list[Fact]) -> R
     shown += [
         Fact(f"prefill of one prompt at {things(light.users, 'user')}", alone, "seconds"),
         Fact(f"share of the time that it takes at {things(top.users, 'user')}, at most", share, "fraction"),
-        Fact(f"median first word {at}", top.ttft / light.ttft, ""),
-        Fact(f"median time per token {at}", (top.tpot or 0) / light.tpot, ""),
     ]
+    if top.users != light.users:
+        shown.append(Fact(f"median first word {at}", top.ttft / light.ttft, ""))
+        shown += [Fact(f"median time per token {at}", top.tpot / light.tpot, "")] if top.tpot else []
     if share < MIN_PREFILL_SHARE or (grown < MIN_SLOWDOWN and top is not light):
         return absent(rule, f"Prefill takes at most {percent(min(1.0, share))} of the server's time.", *shown)
     if missing := _missing(light, top, own):
@@ -245,7 +246,7 @@ def throughput_limit(facts: Facts) -> Ruling:
     """Without the server's own figures: clients together receive no more tokens at more users."""
     rule = "throughput_limit"
     if any(load.server.running for load in facts.loads):
-        return absent(rule, "The server's own figures tell more: see `ceiling` and `gateway`.")
+        return absent(rule, "The server's own figures tell more: see `ceiling`.")
     found = client_slope(facts.loads)
     ruling, margin = _flat(facts, rule, found)
     if ruling is not None or found is None:
