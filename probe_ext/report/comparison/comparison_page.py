@@ -17,6 +17,7 @@ from probe_ext.report.comparison.shown_rows import (
     set_up_facts,
     set_up_heads,
     shown_rows,
+    why_no_verdict,
 )
 from probe_ext.report.sections.page import Badge
 
@@ -34,6 +35,10 @@ class ComparisonPage:
     names: Sequence[str]
     refused: Sequence[Aspect]
     meant: Sequence[Aspect]
+    nothing_meant: str
+    """what to say where nothing is meant to differ"""
+    nothing_decided: str
+    """what to say where no figure but that of people is better or worse"""
     chart: ShareChart | None
     set_up_heads: Sequence[str]
     set_ups: Sequence[Sequence[str]]
@@ -58,6 +63,8 @@ def comparison_page(comparison: Mapping[str, Any], needed_share: float) -> Compa
         names=names,
         refused=comparison["must_be_equal"],
         meant=comparison["meant"],
+        nothing_meant=_nothing_meant(comparison),
+        nothing_decided=why_no_verdict(comparison) or "No other figure is better or worse beyond doubt.",
         chart=share_chart(comparison["set_ups"], needed_share),
         set_up_heads=set_up_heads(comparison),
         set_ups=set_up_facts(comparison),
@@ -66,8 +73,13 @@ def comparison_page(comparison: Mapping[str, Any], needed_share: float) -> Compa
         decided=[row for row in others if row.outcome in {"better", "worse"}],
         others=[row for row in others if row.outcome not in {"better", "worse"}],
         meanings=[(of_users(one.name, who), of_users(one.meaning, who)) for one in QUANTITIES.values()],
-        notes=notes(comparison),
+        notes=[note for note in notes(comparison) if note != why_no_verdict(comparison)],
     )
+
+
+def _nothing_meant(comparison: Mapping[str, Any]) -> str:
+    besides = "Nothing besides that" if comparison["must_be_equal"] else "Nothing"
+    return f"{besides}, as far as the files say: the same server, model, version and settings."
 
 
 def _badge(comparison: Mapping[str, Any]) -> Badge:

@@ -1,12 +1,13 @@
 """Rows of a comparison in words: what each quantity is called, and how its values are written."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from probe_ext.compare.comparison_sentence import minutes_text, more_minutes_text
+from probe_ext.compare.set_up_aspects import WAIVABLE
 from probe_ext.verdict.phrasing import formats
-from probe_ext.verdict.phrasing.plurals import Who, one_of, people, things
+from probe_ext.verdict.phrasing.plurals import Who, listed, one_of, people, things
 from probe_ext.verdict.results.team_size import money
 
 Json = Mapping[str, Any]
@@ -61,6 +62,7 @@ QUANTITIES: Mapping[str, Shown] = {
 OUTCOMES = {"better": "better", "worse": "worse", "cannot_tell": "can't tell", "no_verdict": "no verdict"}
 ABOUT_THE_SAME = "about the same"
 """result of a row whose limits lie so close together that any difference is small"""
+DIMENSIONS = ("first_word", "typing", "silence", "answer")
 _WHY = {
     "too_few": "too few data",
     "gap_between_levels": "levels too far apart",
@@ -139,19 +141,18 @@ def interval(row: Json) -> str:
     low, high = row["low"], row["high"]
     if low is None and high is None:
         return formats.DASH
-    times = 1 if row["scale"] == "ratio" else 100
-    text = "{:.2f}" if times == 1 else "{:+.0f}"
+    is_ratio = row["scale"] == "ratio"
+    ends = [None if end is None else f"{end:.2f}" if is_ratio else f"{100 * end:+.0f}" for end in (low, high)]
+    unit = " ×" if is_ratio else " points"
     if low is None:
-        return f"≤ {text.format(times * high)}"
-    return (
-        f"≥ {text.format(times * low)}"
-        if high is None
-        else f"{text.format(times * low)} to {text.format(times * high)}"
-    )
+        return f"at most {ends[1]}{unit}"
+    return f"at least {ends[0]}{unit}" if high is None else f"{ends[0]} to {ends[1]}"
 
 
 def why(row: Json) -> str:
-    """Return why it can't be told, or how long it would take."""
+    """Return why it can't be told, or how long it would take; or why there is no verdict."""
+    if row["outcome"] == "no_verdict":
+        return "not comparable"
     if row["outcome"] != "cannot_tell":
         return ""
     minutes = row["minutes_more"]
@@ -193,9 +194,33 @@ def _facts(set_up: Json, point: float | None) -> list[str]:
     return [set_up["name"], people_text, set_up["verdict"], measured, things(len(set_up["runs"]), "run"), runs]
 
 
+def why_no_verdict(comparison: Json) -> str:
+    """Say why no figure is called better or worse, and how to compare all the same; empty if some may be."""
+    refused = comparison["must_be_equal"]
+    if not refused:
+        return ""
+    names, waivable = listed([one["name"] for one in refused]), [one["aspect"] for one in refused]
+    differ = "differ" if len(refused) > 1 or names.endswith("s") else "differs"
+    said = f"No figure is called better or worse, whatever its limits, because {names} {differ} between the set-ups."
+    if not {*waivable} <= {*WAIVABLE}:
+        return said
+    return f"{said} If that is meant, compare with --meant {' '.join(waivable)}."
+
+
+def _part_below_whole(rows: Sequence[Json]) -> bool:
+    """Tell whether a share by one dimension is shown as below that of all replies at the same users."""
+    shares = {(row["set_up"], row["users"], row["quantity"]): row for row in rows}
+    for (set_up, users, quantity), row in shares.items():
+        whole = shares.get((set_up, users, "served")) if quantity in DIMENSIONS else None
+        if whole and any(row[key] < whole[key] for key in ("baseline", "value")):
+            return True
+    return False
+
+
 def notes(comparison: Json) -> list[str]:
     """Return what a reader must know of all figures."""
     error, who = formats.percent(comparison["error"]), comparison["who"]
+    refused = why_no_verdict(comparison)
     spread = (
         "Set-ups were measured repeatedly, so the limits include differences between runs."
         if comparison["between_runs"]
@@ -208,7 +233,12 @@ def notes(comparison: Json) -> list[str]:
         f"{who}, and once for all other figures together. The limits of each change allow for that, so they are wider "
         "than a 95 % interval."
     )
-    found = [claim, spread]
+    found = [refused, claim, spread] if refused else [claim, spread]
+    if _part_below_whole(comparison["rows"]):
+        found.append(
+            "A share by one dimension may lie below the share of all served replies: a reply counts for a dimension "
+            "only if that is known of it, so the shares are of different replies."
+        )
     if comparison["minutes_for_ten_percent"] is not None:
         minutes = minutes_text(comparison["minutes_for_ten_percent"])
         found.append(

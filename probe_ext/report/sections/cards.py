@@ -102,10 +102,16 @@ def _card(key: str, title: str, figure: Figure, capacity: Mapping[str, Any], pro
     result = capacity["dimensions"].get(key)
     states = {one["users"]: one["state"] for one in result["levels"]} if result else {}
     plot = sparkline(levels, figure, next(iter(bounds)) if len(bounds) == 1 else None, states) if levels else None
-    first = capacity["breaks_first"] == key
+    first = _is_first_limit(capacity, key)
     answer = _capacity(result, first=first) if bounds else "not judged by this profile"
     users = [level["users"] for level in by_users(levels)]
     return Card(key, title, answer, plot, _interval(result) + capitalised(figure.name), first, users)
+
+
+def _is_first_limit(capacity: Mapping[str, Any], key: str) -> bool:
+    """Tell whether a dimension is the first limit, where some number of users is shown to be too many."""
+    brackets = [capacity["bracket"], capacity.get("rate_bracket") or (None, None)]
+    return capacity["breaks_first"] == key and any(failed is not None for _, failed in brackets)
 
 
 def _capacity(result: Mapping[str, Any] | None, *, first: bool) -> str:
@@ -156,7 +162,7 @@ def _ratio(gap: Mapping[str, Any]) -> str:
 
 def _answers(capacity: Mapping[str, Any]) -> list[Card]:
     """Return a card if replies failed or the profile judges complete answers."""
-    result, first = capacity["dimensions"].get("answer"), capacity["breaks_first"] == "answer"
+    result, first = capacity["dimensions"].get("answer"), _is_first_limit(capacity, "answer")
     outcomes: Counter[str] = Counter()
     for level in capacity["levels"]:
         outcomes.update(level["outcomes"])

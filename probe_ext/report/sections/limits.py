@@ -26,7 +26,7 @@ TITLES = {
     "prefill_bound": "Prefill takes up the server's time",
     "ceiling": "The hardware's throughput is used up",
     "throughput_limit": "Throughput no longer grows",
-    "shared_cpu": "This machine's CPU is short",
+    "shared_cpu": "The CPU that server and load generator share may be short",
     "not_loaded": "No limit reached yet",
 }
 """Title of each rule where it holds."""

@@ -54,11 +54,12 @@ def trust(findings: Sequence[ShownFinding]) -> str:
     kinds = [finding.kind for finding in findings]
     if "bad" in kinds:
         return f"No: {things(kinds.count('bad'), 'check')} invalidated the run."
-    warnings, passed = kinds.count("warn"), things(kinds.count("good"), "check")
+    warnings, passed = kinds.count("warn"), f"{things(kinds.count('good'), 'check')} passed"
+    undecided = f", {kinds.count('open')} undecided" if "open" in kinds else ""
     if warnings:
         lost = next((f" {one.title}" for name in _LOSSES for one in findings if _warns_of(one, name)), "")
-        return f"With {things(warnings, 'warning')}; {passed} passed.{lost}"
-    return f"Yes: {passed} passed, none failed."
+        return f"With {things(warnings, 'warning')}; {passed}{undecided}.{lost}"
+    return f"Yes: {passed}, none failed{undecided}."
 
 
 def _warns_of(finding: ShownFinding, check: str) -> bool:

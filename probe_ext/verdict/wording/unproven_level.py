@@ -21,7 +21,7 @@ _REASONS = {
 
 _BROKEN = {
     True: "replies broke, and too few were judged to tell how often they do",
-    False: "none broke here, but some did at another level, and too few replies rule it out here",
+    False: "none broke here, but some did at another level, and there are too few replies to rule it out",
     None: _REASONS["broken_bound"],
 }
 """By whether any broke at the level; None: not known here."""

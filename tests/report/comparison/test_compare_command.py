@@ -13,7 +13,7 @@ from probe_ext.compare.set_up_aspects import NAMES, WAIVABLE
 from probe_ext.exit_codes import ExitCode
 from probe_ext.report import compare_command
 from probe_ext.report.comparison.comparison_schema import comparison_schema
-from probe_ext.report.comparison.shown_rows import QUANTITIES
+from probe_ext.report.comparison.shown_rows import QUANTITIES, interval, notes, shown_rows, why_no_verdict
 from probe_ext.report.inputs.compared_runs import distinct_names
 from tests.test_docs import DOCS, names, section, tables
 
@@ -199,3 +199,44 @@ def _actions() -> list[Any]:
     parser = ArgumentParser(add_help=False)
     compare_command.add_arguments(parser)
     return parser._actions
+
+
+@pytest.fixture(scope="module")
+def with_a_level_more(two_runs: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The comparison of a run with one whose plan has another level."""
+    other = Path(shutil.copytree(two_runs[0], tmp_path_factory.mktemp("other") / "more"))
+    manifest = json.loads((other / "run.json").read_text(encoding="utf-8"))
+    manifest["plan"] = {**manifest["plan"], "search": None, "levels": [1, 2, 512]}
+    (other / "run.json").write_text(json.dumps(manifest), encoding="utf-8")
+    out = tmp_path_factory.mktemp("out") / "refused"
+    compared(str(two_runs[0]), str(other), "--out", str(out))
+    return out
+
+
+def test_a_refused_comparison_says_why_no_figure_has_a_verdict(with_a_level_more: Path) -> None:
+    content = json.loads((with_a_level_more / "compare.json").read_text(encoding="utf-8"))
+    assert {one["aspect"] for one in content["must_be_equal"]} == {"levels"}
+    why = why_no_verdict(content)
+    assert why.endswith("because levels differ between the set-ups. If that is meant, compare with --meant levels.")
+    html = (with_a_level_more / "compare.html").read_text(encoding="utf-8")
+    assert why in html
+    assert "beyond doubt" not in html
+    assert "Nothing besides that, as far as the files say" in html
+    assert {row.why for row in shown_rows(content)} == {"not comparable"}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "scale", "text"),
+    [(0.07, 0.8, "ratio", "0.07 to 0.80"), (0.02, None, "ratio", "at least 0.02 ×"),
+     (None, 30.0, "ratio", "at most 30.00 ×"), (None, 0.3, "difference", "at most +30 points")],
+)  # fmt: skip
+def test_limits_are_words_where_one_end_is_open(low: float | None, high: float | None, scale: str, text: str) -> None:
+    assert interval({"low": low, "high": high, "scale": scale}) == text
+
+
+def test_a_part_below_the_whole_is_explained(written: Path) -> None:
+    content = json.loads((written / "compare.json").read_text(encoding="utf-8"))
+    at = next(row for row in content["rows"] if row["quantity"] == "served")
+    part = {**at, "quantity": "typing", "value": at["value"] - 0.01}
+    assert any("different replies" in note for note in notes({**content, "rows": [at, part]}))
+    assert not any("different replies" in note for note in notes({**content, "rows": [at]}))

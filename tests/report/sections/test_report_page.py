@@ -44,7 +44,10 @@ def test_the_answer_in_its_parts(page: Page) -> None:
     assert page.next is not None
     assert page.next.purpose == "To narrow the answer"
     assert page.next.command[:3] == ["probe", "run", "capacity"]
-    assert page.trust == f"With 1 warning; {sum(f.kind == 'good' for f in page.folded)} checks passed."
+    shown = [*page.findings, *(one for one in page.folded if one not in page.findings)]
+    warnings, passed, undecided = (sum(one.kind == kind for one in shown) for kind in ("warn", "good", "open"))
+    assert page.trust == f"With {warnings} warning; {passed} checks passed, {undecided} undecided."
+    assert warnings + passed + undecided == len(shown)
 
 
 def shown(whole_run: Path, **changes: Any) -> Page:
@@ -164,7 +167,9 @@ def test_a_worker_lost_on_the_way_is_named_on_the_first_screen(whole_run: Path) 
     }
     findings = [finding for finding in capacity["findings"] if finding["check"] != "workers"]
     page = shown(whole_run, findings=[*findings, lost])
-    assert re.fullmatch(r"With 2 warnings; \d+ checks passed\. Worker 2 on vm was lost at 0:13: .*", page.trust)
+    assert re.fullmatch(
+        r"With 2 warnings; \d+ checks passed, \d+ undecided\. Worker 2 on vm was lost at 0:13: .*", page.trust
+    )
 
 
 def test_badge_and_facts(page: Page) -> None:
@@ -472,3 +477,10 @@ def test_the_contents_name_what_the_page_has(page: Page) -> None:
 def test_files_beside_the_page_are_those_that_are_there() -> None:
     names = [name for name, _ in provenance.files({"requests.csv", "other.txt", "gpu.csv"}).facts]
     assert names == ["capacity.json", "summary.md", "junit.xml", "requests.csv", "pauses.csv", "gpu.csv"]
+
+
+def test_a_first_limit_is_named_only_where_a_number_of_users_is_proven_too_many(whole_run: Path) -> None:
+    first = [card.is_first_limit for card in shown(whole_run).cards]
+    assert any(first)
+    unproven = shown(whole_run, bracket=(None, None))
+    assert not any(card.is_first_limit or "first limit" in card.answer for card in unproven.cards)

@@ -120,7 +120,7 @@ def test_a_starved_shared_machine_is_named_in_the_sentence() -> None:
     )
     found = judge(evidence(rows, staircase((4, 34)), manifest=stated), CHAT).diagnosis
     assert found.bounds == ("shared_cpu",)
-    assert "this machine's CPU may be short" in found.sentence
+    assert "the CPU that server and load generator share may be short" in found.sentence
 
 
 @pytest.mark.parametrize(

@@ -109,12 +109,13 @@ def stated_users(kind: Mapping[str, Any], of: str) -> str:
 
 def _cells(kind: Mapping[str, Any]) -> list[tuple[str, str]]:
     interval = kind["interval"]
+    shown_to_fail = kind["bracket"][1] is not None
     known = interval is not None and tuple(interval) != (0, None)
     return [
         (formats.count(kind["replies"]), ""),
         (proven_users(kind), ""),
         (interval_text(tuple(interval)) if known else formats.DASH, ""),
-        (DIMENSION_LABELS[kind["breaks_first"]] if kind["breaks_first"] else formats.DASH, ""),
+        (DIMENSION_LABELS[kind["breaks_first"]] if shown_to_fail and kind["breaks_first"] else formats.DASH, ""),
     ]
 
 

@@ -62,7 +62,7 @@ def shared_cpu(facts: Facts, bounds: list[str]) -> Ruling:
         return unknown(rule, f"{why} But the most users that were measured were served.", needs)
     idle = any(one.check == "worker_cpu" and one.state == "pass" for one in facts.findings)
     signs = {"several checks say so": len(late) > 1 or None, "the load generator itself used little CPU": idle or None}
-    label = "this machine's CPU may be short, which server and load generator share"
+    label = "the CPU that server and load generator share may be short"
     shown = (Fact("failed checks of late reads, event loop and starts", float(len(late)), "checks"),)
     advice = (
         "Run the load generator on another machine, stop what else runs on the server's, and repeat: these figures may "
