@@ -122,7 +122,11 @@ def test_shows_the_load_generators_health(visit: Callable[[Visit], None], served
     async def look(tab: chrome.Tab) -> None:
         await go(tab, served.url, 390)
         await until(tab, DRAWN)
-        assert str(await tab.ask(f"{TILE}.innerText")).split("\n") == ["load generators", "20% CPU", "receive lag 0.1 ms, last 30 s"]
+        assert str(await tab.ask(f"{TILE}.innerText")).split("\n") == [
+            "load generators",
+            "20% CPU",
+            "receive lag 0.1 ms, last 30 s",
+        ]
         assert await tab.ask(f"{TILE}.className") == ""
         window = str(await tab.ask("document.getElementById('window').textContent"))
         assert window.endswith("Some of them met the load of the level before, with 4 users."), window
