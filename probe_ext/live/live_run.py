@@ -1,5 +1,6 @@
 """One run as it goes on: takes every row, and returns once a second what is to be shown."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -114,6 +115,8 @@ class LiveRun:
         self._rolling = RollingReplies(rolling_s)
         self._new_rows: list[ReplyRow] = []
         self._replies = self._failed_before = 0
+        self.replies_of: Counter[str] = Counter()
+        """by worker, as of the newest figures"""
         self._last_reply: float | None = None
         self._users: UserRow | None = None
 
@@ -146,6 +149,7 @@ class LiveRun:
             batch = judge(rows, self.rules.profiles)
             self.names.add(batch)
             self._rolling.add(rows)
+            self.replies_of.update(row.worker for row in rows)
             self.generator.add(rows)
             self._window.push(t, batch)
         else:

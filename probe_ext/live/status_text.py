@@ -105,8 +105,10 @@ def _all_replies(now: Now) -> str:
 
 def answered(answer: Answer) -> tuple[Headline, str]:
     """Return a report's answer: its first clause, and the rest."""
-    if answer.invalid or answer.caveats or not answer.number:
+    if answer.invalid or answer.caveats:
         return Headline("", answer.sentence), ""
+    if not answer.number:
+        return Headline("", answer.reported.removesuffix(answer.rest).rstrip()), answer.rest
     tone: Tone = "bad" if answer.before.startswith("Not even") else "good"
     return Headline(f"{answer.before} {answer.number}".strip(), f" {answer.clause}", tone), answer.rest
 

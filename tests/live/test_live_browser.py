@@ -16,6 +16,8 @@ import pytest
 from live_ui import HOSTILE, Ui
 from werkzeug.serving import make_server
 
+from probe_ext.verdict.values.answer import Answer
+
 if chrome.BROWSER is None:
     warnings.warn("no Chromium here: THE LIVE PAGE IS NOT TESTED IN A BROWSER", stacklevel=1)
 pytestmark = pytest.mark.skipif(chrome.BROWSER is None, reason="no Chromium: THE LIVE PAGE IS NOT TESTED IN A BROWSER")
@@ -120,7 +122,11 @@ def test_shows_the_load_generators_health(visit: Callable[[Visit], None], served
     async def look(tab: chrome.Tab) -> None:
         await go(tab, served.url, 390)
         await until(tab, DRAWN)
-        assert str(await tab.ask(f"{TILE}.innerText")).split("\n") == ["load generators", "20% CPU", "lag 0.1 ms"]
+        assert str(await tab.ask(f"{TILE}.innerText")).split("\n") == [
+            "load generators",
+            "20% CPU",
+            "receive lag 0.1 ms, last 30 s",
+        ]
         assert await tab.ask(f"{TILE}.className") == ""
         window = str(await tab.ask("document.getElementById('window').textContent"))
         assert window.endswith("Some of them met the load of the level before, with 4 users."), window
@@ -164,5 +170,36 @@ def test_keys_buttons_and_lost_connection(visit: Callable[[Visit], None], served
         assert not await tab.ask("document.getElementById('report').hidden")
         served.stop()
         await until(tab, "document.getElementById('state').textContent.includes('connection lost')")
+
+    visit(look)
+
+
+def test_a_tab_in_the_background_that_was_open_before_the_run_follows_it(
+    visit: Callable[[Visit], None], served: Served, tmp_path: Path
+) -> None:
+    async def look(tab: chrome.Tab) -> None:
+        await go(tab, served.url)
+        await until(tab, "document.title.includes('No run yet')")
+        await tab.ask("Object.defineProperty(document, 'hidden', { value: true })")
+        served.ui.begin(tmp_path / "run")
+        await until(tab, "document.title.includes('people')")
+        await until(tab, "document.getElementById('state').textContent.startsWith('running')")
+
+    visit(look)
+
+
+def test_a_whole_verdict_in_the_headline_is_set_as_text(
+    visit: Callable[[Visit], None], served: Served, tmp_path: Path
+) -> None:
+    run = served.ui.begin(tmp_path / "run")
+    whole = "Probably about 8 people (0 to 15), not proven: about 3 more minutes at 8 users would settle it"
+    answer = Answer("", (), whole, "", "", "", "16 are too many. The wait for the first word is the first limit.")
+    run.ended, served.ui.view.past[0].answer = 60.0, answer
+
+    async def look(tab: chrome.Tab) -> None:
+        await go(tab, served.url)
+        await until(tab, "document.querySelector('h1').textContent.startsWith('Probably')")
+        size = "getComputedStyle(document.querySelector('h1')).fontSize"
+        assert float(str(await tab.ask(size)).removesuffix("px")) <= 28
 
     visit(look)

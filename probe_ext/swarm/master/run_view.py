@@ -91,7 +91,7 @@ def _workers(run: RunFacts) -> list[dict[str, Any]]:
                 "state": str(runner.state) if single_process else _state(worker.lost_at, client),
                 "users": client.user_count if client is not None else None,
                 "in_flight": None if lost or started is None or finished is None else started - finished,
-                "rows": reported.get("rows", 0),
+                "rows": live.replies_of[worker.id] if live else reported.get("rows", 0),
                 "receive_lag_max": lags.get(worker.id),
                 "loop_lag_max": reported.get("loop_lag_max"),
                 "cpu": (live.cpu.share(worker.id, now) if live else None) or _heartbeat_cpu(client),

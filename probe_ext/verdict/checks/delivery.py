@@ -16,7 +16,7 @@ from probe_ext.verdict.checks.proxy_settings import (
     proxy_advice,
 )
 from probe_ext.verdict.checks.token_counts import usage_advice
-from probe_ext.verdict.evidence.columns import Bools, flags, is_any, numbers, text_counts
+from probe_ext.verdict.evidence.columns import Bools, Floats, flags, is_any, numbers, text_counts
 from probe_ext.verdict.evidence.evidence import Columns, Evidence, quantile
 from probe_ext.verdict.grading.held_back import MIN_SEGMENTS_PER_EVENT, MIN_STREAM_TOKENS, uncounted
 from probe_ext.verdict.grading.reply_grades import GradedReplies
@@ -161,28 +161,46 @@ def _bursts(replies: Columns, graded: GradedReplies, held: Bools, how: str) -> t
     if not streamed.any() or np.isnan(numbers(replies, "tokens_held")[streamed]).all():
         return "unproven", "Whether tokens arrived in bursts is not known."
     gap, total, affected = numbers(replies, "longest_gap"), int(streamed.sum()), int(held.sum())
-    delay = (numbers(replies, "tokens_first") - 1) * numbers(replies, "tpot")
+    # The longest gap of other replies had another cause: it ended in fewer tokens than a burst has.
+    by_gap = held & ((numbers(replies, "gap_tokens") >= MIN_BURST_TOKENS) | uncounted(replies))
+    delay = _first_word_delay(replies)
     delayed = held & (numbers(replies, "tokens_first") >= MIN_BURST_TOKENS) & (delay >= MIN_TELLING_DELAY_S)
-    noticed, unjudged = held & (gap >= MIN_TELLING_GAP_S) | delayed, held & graded.typing_hidden
-    if affected <= MAX_HELD_SHARE * total or not (noticed | unjudged).any():
+    noticed, unjudged = by_gap & (gap >= MIN_TELLING_GAP_S) | delayed, held & graded.typing_hidden
+    if (noticed | unjudged).sum() <= MAX_HELD_SHARE * total:
         if not affected:
             return "pass", f"No reply arrived in bursts ({how})."
         return (
             "pass",
             f"{_of(affected, total)} {_STREAMED} arrived in bursts ({how}): too few, or too short, to matter.",
         )
-    size = quantile(numbers(replies, "gap_tokens")[held], 0.5)
-    unknown = bool((held & uncounted(replies)).any())
-    why = f"{_of(affected, total)} {_STREAMED} arrived in bursts ({how}): {'at least' if unknown else 'about'} "
-    why += f"{things(round(size or 1), 'token')} after a gap of {seconds(quantile(gap[held], 0.5))}"
-    why += _meanwhile(replies, held & uncounted(replies))
+    why = f"{_of(affected, total)} {_STREAMED} arrived in bursts ({how}): {_size(replies, held, by_gap)}"
     late = delayed & (numbers(replies, "headers") >= numbers(replies, "first") - BURST_S)
     if delayed.any():
-        why += f" Their first words came about {seconds(quantile(delay[delayed], 0.5))} later as a result"
+        some = "Their" if delayed.sum() == affected else f"In {delayed.sum():,} of them, the"
+        words = "first words" if some == "Their" else "first word"
+        why += f" {some} {words} came about {seconds(quantile(delay[delayed], 0.5))} later as a result"
         why += f"; in {late.sum():,} of them, so did the response headers." if late.any() else "."
     left_out = [(int((held & graded.arrived.held_gap).sum()), "gaps"), (int(unjudged.sum()), "typing speed")]
     parts = [f"the {what} of {things(n, 'reply', 'replies')}" for n, what in left_out if n]
     return "fail", f"{why} Not judged: {listed(parts)}." if parts else why
+
+
+def _first_word_delay(replies: Columns) -> Floats:
+    """Return how long the first word waited for the burst it came in: the time to write that, at most all it took."""
+    written = (numbers(replies, "tokens_first") - 1) * numbers(replies, "tpot")
+    return np.asarray(np.fmin(written, numbers(replies, "first") - numbers(replies, "sent")))
+
+
+def _size(replies: Columns, held: Bools, by_gap: Bools) -> str:
+    """Say how large bursts were and how far apart, where most replies show it; `by_gap`: their longest gap ended so."""
+    if 2 * by_gap.sum() < held.sum():
+        share = quantile((numbers(replies, "tokens_held") / numbers(replies, "tokens_out"))[held], 0.5)
+        return f"about {percent(share)} of their tokens came {MIN_BURST_TOKENS} or more at a time."
+    size = quantile(numbers(replies, "gap_tokens")[by_gap], 0.5)
+    unknown = by_gap & uncounted(replies)
+    number = f"{'at least' if unknown.any() else 'about'} {things(round(size or 1), 'token')}"
+    after = seconds(quantile(numbers(replies, "longest_gap")[by_gap], 0.5))
+    return f"{number} after a gap of {after}{_meanwhile(replies, unknown)}"
 
 
 def _meanwhile(replies: Columns, unknown: Bools) -> str:

@@ -32,10 +32,10 @@ _SERVERS = (
 )
 """What servers of models name themselves, or the library that answers for them."""
 _SERVER_ITSELF = (
-    "The server itself may pass on several tokens at once: by a setting (vLLM: `--stream-interval 1`), or because the "
-    "process that answers gets too little CPU, as with a model or a load generator on the same CPU. Or something that "
-    "does not name itself stands between: if there are no bursts at the server's own address, it makes them "
-    "(settings: docs/gateways.md)."
+    "The server itself may pass on several tokens at once: because the process that answers gets too little CPU, as "
+    "with a model or a load generator on the same CPU, or by a setting (vLLM's `--stream-interval 1` undoes it). Or "
+    "something that does not name itself stands between: if there are no bursts at the server's own address, it makes "
+    "them (settings: docs/gateways.md)."
 )
 DOCUMENT_ADVICE = (
     "The server, or a gateway in front of it, ignores `stream: true`: look for its streaming setting. If users get "

@@ -197,6 +197,31 @@ def test_advice_about_counts_follows_what_was_asked_and_refused(asked: str, used
     assert words in found["typing_known"].advice
 
 
+def test_figures_of_bursts_are_of_those_gaps_that_end_in_one() -> None:
+    """The longest gap may have another cause: it ends in 1 token, and its length is not that of a burst."""
+    stalled = {"longest_gap": 1.9, "longest_gap_visible": 1.9, "gap_tokens": 1}
+    why = findings(many(bundled, 12, each=64) + many(bundled, 8, each=64, **stalled))["held_back"].why
+    plain = findings(many(bundled, each=64))["held_back"].why
+    size = r"about \d+ tokens after a gap of [\d.]+ s"
+    assert re.findall(size, why) == re.findall(size, plain) != []
+    mixed = findings(many(bundled, 8, each=64) + many(bundled, 12, each=64, **stalled))["held_back"].why
+    assert "gap of" not in mixed
+    assert re.search(r"about \d+ % of their tokens came 4 or more at a time\.", mixed)
+
+
+def test_bursts_in_which_no_long_gap_ends_and_that_hide_nothing_are_no_warning() -> None:
+    gap = {"longest_gap": 1.9, "longest_gap_visible": 1.9, "gap_tokens": 1}
+    assert findings(many(bundled, each=4, rate=55.0, **gap))["held_back"].state == "pass"
+
+
+def test_only_first_words_that_came_in_a_burst_are_said_to_be_late_and_by_no_more_than_they_took() -> None:
+    early = {"tokens_first": 1}
+    why = findings(many(bundled, 12, each=64, **early) + many(bundled, 8, each=64))["held_back"].why
+    assert "In 8 of them, the first word came about " in why
+    slow = findings([bundled(0, 30.0 * k, first=30.0 * k + 2.5) for k in range(20)])["held_back"].why
+    assert "Their first words came about 2.5 s later" in slow
+
+
 def test_held_back_names_numbers_and_the_setting() -> None:
     found = findings(many(bundled, via="nginx/1.22.1, uvicorn"))
     held = found["held_back"]

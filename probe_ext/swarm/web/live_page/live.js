@@ -3,7 +3,7 @@
 (() => {
   const $ = id => document.getElementById(id);
   const KINDS = ["served", "strained", "broken"];
-  const SVG = "http://www.w3.org/2000/svg", POLL_MS = 1000, TIMEOUT_MS = 15000, LONG_HEADLINE = 120;
+  const SVG = "http://www.w3.org/2000/svg", POLL_MS = 1000, HIDDEN_POLL_MS = 5000, TIMEOUT_MS = 15000, LONG_HEADLINE = 90;
   let span = "recent", paused = false, data = null, at = null, announced = "", announcedAt = -Infinity, failures = 0;
 
   // ── formatting ──
@@ -50,7 +50,7 @@
     setText("number", data.said.number);
     $("number").className = data.said.tone;
     setText("headline", data.said.headline);
-    $("answer").classList.toggle("long", data.said.headline.length > LONG_HEADLINE);
+    $("answer").classList.toggle("long", data.said.number.length + data.said.headline.length > LONG_HEADLINE);
     setText("below", data.said.below);
     const problems = run && data.state !== "ended" ? run.problems.join(" ") : "";
     setText("problems", problems);
@@ -121,7 +121,7 @@
       tile("replies", count(n.replies), "", `${count(inFlight)} in flight` + (data.state === "running" && quiet > 5 ? `, none finished for ${Math.round(quiet)} s` : ""));
       const generators = data.workers.filter(w => w.id !== "master"), away = generators.filter(gone).length, worst = key => Math.max(...data.workers.map(w => w[key]).filter(known));
       const cpu = worst("cpu"), lag = worst("receive_lag_max"), slow = Boolean(data.run && data.run.generator);
-      tile("load generators", isFinite(cpu) ? percent(cpu) : count(generators.length), isFinite(cpu) ? "% CPU" : "", away ? `${count(away)} of ${count(generators.length)} lost` : slow ? "do not keep up" : isFinite(lag) ? `lag ${ms(lag)}` : "", away || slow ? "b" : "");
+      tile("load generators", isFinite(cpu) ? percent(cpu) : count(generators.length), isFinite(cpu) ? "% CPU" : "", away ? `${count(away)} of ${count(generators.length)} lost` : slow ? "do not keep up" : isFinite(lag) ? `receive lag ${ms(lag)}, last ${Math.round(Math.min(n.window_s, n.t))} s` : "", away || slow ? "b" : "");
       tile("failed", count(n.failed), "", n.failed ? `${count(n.window_failed)} in the window` : "", n.window_failed ? "b" : n.failed ? "m" : "");
     }
     $("tiles").replaceChildren(...list.map(({ name, value, unit, note, kind }) => {
@@ -322,8 +322,8 @@
     if (!rows.length) { const tr = body.insertRow(), td = tr.insertCell(); td.colSpan = columns.length; td.className = "text none"; td.textContent = empty; }
   }
   const maybe = (v, format) => known(v) ? format(v) : null;
-  const CAUSES = { first_word: "TTFT", typing: "decode rate", silence: "silent pauses", answer: "failed or late answers" };
-  const STATES_OF_LEVELS = { held: ["holds", "held"], failed: ["fails", "failed"], unproven: ["not proven yet", "not proven"] };
+  const CAUSES = { first_word: "first word", typing: "typing", silence: "silence", answer: "answers" }; // as in the report;
+  const STATES_OF_LEVELS = { held: ["holds", "holds"], failed: ["fails", "fails"], unproven: ["not proven yet", "unproven"] };
   const stateOf = l => (l.t_end === null && l.early ? "too early to say" : STATES_OF_LEVELS[l.state][l.t_end === null ? 0 : 1]) + (l.visit > 1 ? ", second visit" : l.band ? ", ramp" : "");
   const LEVELS = [
     { head: "users", of: l => load(l.users) },
@@ -382,14 +382,14 @@
     runs();
   }
 
-  // ── polling ──
+  // ── polling: a tab in the background is asked for less often, but its title stays current ──
   function showDisconnected(why) {
     failures += 1;
     setText("state", why);
     $("state").className = "badge lost";
   }
   async function poll() {
-    if (paused || document.hidden) return;
+    if (paused) return;
     try {
       const answer = await fetch(`live.json?span=${span}`, { signal: AbortSignal.timeout(TIMEOUT_MS), cache: "no-store", headers: { Accept: "application/json" } });
       if (answer.redirected || !(answer.headers.get("Content-Type") || "").startsWith("application/json")) { showDisconnected("log in again in Locust's web UI"); return; }
@@ -401,7 +401,7 @@
     }
   }
   async function pollAgain() {
-    try { await poll(); } finally { setTimeout(pollAgain, Math.min(10 * POLL_MS, POLL_MS * 2 ** Math.min(failures, 4))); }
+    try { await poll(); } finally { setTimeout(pollAgain, Math.max(document.hidden ? HIDDEN_POLL_MS : 0, Math.min(10 * POLL_MS, POLL_MS * 2 ** Math.min(failures, 4)))); }
   }
   const choose = chosen => () => {
     span = chosen;

@@ -2,7 +2,7 @@
 // The bar, the start form and two charts on Locust's page. Data is inserted as text, never as HTML.
 (() => {
   const $ = id => document.getElementById(id), body = document.body, form = $("probe-form");
-  const POLL_MS = 1500, TIMEOUT_MS = 15000, LONG = 90, STORED = `probe-form:${$("probe-start").dataset.token}`;
+  const POLL_MS = 1500, HIDDEN_POLL_MS = 5000, TIMEOUT_MS = 15000, LONG = 90, STORED = `probe-form:${$("probe-start").dataset.token}`;
   const RUNNING = ["running", "ending"], known = v => v !== null && v !== undefined;
   let state = null, waiting = false, sending = false, announced = "";
   const setText = (id, text) => { if ($(id).textContent !== text) $(id).textContent = text; };
@@ -172,7 +172,6 @@
   let latest = null;
   async function poll() {
     dress();
-    if (document.hidden) return;
     try {
       const answer = await fetch("./probe/live.json", { signal: AbortSignal.timeout(TIMEOUT_MS), cache: "no-store", headers: { Accept: "application/json" } });
       if (answer.redirected || !(answer.headers.get("Content-Type") || "").startsWith("application/json")) { setText("probe-below", "Log in again."); return; }
@@ -184,7 +183,7 @@
       if (error instanceof TypeError || error.name === "TimeoutError" || error.name === "AbortError") setText("probe-below", "Connection lost, retrying."); else throw error;
     }
   }
-  const pollAgain = async () => { try { await poll(); } finally { setTimeout(pollAgain, POLL_MS); } };
+  const pollAgain = async () => { try { await poll(); } finally { setTimeout(pollAgain, document.hidden ? HIDDEN_POLL_MS : POLL_MS); } };
 
   restore();
   showMode();
