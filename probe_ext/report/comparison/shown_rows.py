@@ -8,6 +8,7 @@ from probe_ext.compare.comparison_sentence import minutes_text, more_minutes_tex
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import Who, one_of, people, things
 from probe_ext.verdict.results.team_size import money
+from probe_ext.verdict.wording.capacity_phrase import far_apart
 
 Json = Mapping[str, Any]
 MAX_SHOWN_MINUTES = 240
@@ -95,13 +96,15 @@ def shown_rows(comparison: Json) -> list[ShownRow]:
 
 
 def _shown(row: Json, who: Who, first: Json, other: Json) -> ShownRow:
+    ends = ((first, "baseline"), (other, "value"))
+    unnamed = row["quantity"] == "capacity" and any(_range(set_up, round(row[key])) for set_up, key in ends)
     return ShownRow(
         name=of_users(QUANTITIES[row["quantity"]].name, who),
         users=formats.DASH if row["users"] is None else formats.count(row["users"]),
         set_up=row["set_up"],
         baseline=_figure(row, "baseline", first, who),
         value=_figure(row, "value", other, who),
-        change=change(row),
+        change=formats.DASH if unnamed else change(row),
         interval=interval(row),
         outcome=row["outcome"],
         outcome_text=ABOUT_THE_SAME if row["reason"] == "too_close" else OUTCOMES[row["outcome"]],
@@ -111,13 +114,28 @@ def _shown(row: Json, who: Who, first: Json, other: Json) -> ShownRow:
 
 def _figure(row: Json, key: str, set_up: Json, who: Who) -> str:
     if row["quantity"] == "capacity":
-        return _suggested(set_up) + people(round(row[key]), who)
+        return _capacity(set_up, round(row[key]), who)
     return QUANTITIES[row["quantity"]].write(row[key])
 
 
 def of_users(text: str, who: Who) -> str:
     """Return a name or meaning with what the users are called."""
     return text.format(who=who, one=one_of(who))
+
+
+def _capacity(set_up: Json, users: int, who: Who) -> str:
+    """Return a capacity as the run's report names it: proven, probable, or only a range between two levels."""
+    if between := _range(set_up, users):
+        return f"probably between {between[0]:,} and {people(between[1] - 1, who)}"
+    return _suggested(set_up) + people(users, who)
+
+
+def _range(set_up: Json, users: int) -> tuple[int, int] | None:
+    """Return the levels between which a capacity that is not proven lies, if they are too far apart for a number."""
+    interval = set_up["interval"]
+    if set_up["served_users"] is not None or not interval or interval[1] is None:
+        return None
+    return far_apart([level["users"] for level in set_up["levels"]], users, (interval[0], interval[1]))
 
 
 def _suggested(set_up: Json) -> str:
