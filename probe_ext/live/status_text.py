@@ -14,7 +14,7 @@ from probe_ext.verdict.values.answer import Answer
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 from probe_ext.verdict.wording.capacity_phrase import proven_phrase, suggested_phrase
 from probe_ext.verdict.wording.kind_phrases import by_kind
-from probe_ext.verdict.wording.unproven_level import reason_in_words
+from probe_ext.verdict.wording.unproven_level import MORE_REPLIES_TELL, reason_in_words, what_settles
 
 Tone = Literal["", "good", "bad"]
 
@@ -149,6 +149,6 @@ def level_status(level: LevelNow) -> str:
         causes = plurals.listed([plurals.cause(dimension) for dimension in level.why])
         return f"{share}, this level fails so far, limited by {causes or 'all dimensions together'}"
     said = f"{share}, not proven yet: {reason_in_words(level.reasons, level.served_share)}"
-    if level.replies_needed and level.reasons[:1] in {("too_few_replies",), ("too_close",)}:
-        said += f"; about {plurals.things(level.replies_needed, 'more reply', 'more replies')} would settle it"
+    if level.replies_needed and {*level.reasons} <= MORE_REPLIES_TELL:
+        said += f"; {what_settles(level.replies_needed)}"
     return said

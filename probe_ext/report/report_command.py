@@ -169,7 +169,7 @@ def build(
     ManifestError if there is no readable run, SettingsError for an unusable profile, OSError if the directory is not
     writable.
     """
-    run_judged = judged_run(run, slo=slo, reasoning=reasoning, given=given)
+    run_judged = judged_run(run, slo=slo, reasoning=reasoning, required=required, given=given)
     evidence, profile, judgement = run_judged.evidence, run_judged.profile, run_judged.judgement
     required = required or _own_gate(run_judged.options)
     validate(judgement.to_json())

@@ -144,8 +144,7 @@ def judge(
         **_sizing(at, paused, given, who),
         gpu=gpu_use(evidence, levels, proven, paused, who),
         trace=replayed_trace(evidence.manifest, evidence.replies),
-        next_step=next_step(more, overall),
-        next_command=next_command(evidence.manifest, overall, more, invalid=verdict == "invalid"),
+        **_next_run(evidence, overall, more, invalid=verdict == "invalid"),
         reasoning=ByReasoning(reasoning or profile.reasoning, run.views["shown"].mode, run.views["hidden"].mode),
         profile=profile.model_dump(mode="json"),
         findings=findings,
@@ -159,6 +158,16 @@ def judge(
 def _said(evidence: Evidence, in_words: Answer, who: Who) -> dict[str, Any]:
     load = "rate" if is_open_stream(evidence.users) else "users"
     return {"load": load, "who": who, "sentence": in_words.sentence, "answer": in_words}
+
+
+def _next_run(
+    evidence: Evidence, overall: CapacityEstimate, more: NextMeasurement | None, *, invalid: bool
+) -> dict[str, Any]:
+    return {
+        "next_step": next_step(more, overall),
+        "next_command": next_command(evidence.manifest, overall, more, invalid=invalid),
+        "next_seconds": more.seconds if more else None,
+    }
 
 
 def _sizing(at: AtCapacity | None, paused: ThinkTime | None, given: Given, who: Who) -> dict[str, Any]:

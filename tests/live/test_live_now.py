@@ -218,7 +218,7 @@ GUESS = {"interval": (0, 15), "bracket": (None, 16), "suggestion": Suggestion(9,
     ("changes", "said", "short"),
     [
         (CURVE, "About 18 people can use this at once (95 %: 14 to 24), so far.", "about 18 (14–24)"),
-        (GUESS, "Probably about 9 people (0 to 15), so far.", "fewer than 16"),
+        (GUESS, "Probably about 9 people (95 %: 0 to 15), so far.", "fewer than 16"),
         ({**GUESS, "suggestion": None}, "Probably fewer than 8 people, so far.", "fewer than 16"),
         ({"interval": (0, 0), "bracket": (None, 1)}, "Not even 1 person is served, so far.", "0"),
         (

@@ -10,6 +10,7 @@ from probe_ext.report.outputs.capacity_schema import capacity_schema
 from probe_ext.report.outputs.gate import gate
 from probe_ext.verdict.phrasing.plurals import people, things, who_pause
 from probe_ext.verdict.values.judgement import Judgement
+from probe_ext.verdict.wording import unproven_level
 
 SCHEMA = jsonschema.Draft202012Validator(capacity_schema())
 
@@ -99,7 +100,7 @@ def _check_sentence(verdict: Judgement) -> None:
 
 def _check_command(verdict: Judgement) -> None:
     held, failed = verdict.bracket
-    minutes = re.findall(r"about (\d+) more minutes? at", verdict.sentence)
+    minutes = re.findall(r"a run of about (\d+) minutes? at", verdict.sentence)
     if verdict.next_command is None:
         assert not minutes
         return
@@ -117,10 +118,30 @@ def _check_command(verdict: Judgement) -> None:
     hold = re.findall(r"--hold=([\d.e+]+)", verdict.next_command)
     seconds = float(hold[0]) if hold else 30.0
     assert not minutes or int(minutes[0]) == max(1, round(len(levels) * seconds / 60))
+    if not levels or not verdict.levels:
+        return
+    assert verdict.next_seconds == pytest.approx(len(levels) * seconds)
     revisited = any({"needs_second_visit", "visits_disagree"} & {*level.reasons} for level in verdict.levels)
     if not revisited:
-        assert all(users > (held or 0) for users in levels)
-        assert all(failed is None or users < failed for users in levels)
+        assert all(users >= (held or 0) for users in levels)
+        assert all(failed is None or users <= failed for users in levels)
+    _check_next_step(verdict, levels, seconds)
+
+
+def _check_next_step(verdict: Judgement, levels: list[int], hold: float) -> None:
+    """Check that the next run agrees with what its levels are said to need, and forgets no end of the bracket."""
+    assert {users for users in verdict.bracket if users is not None} <= {*levels}
+    assert verdict.next_step is not None
+    assert verdict.next_step.seconds == hold
+    target = next((level for level in verdict.levels if level.users == verdict.next_step.users), None)
+    if target is None or target.state != "unproven" or verdict.next_step.reason == "second_visit":
+        return
+    needed = target.seconds_needed
+    assert needed is None or needed <= min(hold, 3600), "the run is too short for what its level is said to need"
+    if re.search(r"a run of about [^:;.]* would settle", verdict.sentence):
+        assert needed is not None, "a run is said to settle what no reasonable time settles"
+    if needed is None:
+        assert "more replies would settle it" not in unproven_level.why_unproven(target)
 
 
 def _check_gate(verdict: Judgement) -> None:

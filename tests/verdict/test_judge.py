@@ -121,7 +121,7 @@ def test_nothing_fails() -> None:
     assert (verdict.breaks_first, verdict.estimate) == (None, None)
     assert verdict.sentence == "At least 8 people can use this at once. More were not tried."
     assert verdict.next_command is not None
-    assert "--levels 16,32" in verdict.next_command
+    assert "--levels 8,16,32" in verdict.next_command
 
 
 def test_everything_fails() -> None:
@@ -131,7 +131,7 @@ def test_everything_fails() -> None:
     assert verdict.sentence.startswith("8 people at once are too many.")
     assert "Fewer were not tried" in verdict.sentence
     assert verdict.next_command is not None
-    assert "--levels 1,2,4" in verdict.next_command
+    assert "--levels 1,2,4,8" in verdict.next_command
 
 
 def test_all_replies_are_rejected() -> None:
@@ -179,7 +179,7 @@ def test_eight_users_with_two_replies_each_prove_nothing() -> None:
     assert verdict.suggestion is not None
     assert verdict.suggestion.users == 8
     told = (
-        "Probably at least 8 people who pause 11 s on average, not proven: about 3 more minutes at 8 users would "
+        "Probably at least 8 people who pause 11 s on average, not proven: a run of about 3 minutes at 8 users would "
         "settle it."
     )
     assert verdict.sentence == told
@@ -188,9 +188,9 @@ def test_eight_users_with_two_replies_each_prove_nothing() -> None:
 def test_level_with_too_few_replies_above_one_that_holds() -> None:
     verdict = judged([*good(8), *[reply(u, 55.0) for u in range(16)]], *levels(8, 16))
     assert (verdict.served_users, verdict.bracket, verdict.verdict) == (8, (8, None), "valid")
-    assert "can use this. 16 has too few replies to tell: about " in verdict.sentence
+    assert "can use this. 16 has too few replies to tell: a run of about " in verdict.sentence
     assert verdict.next_command is not None
-    assert "--levels 16 " in verdict.next_command
+    assert "--levels 8,16 " in verdict.next_command
 
 
 def test_level_with_too_few_replies_below_one_that_holds_does_not_cap() -> None:

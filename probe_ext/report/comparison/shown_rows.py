@@ -9,6 +9,7 @@ from probe_ext.compare.set_up_aspects import WAIVABLE
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import Who, listed, one_of, people, things
 from probe_ext.verdict.results.team_size import money
+from probe_ext.verdict.wording.capacity_phrase import far_apart
 
 Json = Mapping[str, Any]
 MAX_SHOWN_MINUTES = 240
@@ -97,13 +98,15 @@ def shown_rows(comparison: Json) -> list[ShownRow]:
 
 
 def _shown(row: Json, who: Who, first: Json, other: Json) -> ShownRow:
+    ends = ((first, "baseline"), (other, "value"))
+    unnamed = row["quantity"] == "capacity" and any(_range(set_up, round(row[key])) for set_up, key in ends)
     return ShownRow(
         name=of_users(QUANTITIES[row["quantity"]].name, who),
         users=formats.DASH if row["users"] is None else formats.count(row["users"]),
         set_up=row["set_up"],
         baseline=_figure(row, "baseline", first, who),
         value=_figure(row, "value", other, who),
-        change=change(row),
+        change=formats.DASH if unnamed else change(row),
         interval=interval(row),
         outcome=row["outcome"],
         outcome_text=ABOUT_THE_SAME if row["reason"] == "too_close" else OUTCOMES[row["outcome"]],
@@ -113,13 +116,28 @@ def _shown(row: Json, who: Who, first: Json, other: Json) -> ShownRow:
 
 def _figure(row: Json, key: str, set_up: Json, who: Who) -> str:
     if row["quantity"] == "capacity":
-        return _suggested(set_up) + people(round(row[key]), who)
+        return _capacity(set_up, round(row[key]), who)
     return QUANTITIES[row["quantity"]].write(row[key])
 
 
 def of_users(text: str, who: Who) -> str:
     """Return a name or meaning with what the users are called."""
     return text.format(who=who, one=one_of(who))
+
+
+def _capacity(set_up: Json, users: int, who: Who) -> str:
+    """Return a capacity as the run's report names it: proven, probable, or only a range between two levels."""
+    if between := _range(set_up, users):
+        return f"probably between {between[0]:,} and {people(between[1] - 1, who)}"
+    return _suggested(set_up) + people(users, who)
+
+
+def _range(set_up: Json, users: int) -> tuple[int, int] | None:
+    """Return the levels between which a capacity that is not proven lies, if they are too far apart for a number."""
+    interval = set_up["interval"]
+    if set_up["served_users"] is not None or not interval or interval[1] is None:
+        return None
+    return far_apart([level["users"] for level in set_up["levels"]], users, (interval[0], interval[1]))
 
 
 def _suggested(set_up: Json) -> str:
@@ -142,11 +160,15 @@ def interval(row: Json) -> str:
     if low is None and high is None:
         return formats.DASH
     is_ratio = row["scale"] == "ratio"
-    ends = [None if end is None else f"{end:.2f}" if is_ratio else f"{100 * end:+.0f}" for end in (low, high)]
     unit = " ×" if is_ratio else " points"
+    ends = [None if end is None else _limit(end, is_ratio=is_ratio) for end in (low, high)]
     if low is None:
         return f"at most {ends[1]}{unit}"
     return f"at least {ends[0]}{unit}" if high is None else f"{ends[0]} to {ends[1]}"
+
+
+def _limit(end: float, *, is_ratio: bool) -> str:
+    return formats.ratio(end).removesuffix(" ×") if is_ratio else f"{round(100 * end):+d}"
 
 
 def why(row: Json) -> str:

@@ -5,6 +5,7 @@ from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from probe_ext.measure.rate import Rate, as_json
 from probe_ext.report.inputs import frames
 from probe_ext.report.inputs.compared_runs import run_profile
 from probe_ext.run import manifest
@@ -35,9 +36,14 @@ class JudgedRun:
 
 
 def judged_run(
-    run: Path, *, slo: str | None = None, reasoning: Reasoning | None = None, given: Given = NOTHING_GIVEN
+    run: Path,
+    *,
+    slo: str | None = None,
+    reasoning: Reasoning | None = None,
+    required: int | None = None,
+    given: Given = NOTHING_GIVEN,
 ) -> JudgedRun:
-    """Judge a run, by the profile `slo` instead of its own if one is given.
+    """Judge a run, by the profile `slo` and for the gate `required` instead of its own if they are given.
 
     ManifestError if there is no readable run, SettingsError for an unusable profile.
     """
@@ -46,8 +52,12 @@ def judged_run(
     one_profile = slo is not None
     profile = kind_profiles(content.get("workload"), run_profile(content, slo), one_profile=one_profile).default
     evidence = frames.load(run)
-    if slo is not None:  # so that the next command asks for what this report is about
-        evidence = replace(evidence, manifest={**evidence.manifest, "options": {**options, "slo": slo}})
+    asked: dict[str, Any] = {} if slo is None else {"slo": slo}
+    if required is not None:
+        rate = isinstance(required, Rate)
+        asked["fail_under_rate" if rate else "fail_under_users"] = as_json(required) if rate else required
+    if asked:  # so that the next command asks for what this report is about
+        evidence = replace(evidence, manifest={**evidence.manifest, "options": {**options, **asked}})
     given = _completed(given, options)
     judgement = judge(evidence, profile, reasoning=reasoning, given=given, one_profile=one_profile)
     return JudgedRun(evidence, profile, one_profile, given, options, judgement)

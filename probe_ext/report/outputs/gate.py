@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from probe_ext.measure.rate import Rate
+from probe_ext.verdict.phrasing.formats import percent
 from probe_ext.verdict.phrasing.plurals import listed, more, things
-from probe_ext.verdict.wording.capacity_phrase import interval_text
+from probe_ext.verdict.wording.capacity_phrase import far_apart, interval_text
 from probe_ext.verdict.wording.headline import TYPING_UNKNOWN, altered_replies
+from probe_ext.verdict.wording.unproven_level import MORE_REPLIES_TELL
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,15 @@ def _what_is_proven(capacity: Mapping[str, Any], users: int) -> str:
         return f"others used the server at {things(users, 'user')}"
     held = capacity["bracket"][0]
     proven = f"{held:,} held" if held is not None else "no level held"
-    return f"{proven}, and {users:,} was not proven{_estimate(capacity)}"
+    return f"{proven}, and {users:,} was not proven{_estimate(capacity)}{_too_close(capacity, users)}"
+
+
+def _too_close(capacity: Mapping[str, Any], users: int) -> str:
+    """Say that no reasonable time proves the gate's users if their share stays what it was; empty otherwise."""
+    level = next((level for level in capacity["levels"] if level["users"] == users), None)
+    if level is None or level["seconds_needed"] is not None or not MORE_REPLIES_TELL & {*level["reasons"]}:
+        return ""
+    return f"; at the share served so far ({percent(level['served_share'])}), not even another hour would prove it"
 
 
 def _doubt(capacity: Mapping[str, Any], users: int) -> str:
@@ -95,5 +105,9 @@ def _estimate(capacity: Mapping[str, Any]) -> str:
         return ""
     if suggestion["high"] is None:
         return f" (probably at least {things(suggestion['users'], 'user')})"
-    span = interval_text((suggestion["low"], suggestion["high"]))
+    interval = suggestion["low"], suggestion["high"]
+    if between := far_apart([level["users"] for level in capacity["levels"]], suggestion["users"], interval):
+        low, above = between
+        return f" (probably at least {low:,} are served, and fewer than {above:,})"
+    span = interval_text(interval)
     return f" (probably about {suggestion['users']:,} are served, 95 %: {span})"

@@ -37,7 +37,8 @@ def summary(
         lines += ["", f"**{_GATE_SIGNS[gate.outcome]} {markdown(gate.sentence)}**"]
     for test in tests:
         lines += ["", f"**{_GATE_SIGNS[test.outcome]} {markdown(test.sentence)}**"]
-    known = [*(f"{interval}." for interval in [page.interval] if interval), *page.picture_notes]
+    interval_is_said = f"(95 %: {page.interval.partition(': ')[2]})" in page.sentence
+    known = [*([f"{page.interval}."] if page.interval and not interval_is_said else []), *page.picture_notes]
     lines += ["", markdown(" ".join(known))] if known else []
     for title, meaning in page.doubts:
         lines += ["", f"**! {markdown(title)}** {markdown(meaning)}"]

@@ -55,7 +55,7 @@ def _row(level: Mapping[str, Any]) -> list[str]:
 
 def _goodput(goodput: Mapping[str, Any] | None) -> str:
     if goodput is None:
-        return "No level served 90 % of the replies, so there is no goodput as DistServe defines it."
+        return "No level served 90 % of the replies, DistServe's goal, so no goodput is named for the run."
     rate, goal = formats.decimals(goodput["replies_per_s"]), formats.percent(goodput["goal"])
     users = things(goodput["users"], "user")
-    return f"Goodput as DistServe defines it, with {goal} of replies served: {rate} replies/s at {users}."
+    return f"Highest goodput with {goal} of replies served, DistServe's goal: {rate} served replies/s at {users}."

@@ -12,7 +12,7 @@ from probe_ext.report.wording.percentiles import why_not_shown
 from probe_ext.report.wording.shared_sentences import STATE_SIGNS, STATE_WORDS
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import capitalised, listed, things
-from probe_ext.verdict.wording.unproven_level import reason_in_words
+from probe_ext.verdict.wording.unproven_level import MORE_REPLIES_TELL, reason_in_words, what_settles
 
 DIMENSION_LABELS = {"first_word": "first word", "typing": "typing", "silence": "silence", "answer": "answers"}
 
@@ -81,8 +81,6 @@ _FIGURES: tuple[tuple[str, Column, _Format], ...] = (
 _RARE = {"server_ttft_p50", "way_p50"}
 """Shown only where a server sends them."""
 _SERVER_FIGURES = {"kv_usage_max", "preemptions", "waiting_max"}
-_MORE_REPLIES_TELL = {"too_few_replies", "too_close"}
-"""Reasons that more replies remove by themselves."""
 _LEAVE_OUT = {"client_faults", "equal_failures", "api_key", "server_gone"}
 """Checks that leave failed replies out, as their reason is not the server's load."""
 _USERS = Column("users", "", "users")
@@ -193,8 +191,7 @@ def _state(level: Mapping[str, Any]) -> Cell:
     state = str(level["state"])
     below = ""
     if state == "unproven":
-        needed = level["replies_needed"] if _MORE_REPLIES_TELL & {*level["reasons"]} else None
-        more = f"; about {things(needed, 'more reply', 'more replies')} would settle it" if needed else ""
+        more = f"; {what_settles(level['replies_needed'])}" if {*level["reasons"]} <= MORE_REPLIES_TELL else ""
         below = reason_in_words(level["reasons"], level["served_share"], level["broken_share"]) + more
     return Cell(f"{STATE_SIGNS[state]}\u00a0{STATE_WORDS[state]}", worse_group(level), "state", below)
 

@@ -287,7 +287,7 @@ def _marks(capacity: Capacity) -> level_chart.Marks:
         return level_chart.Marks()
     users, text = answer_context.mark(capacity) or (None, "")
     interval = answer_context.shown_interval(capacity)
-    return level_chart.Marks(users, text, interval, answer_context.interval(capacity), capacity["estimate"])
+    return level_chart.Marks(users, text, interval, answer_context.interval_label(capacity), capacity["estimate"])
 
 
 def _picture_notes(capacity: Capacity) -> list[str]:

@@ -31,6 +31,7 @@ _PURPOSES = {
     "below": "To find a level that holds",
     "above": "To find the limit",
     "narrow": "To prove more",
+    "gate": "To prove what the gate requires",
 }
 
 
@@ -57,6 +58,13 @@ def shown_interval(capacity: Capacity) -> tuple[int, int | None] | None:
 
 
 def interval(capacity: Capacity) -> str:
+    """Return `95 % interval: 43 to 46`; empty without one, or where the answer's first words give it already."""
+    found = shown_interval(capacity)
+    is_said = found is not None and f"(95 %: {interval_text(found)})" in Answer(**capacity["answer"]).opening
+    return "" if is_said else interval_label(capacity)
+
+
+def interval_label(capacity: Capacity) -> str:
     """Return `95 % interval: 43 to 46`; empty without one."""
     found = shown_interval(capacity)
     return f"95 % interval: {interval_text(found)}" if found else ""
@@ -108,7 +116,17 @@ def purpose(capacity: Capacity) -> str:
     """Say what the next command is for."""
     if capacity["verdict"] == "invalid":
         return "To repeat it"
-    return _PURPOSES[capacity["next_step"]["reason"]] if capacity["next_step"] else "To measure again"
+    what = _PURPOSES[capacity["next_step"]["reason"]] if capacity["next_step"] else "To measure again"
+    return f"{what}{_expected_time(capacity)}"
+
+
+def _expected_time(capacity: Capacity) -> str:
+    """Return ` (about 5 minutes)`; of a search without a forecast, that it is not known; empty without a command."""
+    if capacity["next_command"] is None:
+        return ""
+    if capacity["next_seconds"] is None:
+        return " (how long a search takes is not known beforehand)"
+    return f" (about {things(max(1, round(capacity['next_seconds'] / 60)), 'minute')})"
 
 
 def doubts(capacity: Capacity) -> list[tuple[str, str]]:

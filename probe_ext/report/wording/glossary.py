@@ -94,8 +94,8 @@ shifting them by random times within short windows, in which the load hardly cha
 of the shifts. "More than chance" means at least a fifth of the pauses more, and is wrong in at most 2.5 % of runs \
 without a connection. Overlap is evidence, not proof of a cause.
 slo_attainment | SLO attainment | Served replies over judged replies, failures included, of one visit to the level.
-goodput_rps | goodput | Served replies per second in which judged replies were sent. As DistServe defines it: the \
-highest rate of requests at which 90 % are served.
+goodput_rps | goodput | Served replies per second in which judged replies were sent. DistServe's goal is the highest \
+rate at which 90 % of the requests are served.
 fluidity_index | fluidity index | Share of token deadlines met (Etalon): the first token is due within the profile's \
 bound for the first word, each further one at its typing speed after the one before. Early tokens are slack for later \
 ones; a late token misses every deadline that passes meanwhile.

@@ -19,10 +19,11 @@ from probe_ext.verdict.results.stream_figures import compare_arrivals, replayed_
 from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.level_result import LevelResult
 from probe_ext.verdict.wording.early_end import (
-    LET_IT_END,
     NO_ANSWER,
+    RUN_AGAIN,
     is_interrupted,
     minutes_left,
+    repeat_search,
     something_left,
     unmeasured,
 )
@@ -278,7 +279,9 @@ def _ended(evidence: Evidence, levels: Sequence[LevelResult]) -> Finding:
     reason = evidence.manifest.get("end_reason") if evidence.manifest.get("ended_at") else None
     if is_interrupted(evidence.manifest):
         why = f"The run was {reason} before its end: only what was measured until then is judged."
-        return Finding("ended", "unproven", False, f"{why}{_still_needed(evidence, levels)}", LET_IT_END)
+        search = mapping(evidence.manifest.get("plan")).get("search")
+        advice = repeat_search(search) if isinstance(search, Mapping) else RUN_AGAIN
+        return Finding("ended", "unproven", False, f"{why}{_still_needed(evidence, levels)}", advice)
     if reason == NO_ANSWER:
         why = "The run ended after its warm-up, as no request was answered."
         return Finding("ended", "unproven", False, why, "Nothing was measured.")

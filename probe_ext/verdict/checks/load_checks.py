@@ -18,8 +18,8 @@ from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.level_result import LevelResult
 from probe_ext.verdict.wording.early_end import (
-    LET_IT_END,
     NEVER_STILL,
+    RUN_AGAIN,
     is_interrupted,
     planned,
     unmeasured,
@@ -54,7 +54,7 @@ def load_checks(
 def _levels(evidence: Evidence, levels: Sequence[LevelResult]) -> Finding:
     if not levels:
         why = why_nothing(evidence.manifest)
-        advice = _HOLD_LEVELS if why == NEVER_STILL else LET_IT_END
+        advice = _HOLD_LEVELS if why == NEVER_STILL else RUN_AGAIN
         advice = "" if is_interrupted(evidence.manifest) else advice
         return Finding("levels", "unproven", False, f"{capitalised(why)}.", advice)
     unproven = {level.users: level for level in levels if level.state == "unproven"}
@@ -63,7 +63,8 @@ def _levels(evidence: Evidence, levels: Sequence[LevelResult]) -> Finding:
     named = listed([f"{things(users, 'user')} ({why_unproven(level)})" for users, level in sorted(unproven.items())])
     # A search decides by itself how long it holds a level, and of an interrupted run the check `ended` says what helps.
     own_plan = _is_search(evidence) or is_interrupted(evidence.manifest)
-    advice = "" if own_plan else "Hold those levels longer (--hold)."
+    longer = [users for users, level in sorted(unproven.items()) if level.replies_needed]
+    advice = "" if own_plan or not longer else f"Hold {levels_named(longer)} longer (--hold)."
     return Finding("levels", "unproven", False, f"Not decided: {named}.", advice)
 
 
@@ -77,7 +78,7 @@ def _planned(evidence: Evidence, levels: Sequence[LevelResult]) -> Finding:
     if _is_search(evidence) or is_interrupted(evidence.manifest):
         return Finding("planned_levels", "unproven", False, f"Not measured before the run ended: {levels_named(left)}.")
     why = f"Planned but not measured: {levels_named(left)}."
-    return Finding("planned_levels", "fail", False, why, LET_IT_END)
+    return Finding("planned_levels", "fail", False, why, RUN_AGAIN)
 
 
 def _is_search(evidence: Evidence) -> bool:

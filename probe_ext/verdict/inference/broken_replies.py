@@ -15,7 +15,7 @@ from probe_ext.verdict.inference.critical_values import CriticalValues
 from probe_ext.verdict.inference.dispersion import pool_broken
 from probe_ext.verdict.inference.level_dispersion import level_factors
 from probe_ext.verdict.inference.observations import Level
-from probe_ext.verdict.inference.quantiles import score_limits
+from probe_ext.verdict.inference.quantiles import replies_to_prove, score_limits
 from probe_ext.verdict.values.capacity_estimate import Criteria
 
 EXPECTED_ELSEWHERE = 3.0
@@ -32,6 +32,8 @@ class BrokenReplies:
     allows_holding: Bools
     high: Floats
     """upper limit of the share"""
+    replies_to_allow: Floats
+    """replies of the level alone that allow holding at its fitted share; infinite above what is allowed"""
 
 
 def judge_broken(levels: Sequence[Level], too_slow: Bools, criteria: Criteria, critical: float | None) -> BrokenReplies:
@@ -42,7 +44,8 @@ def judge_broken(levels: Sequence[Level], too_slow: Bools, criteria: Criteria, c
     replies = np.array([float(level.replies) for level in levels])
     phi = level_factors(levels, pooled, [[blocks.broken for blocks in level.blocks] for level in levels])
     whole = proofs.effective_counts(replies - broken, replies, phi)
-    above = 1 - proofs.monotone_fit(whole) > criteria.broken_share + 1e-9
+    fit = 1 - proofs.monotone_fit(whole)
+    above = fit > criteria.broken_share + 1e-9
     proven_low = proofs.evidence_of_holding(whole, 1 - criteria.broken_limit) > bounds.proof
     none_broke = not broken[~too_slow].any() and _load_breaks_them(broken, replies, too_slow, criteria)
     return BrokenReplies(
@@ -50,6 +53,7 @@ def judge_broken(levels: Sequence[Level], too_slow: Bools, criteria: Criteria, c
         proofs.evidence_of_failing(whole, 1 - criteria.broken_share) > bounds.proof,
         ~above & (none_broke | proven_low),
         score_limits(whole.of - whole.good, whole.of, bounds.proof)[1],
+        np.where(above, np.inf, phi * replies_to_prove(1 - fit, 1 - criteria.broken_limit, bounds.proof)),
     )
 
 

@@ -4,13 +4,13 @@ import numpy as np
 
 from probe_ext.verdict.inference.level_evidence import LevelEvidence
 from probe_ext.verdict.inference.observations import Level
-from probe_ext.verdict.inference.quantiles import divergence, score_limits, signed_root
+from probe_ext.verdict.inference.quantiles import divergence, replies_to_prove, score_limits, signed_root
 from probe_ext.verdict.inference.user_differences import split_users, user_residuals
 from probe_ext.verdict.values.capacity_estimate import Criteria, LevelEstimate, Reason, UserGroup
 from probe_ext.verdict.values.json_types import State
 
-TIE = 1e-4
-"""nats a reply: so near the limit, no reasonable number of replies tells"""
+MAX_SECONDS_NEEDED = 3600.0
+"""A level that needs more than another hour is too near the limit to settle."""
 
 
 def level_estimates(evidence: LevelEvidence, criteria: Criteria) -> tuple[LevelEstimate, ...]:
@@ -24,6 +24,8 @@ def _describe(i: int, level: Level, evidence: LevelEvidence, criteria: Criteria)
     low, high = score_limits(counts.good[i : i + 1], counts.of[i : i + 1], evidence.bounds.proof)
     needed = _replies_needed(i, level, evidence, criteria) if state == "unproven" else None
     reply_seconds = level.seconds / level.replies
+    if needed is not None and needed * reply_seconds > MAX_SECONDS_NEEDED:
+        needed = None
     differ = evidence.comparison.differ
     return LevelEstimate(
         users=level.users,
@@ -49,16 +51,18 @@ def _describe(i: int, level: Level, evidence: LevelEvidence, criteria: Criteria)
 def _replies_needed(i: int, level: Level, evidence: LevelEvidence, criteria: Criteria) -> int | None:
     """Further replies after which the level would probably be proven, if its fitted share is the true one.
 
-    None if replies alone would not prove it: users differ, visits disagree, or the share is too near to the limit.
+    None if replies alone would not prove it: users differ, visits disagree, or the share is at the limit.
     """
     share, phi = float(evidence.fit[i]), float(evidence.counts.phi[i])
     not_for_want_of_replies = bool(evidence.disturbed[i] or evidence.contradicting[i] or evidence.outvoted[i])
     if not_for_want_of_replies or not evidence.served_alike[i] or level.users in evidence.drift:
         return None
     distance = float(divergence(share, criteria.served_share))
-    if distance < TIE:
+    in_all = phi * float(replies_to_prove(share, criteria.served_share, evidence.bounds.proof))
+    if share >= criteria.served_share and not evidence.broken.allows_holding[i]:
+        in_all = max(in_all, float(evidence.broken.replies_to_allow[i]))
+    if not np.isfinite(in_all):
         return None
-    in_all = phi * evidence.bounds.proof**2 / (2 * distance)
     # Half a reply of continuity correction: it draws the share towards the limit by that much less per reply.
     correction = 0.5 * abs(float(np.log(_odds(share) / _odds(criteria.served_share)))) / distance
     return max(1, int(np.ceil(in_all + correction)) - level.replies)

@@ -46,6 +46,12 @@ def divergence(share: Floats | float, limit: Floats | float) -> Floats:
     return np.asarray(np.maximum(0.0, p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))))
 
 
+def replies_to_prove(share: Floats | float, limit: float, standard_errors: float) -> Floats:
+    """Independent replies of this share that prove on which side of `limit` it lies; infinite at the limit."""
+    distance = divergence(share, limit)
+    return np.asarray(np.where(distance > 0, standard_errors**2 / (2 * np.maximum(distance, _TINY)), np.inf))
+
+
 def log_likelihood(share: Floats, good: Floats, of: Floats) -> Floats:
     """Log likelihood of `good` successes out of `of` at this share."""
     p = np.clip(share, _NEARLY_NONE, 1 - _NEARLY_NONE)

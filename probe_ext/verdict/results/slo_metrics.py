@@ -84,9 +84,9 @@ def _fluidity(deadlines: Floats, missed: Floats) -> tuple[float | None, float | 
 
 
 def goodput(levels: Sequence[LevelResult], goal: float = GOODPUT_ATTAINMENT) -> Goodput | None:
-    """Return the highest rate of judged replies over the levels that attain the goal, bands excluded."""
+    """Return the highest rate of served replies over the levels that attain the goal, bands excluded."""
     attained = [
-        (level.goodput_rps / level.slo_attainment, level.users)
+        (level.goodput_rps, level.users)
         for level in levels
         if not level.band and level.goodput_rps and level.slo_attainment and level.slo_attainment >= goal - EPSILON
     ]

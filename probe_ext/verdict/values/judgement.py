@@ -44,7 +44,8 @@ class NextStep:
     users: Load
     """or requests per second, by `load`"""
     seconds: Amount
-    reason: Literal["second_visit", "inside_bracket", "below", "above", "narrow"]
+    """for which each level is held"""
+    reason: Literal["second_visit", "inside_bracket", "below", "above", "narrow", "gate"]
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,8 @@ class Judgement:
     """the measurement that would narrow the answer most"""
     next_command: str | None
     """the command that would prove or narrow the answer"""
+    next_seconds: Amount | None
+    """about how long that command measures; null where it is not known, as of most searches"""
     dispersion: Dispersion
     drift: tuple[Load, ...]
     """levels whose visits differ by more than chance"""

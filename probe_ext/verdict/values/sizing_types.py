@@ -7,14 +7,14 @@ from probe_ext.verdict.values.json_types import Amount, Count, Fraction, Load, T
 
 @dataclass(frozen=True)
 class Goodput:
-    """The highest request rate at which enough requests are served, as DistServe (OSDI 2024) defines goodput."""
+    """The highest goodput of the levels at which enough requests are served: DistServe's goal (OSDI 2024)."""
 
     goal: Fraction
     """required SLO attainment"""
     users: Load
     """of the level, or its rate"""
     replies_per_s: Amount
-    """judged replies of that level per second"""
+    """served replies of that level per second: its `goodput_rps`"""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 Of an open stream, how many requests per second are served; nothing is said of people.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from probe_ext.measure.rate import Rate
@@ -75,15 +76,19 @@ def suggested_phrase(estimate: CapacityEstimate, pause: float | None = None, who
         return Phrase(f"Probably fewer than {those(lowest)}" if lowest > 1 else f"Probably not even 1 {one_of(who)}")
     if guess.high is None:
         return Phrase(f"Probably at least {those(guess.users)}")
-    if between := _far_apart(estimate, guess.users, (guess.low, guess.high)):
-        below, above = between
-        return Phrase(f"Probably between {below:,} and {those(above)} ({interval_text((guess.low, guess.high))})")
-    return Phrase(f"Probably about {those(guess.users)} ({interval_text((guess.low, guess.high))})")
+    if between := far_apart([level.users for level in estimate.levels], guess.users, (guess.low, guess.high)):
+        low, above = between
+        if isinstance(above, Rate):
+            return Phrase(f"Probably at least {low:,} and less than {people(above)}")
+        return Phrase(f"Probably between {low:,} and {those(above - 1)}")
+    return Phrase(f"Probably about {those(guess.users)} (95 %: {interval_text((guess.low, guess.high))})")
 
 
-def _far_apart(estimate: CapacityEstimate, guess: Load, interval: Interval) -> tuple[Load, Load] | None:
-    """Return the levels around the guess if a line between them is all that places it; None otherwise."""
-    users = [level.users for level in estimate.levels]
+def far_apart(users: Collection[Load], guess: Load, interval: Interval) -> tuple[Load, Load] | None:
+    """Return the levels around the guess if a line between them is all that places it; None otherwise.
+
+    Then the guess is no number to be named: the answer is the range between the levels.
+    """
     below = max((n for n in users if n <= guess), default=None)
     above = min((n for n in users if n > guess), default=None)
     if below is None or above is None or above <= _FAR_APART * below:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from probe_ext.verdict.evidence.evidence import Evidence
-from probe_ext.verdict.evidence.manifest_view import number, planned_levels
+from probe_ext.verdict.evidence.manifest_view import mappings, number, planned_levels
 from probe_ext.verdict.levels.find_levels import find_stretches
 from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.verdict.values.level_result import LevelResult
@@ -14,7 +14,7 @@ ALL_WITH_OTHERS = "others used the server in every level"
 NO_ANSWER = "no_answer"
 """end_reason of a run that ended after its warm-up, since the server answered no request"""
 NEVER_STILL = "the number of users was never constant long enough to measure anything"
-LET_IT_END = "Run again, and let the run end by itself."
+RUN_AGAIN = "Run again to measure the rest."
 _DONE = frozenset({"levels_done", "search_done", "scenario_done"})
 _HOW = {"interrupted": "was interrupted", "terminated": "was terminated"}
 
@@ -29,6 +29,26 @@ def minutes_left(search: Mapping[str, Any]) -> str:
     """Return `7 more minutes`: what a search still needed when it ended; empty where that is not known, or too long."""
     seconds, longest = number(search, "seconds_left", 0.0), number(search, "longest", math.inf)
     return things(math.ceil(seconds / 60), "more minute") if 0 < seconds <= longest else ""
+
+
+def seconds_of_search(search: Mapping[str, Any]) -> float | None:
+    """Return about how long a search takes from its beginning, by its last forecast; None without one."""
+    if not minutes_left(search):
+        return None
+    steps = mappings(search.get("steps"))
+    passed = [number(step, name, 0.0) for step in steps for name in ("from", "until")]
+    return max(passed, default=0.0) + number(search, "seconds_left", 0.0)
+
+
+def repeat_search(search: Mapping[str, Any]) -> str:
+    """Say how long a search takes that is made again, and that it may be stopped at any time."""
+    seconds, longest = seconds_of_search(search), number(search, "longest", 0.0)
+    if seconds is not None:
+        how_long = f"takes about {things(math.ceil(seconds / 60), 'minute')}"
+    else:
+        most = f", at most {things(math.ceil(longest / 60), 'minute')} (--search-time)" if longest > 0 else ""
+        how_long = f"takes a time that is not known yet{most}"
+    return f"What was found so far is kept. A new search {how_long}, and may be stopped again at any time."
 
 
 def why_nothing(manifest: Mapping[str, Any]) -> str:

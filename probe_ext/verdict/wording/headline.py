@@ -18,7 +18,7 @@ from probe_ext.verdict.wording.capacity_phrase import (
     too_many,
 )
 from probe_ext.verdict.wording.kind_phrases import limit_sentence, without
-from probe_ext.verdict.wording.next_run import REVISIT, NextMeasurement
+from probe_ext.verdict.wording.next_run import REVISIT, NextMeasurement, is_too_close
 from probe_ext.verdict.wording.shared_trait_phrase import shared_in_words
 
 _NOT_THE_MODEL = {"response_cache": "from a response cache", "cut_answers": "cut short"}
@@ -33,6 +33,10 @@ _NARROWED_BY = {
     "server_gone": "The server stopped answering during the run; until then",
     "not_streamed": "Judged by whole-answer time, as replies are not streamed",
 }
+
+
+_NOT_THE_SHARE = {"users_differ", "contradicts_higher_level"}
+"""Reasons that more replies of the same share would not remove."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +155,7 @@ def _rest(estimate: CapacityEstimate, context: Context) -> list[str]:
     ]
     if failed is None:
         more = _would_tell(context.next_measurement, [level.users for level in between])
-        said = f"{_open(between)}{more}." if between else f"{_more(held)} were not tried."
+        said = f"{_open(between)}{more}." if between else f"{_more(held)} were not tried{_for_gate(context)}."
     elif estimate.placed_by_curve:
         said = f"{held:,} holds, {failed:,} fails{', ' if between else ''}{_open(between)}."
     elif between:
@@ -199,7 +203,7 @@ def _suggested(estimate: CapacityEstimate, context: Context) -> Phrase:
         more = _would_tell(context.next_measurement)
         return Phrase(f"{_users(revisit)} {'is' if len(revisit) == 1 else 'are'} not proven{more}")
     guess = estimate.suggestion.users if estimate.suggestion else 0
-    more = _would_tell(context.next_measurement, [guess] if guess else ())
+    more = _would_tell(context.next_measurement, [guess] if guess else (), estimate)
     return Phrase(f"{suggested_phrase(estimate, context.pause, context.who)}, not proven{more}")
 
 
@@ -224,16 +228,43 @@ def _more(load: int | None) -> str:
     return "Higher rates" if isinstance(load, Rate) else "More"
 
 
-def _would_tell(measurement: NextMeasurement | None, asked: Collection[int] = ()) -> str:
-    """Return `: about 2 more minutes at 16 users would settle it`; `show more` if they don't settle what was asked."""
+def _would_tell(
+    measurement: NextMeasurement | None, asked: Collection[int] = (), estimate: CapacityEstimate | None = None
+) -> str:
+    """Return `: a run of about 2 minutes at 16 users would settle it`, and the like.
+
+    `asked`: the levels that are open, all of which must be settled for that; where no reasonable time settles the one
+    that the answer names (of `estimate`), that is said.
+    """
+    wanted = {*asked} if measurement is None or measurement.required is None else {measurement.required}
+    known = [level for users in wanted if estimate is not None and (level := estimate.level(users)) is not None]
+    close = [level.users for level in known if is_too_close(level) and not _NOT_THE_SHARE & {*level.reasons}]
+    start = f": at the share served so far, an hour at {levels_named(close, 8)} would not settle it" if close else ""
     if measurement is None:
-        return ""
+        return start
     if measurement.still_needed:
-        return f"; the search needed about {measurement.still_needed}"
+        return f"{start}; the search needed about {measurement.still_needed}"
     if not measurement.levels:
-        return f"; {measurement.which_search} would show more"
-    helps = "would settle it" if not asked or {*asked} & {*measurement.levels} else "would show more"
-    return f": about {things(measurement.minutes, 'more minute')} at {levels_named(measurement.levels, 8)} {helps}"
+        return f"{start}; {measurement.which_search} would show more"
+    minutes, at = things(measurement.minutes, "minute"), levels_named(measurement.levels, 8)
+    return f"{start}{';' if start else ':'} a run of about {minutes} at {at} {_helps(measurement, wanted)}"
+
+
+def _helps(measurement: NextMeasurement, asked: Collection[int]) -> str:
+    """Return `would settle it`, or less where the run would not settle all that was asked."""
+    required = measurement.required
+    settled = sorted({*asked} & {*measurement.settles}) if asked else measurement.settles
+    if not settled and required is not None:
+        return f"would prove {required:,} if nearly all replies are served there"
+    if not settled:
+        return "would show more"
+    return "would settle it" if len(settled) >= len(asked) else f"would settle {_users(settled)}"
+
+
+def _for_gate(context: Context) -> str:
+    """Return `: a run of about 4 minutes at 8 and 16 users would prove 16 if …`; empty without a gate that is open."""
+    measurement = context.next_measurement
+    return "" if measurement is None or measurement.required is None else _would_tell(measurement)
 
 
 def _groups(estimate: CapacityEstimate, needed_share: float) -> list[str]:

@@ -3,7 +3,7 @@
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from probe_ext.measure.rate import PER_SECOND, Rate, in_unit_of
@@ -13,12 +13,14 @@ from probe_ext.verdict.inference.least_proof import least_proof
 from probe_ext.verdict.levels.all_kinds import split_error
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Criteria, LevelEstimate
 from probe_ext.verdict.values.judgement import NextStep
-from probe_ext.verdict.wording.early_end import minutes_left, planned
+from probe_ext.verdict.wording.early_end import minutes_left, planned, seconds_of_search
 from probe_ext.workload.arrival_times import TRACE
 
 MAX_LEVELS, FEW_LEVELS = 5, 3
-MAX_SECONDS_TO_PROVE = 600.0
-"""A level that needs longer, and longer than if all went well, is too close to call."""
+MAX_SECONDS_OF_NEW_LEVELS = 600.0
+"""Of several levels that were not measured yet, only one is suggested if they would take longer together."""
+LONGER = 4
+"""A level that no reasonable time settles is held so many times as long: its interval is then half as wide."""
 NARROW_SHARE = 0.1
 """An interval of rates that is no wider than this share of its lower end needs no further run."""
 HOLD_S = 30.0
@@ -50,11 +52,24 @@ class NextMeasurement:
     """in words, where this run was one already"""
     still_needed: str = ""
     """`7 more minutes`: what a search that ended too early still needed; empty where that is not known"""
+    search_seconds: float | None = None
+    """about how long a search takes from its beginning; None where that is not known"""
+    targets: tuple[int, ...] = ()
+    """the levels that the run is made for; the others keep what was found at the ends of the bracket"""
+    settles: tuple[int, ...] = ()
+    """the targets that it should settle, if their served shares are what they seem"""
+    required: int | None = None
+    """users, or the rate, of a gate that is not proven"""
 
     @property
     def minutes(self) -> int:
         """About how long the levels are measured."""
         return max(1, round(len(self.levels) * self.hold / 60))
+
+    @property
+    def seconds(self) -> float | None:
+        """About how long the whole run measures; None where that is not known."""
+        return len(self.levels) * self.hold if self.levels else self.search_seconds
 
 
 def next_measurement(
@@ -62,25 +77,48 @@ def next_measurement(
 ) -> NextMeasurement | None:
     """Return what to measure next; None where nothing is left to find out, or nothing that a short run would tell.
 
-    A run is judged by itself, so each level is held for as long as it takes to prove it from that run alone.
+    A run is judged by itself, so each level is held for as long as it takes to prove it from that run alone, and the
+    ends of the bracket are measured again: the next answer must not know less than this one.
     """
-    if _is_settled(estimate) or mapping(manifest.get("arrivals")).get("form") == TRACE:
+    if not estimate.levels or mapping(manifest.get("arrivals")).get("form") == TRACE:
         return None  # how long a replay takes, and at which rate, is the trace's, and no option's
+    required = _unproven_gate(manifest, estimate)
+    if required is not None:
+        targets = tuple(sorted({*_to_visit_again(estimate), required}))
+        return replace(_held_for(targets, manifest, estimate, criteria), required=required)
+    return None if _is_settled(estimate) else _without_gate(manifest, estimate, criteria)
+
+
+def _without_gate(
+    manifest: Mapping[str, Any], estimate: CapacityEstimate, criteria: Criteria
+) -> NextMeasurement | None:
     search = mapping(mapping(manifest.get("plan")).get("search"))
     nothing_held = estimate.bracket[0] is None and estimate.bracket[1] != 1
     if search and not (search.get("outcome") == "precise" and nothing_held):
         return _further_search(search)
-    close = {level.users for level in estimate.levels if _too_close(level, estimate, criteria)}
-    again = _to_visit_again(estimate)
-    levels = again or _levels_to_measure(estimate, close)
-    if levels:
-        measurement = _held_for(levels, manifest, estimate, criteria)
-        if len(levels) * measurement.hold > MAX_SECONDS_TO_PROVE and not again:
-            return _held_for((levels[len(levels) // 2],), manifest, estimate, criteria)
+    if targets := _to_visit_again(estimate) or _levels_to_measure(estimate):
+        measurement = _held_for(targets, manifest, estimate, criteria)
+        new = all(estimate.level(users) is None for users in targets)
+        if new and len(targets) * measurement.hold > MAX_SECONDS_OF_NEW_LEVELS:
+            return _held_for((targets[(len(targets) - 1) // 2],), manifest, estimate, criteria)
         return measurement
     if None not in estimate.bracket or estimate.users_differ or estimate.levels[-1].users == 1:
         return None
     return None if isinstance(estimate.levels[0].users, Rate) else NextMeasurement()
+
+
+def _unproven_gate(manifest: Mapping[str, Any], estimate: CapacityEstimate) -> int | None:
+    """Return the users, or the rate, of the run's gate if it is neither met nor missed, and more time may tell."""
+    rates = isinstance(estimate.levels[0].users, Rate)
+    given = number(_given(manifest), "fail_under_rate" if rates else "fail_under_users", 0.0)
+    if not 0 < given < math.inf:
+        return None
+    required = Rate.of(given) if rates else int(given)
+    held, failed = estimate.bracket
+    decided = (held is not None and held >= required) or (failed is not None and failed <= required)
+    level = estimate.level(required)
+    differ = level is not None and bool(_NOT_SETTLED_BY_TIME & {*level.reasons})
+    return None if decided or differ else required
 
 
 def _is_settled(estimate: CapacityEstimate) -> bool:
@@ -94,10 +132,23 @@ def _is_settled(estimate: CapacityEstimate) -> bool:
 
 
 def _held_for(
-    levels: tuple[int, ...], manifest: Mapping[str, Any], estimate: CapacityEstimate, criteria: Criteria
+    targets: tuple[int, ...], manifest: Mapping[str, Any], estimate: CapacityEstimate, criteria: Criteria
 ) -> NextMeasurement:
-    needed = [_seconds_to_prove(users, estimate, criteria) for users in levels]
-    return NextMeasurement(levels, float(math.ceil(max(usual_hold(manifest), *needed))))
+    """Hold the targets for as long as they need, and with them the ends of the bracket, and the likely answer."""
+    likely = estimate.suggestion.users if estimate.suggestion else 0
+    kept = {users for users in estimate.bracket if users is not None}
+    kept |= {level.users for level in estimate.levels if level.users == likely and level.state == "unproven"}
+    levels = tuple(sorted({*targets, *kept}))
+    needed = [_seconds_to_prove(users, estimate, criteria) for users in targets]
+    needed += [_seconds_to_repeat(users, estimate, criteria) for users in kept]
+    settles = tuple(users for users in targets if _is_settled_by_time(estimate.level(users)))
+    hold = float(math.ceil(max(usual_hold(manifest), *needed)))
+    return NextMeasurement(levels, hold, targets=targets, settles=settles)
+
+
+def _is_settled_by_time(level: LevelEstimate | None) -> bool:
+    """Tell whether a level that was measured would be proven if it were held long enough."""
+    return level is not None and level.state == "unproven" and not is_too_close(level)
 
 
 def _to_visit_again(estimate: CapacityEstimate) -> tuple[int, ...]:
@@ -117,10 +168,14 @@ def _further_search(search: Mapping[str, Any]) -> NextMeasurement | None:
         return NextMeasurement(search=higher, which_search="a search that may go higher")
     if outcome == "time":
         longer = {"search_time": _search_time(search)}
-        return NextMeasurement(search=longer, which_search="a longer search", still_needed=minutes_left(search))
+        return NextMeasurement(search=longer, which_search="a longer search", **_forecast(search))
     if outcome in {"precise", "unreachable"}:
         return None
-    return NextMeasurement(which_search="a longer search", still_needed=minutes_left(search))
+    return NextMeasurement(which_search="a longer search", **_forecast(search))
+
+
+def _forecast(search: Mapping[str, Any]) -> dict[str, Any]:
+    return {"still_needed": minutes_left(search), "search_seconds": seconds_of_search(search)}
 
 
 def _search_time(search: Mapping[str, Any]) -> float:
@@ -130,8 +185,9 @@ def _search_time(search: Mapping[str, Any]) -> float:
     return min(2 * longest, 60.0 * math.ceil((longest + left) / 60)) if left > 0 else 2 * longest
 
 
-def _levels_to_measure(estimate: CapacityEstimate, close: set[int]) -> tuple[int, ...]:
+def _levels_to_measure(estimate: CapacityEstimate) -> tuple[int, ...]:
     """Return the levels that would narrow the answer most; none where whatever is open is too close to call."""
+    close = {level.users for level in estimate.levels if is_too_close(level)}
     held, failed = estimate.bracket
     top = estimate.levels[-1].users
     if held is not None and failed is not None:
@@ -187,9 +243,15 @@ def _seconds_to_prove(users: int, estimate: CapacityEstimate, criteria: Criteria
     level = estimate.level(users)
     if level is None or level.state != "unproven" or REVISIT & {*level.reasons}:
         return least
-    if "broken_bound" in level.reasons:
-        return max(least, 2 * level.seconds)
-    return max(least, level.seconds + (level.seconds_needed or 0.0))
+    if level.seconds_needed is None:
+        return max(least, min(LONGER * level.seconds, MAX_SECONDS_OF_NEW_LEVELS))
+    return max(least, level.seconds + level.seconds_needed)
+
+
+def _seconds_to_repeat(users: int, estimate: CapacityEstimate, criteria: Criteria) -> float:
+    """Return how long a level that was measured must be held to show again what it showed."""
+    level, least = estimate.level(users), _least_seconds(users, estimate, criteria)
+    return least if level is None else min(least, level.seconds)
 
 
 def _least_seconds(users: int, estimate: CapacityEstimate, criteria: Criteria) -> float:
@@ -203,32 +265,32 @@ def _least_seconds_of(users: int, estimate: CapacityEstimate, criteria: Criteria
     people = nearest.people or nearest.users
     expected = users if nearest.people is None else max(1, round(users * people / nearest.users))
     proof = least_proof(expected, nearest.seconds * people / nearest.replies, criteria)
-    return proof.seconds if proof else MAX_SECONDS_TO_PROVE
+    return proof.seconds if proof else MAX_SECONDS_OF_NEW_LEVELS
 
 
-def _too_close(level: LevelEstimate, estimate: CapacityEstimate, criteria: Criteria) -> bool:
+def is_too_close(level: LevelEstimate) -> bool:
+    """Tell whether a level is open and would stay so, however long it was held within reason."""
     if level.state != "unproven" or REVISIT & {*level.reasons}:
         return False
-    if _NOT_SETTLED_BY_TIME & {*level.reasons} or level.seconds_needed is None:
-        return True
-    seconds = _seconds_to_prove(level.users, estimate, criteria)
-    return seconds > max(MAX_SECONDS_TO_PROVE, 1.5 * _least_seconds(level.users, estimate, criteria))
+    return bool(_NOT_SETTLED_BY_TIME & {*level.reasons}) or level.seconds_needed is None
 
 
 def next_step(measurement: NextMeasurement | None, estimate: CapacityEstimate) -> NextStep | None:
     """Return the level of this measurement that would narrow the answer most, and why; None for a search."""
     if measurement is None or not measurement.levels:
         return None
-    levels, hold = measurement.levels, measurement.hold
+    targets, hold = measurement.targets, measurement.hold
     lowest, highest = estimate.levels[0].users, estimate.levels[-1].users
-    if _to_visit_again(estimate):
-        return NextStep(levels[0], hold, "second_visit")
-    if levels[0] > highest:
-        return NextStep(levels[0], hold, "above")
-    if levels[-1] < lowest:
-        return NextStep(_nearest(levels, lowest // 2), hold, "below")
+    if again := _to_visit_again(estimate):
+        return NextStep(again[0], hold, "second_visit")
+    if measurement.required is not None:
+        return NextStep(measurement.required, hold, "gate")
+    if targets[0] > highest:
+        return NextStep(targets[0], hold, "above")
+    if targets[-1] < lowest:
+        return NextStep(_nearest(targets, lowest // 2), hold, "below")
     likely = estimate.suggestion.users if estimate.suggestion else 0
-    return NextStep(_nearest(levels, likely), hold, "narrow" if None in estimate.bracket else "inside_bracket")
+    return NextStep(_nearest(targets, likely), hold, "narrow" if None in estimate.bracket else "inside_bracket")
 
 
 def _nearest(levels: Sequence[int], users: int) -> int:

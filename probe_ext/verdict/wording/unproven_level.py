@@ -26,9 +26,8 @@ _BROKEN = {
 }
 """By whether any broke at the level; None: not known here."""
 
-_NOT_SETTLED_BY_REPLIES = {
-    *("users_differ", "contradicts_higher_level", "visits_disagree", "needs_second_visit", "other_load"),
-}
+MORE_REPLIES_TELL = {"too_few_replies", "too_close", "broken_bound"}
+"""Reasons that replies alone may remove."""
 
 
 def unprovable(profile_name: str, criteria: Criteria) -> tuple[str, str]:
@@ -54,12 +53,19 @@ def reason_in_words(
     return _REASONS[reasons[0] if reasons else "too_close"]
 
 
+def what_settles(replies_needed: int | None) -> str:
+    """Return `about 43 more replies would settle it`, or that no reasonable number would."""
+    if not replies_needed:
+        return "at this share, another hour would not settle it"
+    return f"about {things(replies_needed, 'more reply', 'more replies')} would settle it"
+
+
 def why_unproven(level: LevelResult) -> str:
     """Return the first reason, the served share with its interval, and how many more replies would settle it."""
     parts = [reason_in_words(level.reasons, level.served_share, level.broken_share)]
     if level.served_share is not None and level.served_share_low is not None and level.served_share_high is not None:
         span = f"{percent(level.served_share_low)} to {percent(level.served_share_high)}"
         parts.append(f"{percent(level.served_share)} of replies served, 95 % interval {span}")
-    if level.replies_needed and not _NOT_SETTLED_BY_REPLIES & {*level.reasons}:
-        parts.append(f"about {things(level.replies_needed, 'more reply', 'more replies')} would settle it")
+    if {*level.reasons} <= MORE_REPLIES_TELL:
+        parts.append(what_settles(level.replies_needed))
     return "; ".join(parts)

@@ -13,7 +13,7 @@ def test_the_table(whole_run: Path) -> None:
     assert table is not None
     assert [row[0] for row in table.rows] == [str(users) for users in synthetic_run.LEVELS]
     assert table.rows[0][1] == "100 %"
-    assert table.notes[0].startswith("Goodput as DistServe defines it, with 90 % of replies served: ")
+    assert table.notes[0].startswith("Highest goodput with 90 % of replies served, DistServe's goal: ")
     assert table.notes[0].endswith("at 4 users.")
     html = (whole_run / "capacity.html").read_text(encoding="utf-8")
     assert "fluidity index" in html
@@ -32,5 +32,5 @@ def test_formats_and_no_table_without_levels() -> None:
     table = by_reply({"levels": [level], "goodput": None, "load": "users"})
     assert table is not None
     assert table.rows == [["4", "50 %", "1.2", "0.912", "75 %"]]
-    assert table.notes == ["No level served 90 % of the replies, so there is no goodput as DistServe defines it."]
+    assert table.notes == ["No level served 90 % of the replies, DistServe's goal, so no goodput is named for the run."]
     assert by_reply({"levels": [], "goodput": None}) is None

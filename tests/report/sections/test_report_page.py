@@ -42,7 +42,7 @@ def test_the_answer_in_its_parts(page: Page) -> None:
     assert answer.meaning == "concurrent users that meet the SLO profile chat"
     assert page.interval == "95 % interval: 4 to 7"
     assert page.next is not None
-    assert page.next.purpose == "To narrow the answer"
+    assert page.next.purpose == "To narrow the answer (about 6 minutes)"
     assert page.next.command[:3] == ["probe", "run", "capacity"]
     shown = [*page.findings, *(one for one in page.folded if one not in page.findings)]
     warnings, passed, undecided = (sum(one.kind == kind for one in shown) for kind in ("warn", "good", "open"))

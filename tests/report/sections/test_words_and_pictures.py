@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from probe_ext.bundled import folder
+from probe_ext.report.comparison.shown_rows import shown_rows
 from probe_ext.report.inputs import frames
+from probe_ext.report.outputs.gate import gate
 from probe_ext.report.sections.page import Page
 from probe_ext.report.sections.page import page as view
 from probe_ext.report.wording.shared_sentences import STATE_SIGNS
@@ -103,3 +105,21 @@ def test_no_level_that_holds_lies_under_the_needed_share_and_none_that_fails_abo
         fit = level["served_share_fit"]
         if fit is not None and level["state"] != "unproven":
             assert (fit >= needed - 1e-6) == (level["state"] == "held"), level["users"]
+
+
+def test_no_output_names_a_number_between_levels_that_are_far_apart() -> None:
+    far = {"users": 4, "low": 0, "high": 31}
+    levels = [{"users": users, "reasons": (), "seconds_needed": 9.0} for users in (1, 32)]
+    capacity = {
+        "bracket": [None, 32], "verdict": "unproven", "load": "users", "suggestion": far, "groups": None,
+        "levels": levels,
+    }  # fmt: skip
+    gated = gate(capacity, 8)
+    assert gated is not None
+    assert gated.sentence.endswith("8 was not proven (probably at least 1 are served, and fewer than 32)")
+    set_up = {"name": "a", "served_users": None, "interval": [0, 31], "levels": levels}
+    row = {"quantity": "capacity", "users": None, "set_up": "a", "baseline": 4.0, "value": 4.0, "change": None,
+           "reason": "gap_between_levels", "outcome": "cannot_tell", "low": None, "high": None, "scale": "ratio",
+           "minutes_more": None}  # fmt: skip
+    shown = shown_rows({"set_ups": [set_up], "rows": [row], "who": "people"})
+    assert (shown[0].baseline, shown[0].change) == ("probably between 1 and 31 people", "–")

@@ -232,3 +232,21 @@ def test_calibration_in_the_small(case: StatedCase) -> None:
     assert false_failed <= 4
     assert false_held <= 3
     assert covered >= 35
+
+
+def test_what_a_level_needs_covers_the_proof_that_few_replies_break() -> None:
+    """All replies were served, but some broke at more users: the served share alone would take far fewer."""
+    broken = np.arange(60) % 30 == 0
+    all_served, slow = visit(4, [True] * 25), visit(16, np.zeros(60, dtype=np.bool_), broken=broken, start=50.0)
+    low = estimate([all_served, slow]).levels[0]
+    alone = estimate([all_served]).levels[0]
+    assert (low.reasons, alone.reasons) == (("broken_bound",), ("too_few_replies",))
+    assert low.replies_needed
+    assert alone.replies_needed
+    assert low.replies_needed > 2 * alone.replies_needed
+
+
+def test_a_level_that_needs_more_than_an_hour_is_said_to_need_no_time() -> None:
+    near = estimate([visit(8, np.arange(64) % 11 != 0)]).levels[0]
+    assert near.served_share == pytest.approx(0.9, abs=0.01)
+    assert (near.state, near.replies_needed, near.seconds_needed) == ("unproven", None, None)

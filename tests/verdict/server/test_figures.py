@@ -176,5 +176,9 @@ def test_goodput_is_the_highest_rate_with_nine_of_ten_served() -> None:
     assert verdict.goodput is not None
     assert (verdict.goodput.users, verdict.goodput.goal) == (4, 0.9)
     four = verdict.levels[1]
-    assert verdict.goodput.replies_per_s == pytest.approx(four.replies_judged / (four.t_end - four.t_start - 1))
+    assert (
+        verdict.goodput.replies_per_s
+        == four.goodput_rps
+        == pytest.approx(four.replies_served / (four.t_end - four.t_start - 1))
+    )
     assert judge(evidence(late, staircase((8, 120), (8, 60))), CHAT).goodput is None

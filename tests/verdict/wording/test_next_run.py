@@ -10,7 +10,7 @@ from worlds import manifest
 from probe_ext.settings.options import read_options
 from probe_ext.verdict.inference.least_proof import least_proof
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Criteria, GroupCapacity, Suggestion
-from probe_ext.verdict.wording.next_run import NextMeasurement, _same_options, next_command, next_measurement
+from probe_ext.verdict.wording.next_run import NextMeasurement, _same_options, next_command, next_measurement, next_step
 
 CYCLE_S = 30.0 / 20
 """of the levels that `level` makes"""
@@ -28,10 +28,10 @@ def levels(estimated: CapacityEstimate) -> tuple[int, ...]:
 @pytest.mark.parametrize(
     ("held", "failed", "interval", "guess", "expected"),
     [
-        (8, 12, (8, 11), 10, (9, 10, 11)),
-        (8, 10, (8, 9), 8, (9,)),
-        (64, 96, (64, 95), 80, (72, 80, 88)),
-        (8, 20, (10, 15), 13, (12, 13, 14)),
+        (8, 12, (8, 11), 10, (8, 9, 10, 11, 12)),
+        (8, 10, (8, 9), 8, (8, 9, 10)),
+        (64, 96, (64, 95), 80, (64, 72, 80, 88, 96)),
+        (8, 20, (10, 15), 13, (8, 12, 13, 14, 20)),
     ],
 )
 def test_between_a_level_that_holds_and_one_that_fails(
@@ -47,10 +47,10 @@ def test_kinds_that_share_no_measured_level_leave_nothing_to_measure_next() -> N
 
 
 def test_above_the_highest_level_if_it_holds() -> None:
-    assert levels(estimate([level(8), level(16)], (16, None), (16, None), 16)) == (32, 64)
+    assert levels(estimate([level(8), level(16)], (16, None), (16, None), 16)) == (16, 32, 64)
 
 
-@pytest.mark.parametrize(("failed", "expected"), [(2, (1,)), (4, (2,)), (64, (8, 16, 32))])
+@pytest.mark.parametrize(("failed", "expected"), [(2, (1, 2)), (4, (2, 4)), (64, (8, 16, 32, 64))])
 def test_below_the_lowest_level_if_it_fails(failed: int, expected: tuple[int, ...]) -> None:
     assert levels(estimate([level(failed, "failed", seconds=70.0)], (None, failed), (0, failed - 1))) == expected
 
@@ -58,20 +58,21 @@ def test_below_the_lowest_level_if_it_fails(failed: int, expected: tuple[int, ..
 def test_only_the_level_that_is_open_for_as_long_as_it_takes() -> None:
     open_level = level(12, "unproven", seconds=40.0, replies_needed=300, seconds_needed=100.0)
     found = measurement(estimate([level(8), open_level], (8, None), (8, None), 8, suggestion=Suggestion(12, 8, None)))
-    assert found == NextMeasurement((12,), 140.0)
-    assert found.minutes == 2
+    assert found == NextMeasurement((8, 12), 140.0, targets=(12,), settles=(12,))
+    assert (found.minutes, found.seconds) == (5, 280.0)
 
 
 def test_level_that_may_be_proven_soon_is_preferred_to_one_that_is_too_close() -> None:
-    close = level(16, "unproven", replies_needed=20_000, seconds_needed=2000.0)
+    close = level(16, "unproven")
     soon = level(12, "unproven", replies_needed=100, seconds_needed=20.0)
     guess = Suggestion(16, 0, None)
-    assert levels(estimate([soon, close], (None, None), (0, None), suggestion=guess)) == (12,)
+    found = measurement(estimate([soon, close], (None, None), (0, None), suggestion=guess))
+    assert found is not None
+    assert (found.levels, found.targets) == ((12, 16), (12,)), "the likely answer is kept"
 
 
-@pytest.mark.parametrize("needed", [None, 2000.0])
-def test_level_too_close_to_call_at_the_top_asks_for_a_search(needed: float | None) -> None:
-    close = level(12, "unproven", replies_needed=needed and 20_000, seconds_needed=needed)
+def test_level_too_close_to_call_at_the_top_asks_for_a_search() -> None:
+    close = level(12, "unproven")
     found = measurement(estimate([level(8), close], (8, None), (8, None), 8, suggestion=Suggestion(12, 8, None)))
     assert found == NextMeasurement()
     command = next_command(manifest(), estimate([close], (None, None)), found, invalid=False)
@@ -96,7 +97,7 @@ def test_more_time_does_not_tell_where_users_differ() -> None:
 @pytest.mark.parametrize("reason", ["needs_second_visit", "visits_disagree"])
 def test_second_visit_goes_to_the_level_and_the_next_higher_one(reason: Any) -> None:
     again = level(8, "unproven", reason, replies_needed=9999, seconds_needed=9999.0)
-    assert levels(estimate([again, level(12), level(16, "failed")], (12, 16), (12, 15), 12)) == (8, 12)
+    assert levels(estimate([again, level(12), level(16, "failed")], (12, 16), (12, 15), 12)) == (8, 12, 16)
     assert levels(estimate([again], (None, None), (0, None))) == (8, 16)
 
 
@@ -104,7 +105,7 @@ def test_levels_are_held_for_at_least_as_long_as_a_proof_takes() -> None:
     least = least_proof(1, CYCLE_S)
     found = measurement(estimate([level(2, "failed")], (None, 2), (0, 1)))
     assert least is not None
-    assert found == NextMeasurement((1,), 98.0)
+    assert found == NextMeasurement((1, 2), 98.0, targets=(1,))
     assert found.hold == pytest.approx(least.seconds, abs=1)
 
 
@@ -160,7 +161,7 @@ def command(locustfile: str = "capacity.py", **given: str) -> str:
 
 
 def test_options_at_their_defaults_are_not_repeated() -> None:
-    assert command(levels="4,8", precision="10%") == "probe run capacity --host http://server:8000 --levels 5,6,7"
+    assert command(levels="4,8", precision="10%") == "probe run capacity --host http://server:8000 --levels 4,5,6,7,8"
 
 
 def test_changed_options_are_repeated_and_parse_to_the_same_values() -> None:
@@ -180,3 +181,62 @@ def test_headers_and_body_fields_are_part_of_the_next_command() -> None:
     given = read_options({"header": "X-A: 1\nX-B: 2", "header_env": "K=V", "body": '{"top_k": 1}'}).as_json()
     expected = ["--header=X-A: 1", "--header=X-B: 2", "--header-env=K=V", '--body={"top_k":1}']
     assert _same_options(json.loads(json.dumps(given)), set()) == expected
+
+
+def test_a_level_that_needs_long_is_held_for_exactly_what_it_is_said_to_need() -> None:
+    """Replies that broke elsewhere make a level need more: the next run must not be shorter than that."""
+    open_level = level(8, "unproven", "broken_bound", seconds=45.0, replies_needed=700, seconds_needed=1000.0)
+    found = measurement(
+        estimate([open_level, level(16, "failed")], (None, 16), (0, 15), suggestion=Suggestion(8, 0, 15))
+    )
+    assert found == NextMeasurement((8, 16), 1045.0, targets=(8,), settles=(8,))
+
+
+def for_gate(estimated: CapacityEstimate, **gate: float) -> NextMeasurement | None:
+    return next_measurement(manifest(plan={"hold": 30.0}, options=gate), estimated, Criteria())
+
+
+@pytest.mark.parametrize(
+    ("required", "expected", "settles"),
+    [(8, (8, 16), (8,)), (12, (8, 12, 16), ()), (4, (4, 8, 16), ()), (16, (8, 16), (8,)), (32, (8, 16), (8,))],
+)
+def test_the_next_run_is_the_one_that_would_prove_an_open_gate(
+    required: int, expected: tuple[int, ...], settles: tuple[int, ...]
+) -> None:
+    """A gate of 16 or more is missed, so the next run is the usual one."""
+    open_level = level(8, "unproven", replies_needed=100, seconds_needed=20.0)
+    found = estimate([open_level, level(16, "failed")], (None, 16), (0, 15), suggestion=Suggestion(8, 0, 15))
+    more = for_gate(found, fail_under_users=required)
+    assert more is not None
+    assert (more.levels, more.settles) == (expected, settles)
+    step = next_step(more, found)
+    assert step is not None
+    assert (step.users, step.reason) == ((required, "gate") if required < 16 else (8, "narrow"))
+
+
+def test_a_gate_goes_before_what_a_search_left_open() -> None:
+    stopped = manifest(
+        plan={"hold": 30.0, "search": {"outcome": None, "longest": 1800.0}}, options={"fail_under_users": 12}
+    )
+    held = estimate([level(8)], (8, None), (8, None), 8)
+    more = next_measurement(stopped, held, Criteria())
+    assert (next_command(stopped, held, more, invalid=False) or "").startswith(
+        "probe run capacity --host http://server:8000 --levels 8,12"
+    )
+
+
+def test_a_gate_that_no_reasonable_time_proves_is_measured_longer_all_the_same() -> None:
+    close = level(8, "unproven", seconds=45.0)
+    more = for_gate(estimate([level(4), close], (4, None), (4, None), 4), fail_under_users=8)
+    assert more is not None
+    assert (more.levels, more.hold, more.settles) == ((4, 8), 180.0, ())
+
+
+def test_how_long_a_stopped_search_takes_is_what_it_took_and_still_needed() -> None:
+    steps = [{"users": 1, "from": 1.0, "until": 40.0}, {"users": 4, "from": 40.0, "until": None}]
+    search = {"outcome": None, "longest": 1800.0, "seconds_left": 200.0, "steps": steps}
+    held = estimate([level(8)], (8, None), (8, None), 8)
+    known, unknown = (measurement(held, search=one) for one in (search, {**search, "seconds_left": None}))
+    assert known is not None
+    assert unknown is not None
+    assert (known.seconds, unknown.seconds) == (240.0, None)

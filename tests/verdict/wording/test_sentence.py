@@ -50,6 +50,11 @@ def estimate(
     return replace(made, **changes)
 
 
+def settling(*users: int, hold: float) -> NextMeasurement:
+    """Return a measurement of these levels that should settle them."""
+    return NextMeasurement(users, hold, targets=users, settles=users)
+
+
 def said(
     estimated: CapacityEstimate,
     first_limit: str | None = None,
@@ -99,30 +104,32 @@ def test_answer(estimated: CapacityEstimate, limit: str | None, expected: str) -
 @pytest.mark.parametrize(
     ("guess", "more", "expected"),
     [
-        (Suggestion(16, 8, 24), NextMeasurement((16,), 120.0),
-         "Probably about 16 people (8 to 24), not proven: about 2 more minutes at 16 users would settle it."),
-        (Suggestion(16, 0, None), NextMeasurement((16,), 50.0),
-         "Probably at least 16 people, not proven: about 1 more minute at 16 users would settle it."),
-        (Suggestion(1, 0, 1), None, "Probably about 1 person (0 to 1), not proven."),
+        (Suggestion(16, 8, 24), settling(16, hold=120.0),
+         "Probably about 16 people (95 %: 8 to 24), not proven: a run of about 2 minutes at 16 users would settle it."),
+        (Suggestion(16, 0, None), settling(16, hold=50.0),
+         "Probably at least 16 people, not proven: a run of about 1 minute at 16 users would settle it."),
+        (Suggestion(1, 0, 1), None, "Probably about 1 person (95 %: 0 to 1), not proven."),
         (Suggestion(0, 0, None), NextMeasurement(),
          "Probably fewer than 16 people, not proven; a search would show more."),
-        (Suggestion(18, 0, None), NextMeasurement((16,), 60.0),
-         "Probably at least 18 people, not proven: about 1 more minute at 16 users would show more."),
+        (Suggestion(18, 0, None), settling(16, hold=60.0),
+         "Probably at least 18 people, not proven: a run of about 1 minute at 16 users would show more."),
     ],
 )  # fmt: skip
 def test_run_that_proves_nothing_still_says_what_it_suggests(
     guess: Suggestion, more: NextMeasurement | None, expected: str
 ) -> None:
-    open_levels = estimate([level(16, "unproven")], (None, None), (guess.low, guess.high), suggestion=guess)
+    open_levels = estimate(
+        [level(16, "unproven", seconds_needed=60.0)], (None, None), (guess.low, guess.high), suggestion=guess
+    )
     assert said(open_levels, more=more) == expected
 
 
 def test_search_that_was_ended_early_leads_with_its_estimate_and_interval() -> None:
-    levels = [level(8, "unproven"), level(12, "failed")]
+    levels = [level(8, "unproven", seconds_needed=60.0), level(12, "failed")]
     ended = estimate(levels, (None, 12), (2, 11), suggestion=Suggestion(8, 2, 11))
     longer = NextMeasurement(which_search="a longer search")
     assert said(ended, "typing", more=longer) == (
-        "Probably about 8 people (2 to 11), not proven; a longer search would show more. "
+        "Probably about 8 people (95 %: 2 to 11), not proven; a longer search would show more. "
         "12 are too many. Typing speed is the first limit."
     )
 
@@ -132,7 +139,7 @@ def test_no_number_is_read_off_a_line_between_levels_far_apart() -> None:
     levels = [level(1, "unproven"), level(256, "failed")]
     ended = estimate(levels, (None, 256), (0, 255), suggestion=Suggestion(26, 0, 255))
     assert said(ended, "answer", more=NextMeasurement(which_search="a longer search")) == (
-        "Probably between 1 and 256 people (0 to 255), not proven; a longer search would show more. "
+        "Probably between 1 and 255 people, not proven; a longer search would show more. "
         "256 are too many. Failed or late answers are the first limit."
     )
 
@@ -140,15 +147,15 @@ def test_no_number_is_read_off_a_line_between_levels_far_apart() -> None:
 def test_an_interval_narrower_than_the_levels_around_it_is_not_hidden_by_them() -> None:
     levels = [level(4, "unproven"), level(32, "failed")]
     ended = estimate(levels, (None, 32), (10, 14), suggestion=Suggestion(12, 10, 14))
-    assert said(ended, "answer").startswith("Probably about 12 people (10 to 14), not proven")
+    assert said(ended, "answer").startswith("Probably about 12 people (95 %: 10 to 14), not proven")
 
 
 def test_level_above_the_proven_one() -> None:
     levels = [level(8), level(12, "unproven"), level(16, "unproven", "too_few_replies")]
     both = estimate(levels, (8, None), (8, None), 8)
-    assert said(both, more=NextMeasurement((16,), 90.0)) == (
+    assert said(both, more=settling(16, hold=90.0)) == (
         "At least 8 people can use this at once. 12 is too close to call, 16 has too few replies to tell: "
-        "about 2 more minutes at 16 users would settle it."
+        "a run of about 2 minutes at 16 users would settle 16."
     )
     assert said(both, more=NextMeasurement()).endswith("16 has too few replies to tell; a search would show more.")
     longer = NextMeasurement(which_search="a longer search")
@@ -158,10 +165,10 @@ def test_level_above_the_proven_one() -> None:
 def test_levels_that_need_a_second_visit() -> None:
     needs = level(8, "unproven", "needs_second_visit")
     one = estimate([needs, level(16, "failed")], (None, 16), (0, 15), disturbed=(8,))
-    assert said(one, "first_word", more=NextMeasurement((8, 16), 60.0)) == (
+    assert said(one, "first_word", more=settling(8, 16, hold=60.0)) == (
         "One bad stretch at 8 may be another client's load: 16 people at once are too many. "
-        "The wait for the first word is the first limit. 8 is not proven: about 2 more minutes at 8 and 16 users would "
-        "settle it."
+        "The wait for the first word is the first limit. 8 is not proven: a run of about 2 minutes at 8 "
+        "and 16 users would settle it."
     )
 
 
@@ -231,3 +238,25 @@ def test_replies_are_said_to_break_only_where_some_did(broken_share: float | Non
     why = reason_in_words(["broken_bound"], 1.0, broken_share)
     assert says in why
     assert not_says not in why
+
+
+def test_an_answer_that_no_reasonable_time_settles_says_so_and_what_helps_instead() -> None:
+    close, fewer = level(8, "unproven", "too_few_replies"), level(4, "unproven", seconds_needed=50.0)
+    found = estimate([fewer, close, level(16, "failed")], (None, 16), (0, 15), suggestion=Suggestion(8, 0, 15))
+    more = NextMeasurement((4, 8, 16), 100.0, targets=(4,), settles=(4,))
+    assert said(found, more=more).startswith(
+        "Probably about 8 people (95 %: 0 to 15), not proven: at the share served so far, an hour at 8 users would not "
+        "settle it; a run of about 5 minutes at 4, 8 and 16 users would show more. 16 are too many."
+    )
+
+
+def test_an_open_gate_is_answered_by_the_run_that_would_prove_it() -> None:
+    gate = replace(settling(8, hold=120.0), required=8)
+    eight = level(8, "unproven", seconds_needed=60.0)
+    open_level = estimate([eight], (None, None), (0, None), suggestion=Suggestion(8, 0, None))
+    assert said(open_level, more=gate).endswith(", not proven: a run of about 2 minutes at 8 users would settle it.")
+    untried = NextMeasurement((8, 16), 60.0, targets=(16,), required=16)
+    assert said(HELD, more=untried).endswith(
+        "More were not tried: a run of about 2 minutes at 8 and 16 users would prove 16 if nearly all replies are "
+        "served there."
+    )
