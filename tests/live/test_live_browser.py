@@ -99,7 +99,7 @@ def test_draws_the_run_within_the_page_without_other_requests(
             } | {"data:,"}
             assert tab.console == []
             said = str(await tab.ask("document.querySelector('h1').textContent"))
-            assert said == "Probably about 4 people who pause 0.77 s on average (0 to 7), so far.", said
+            assert said == "Probably about 4 people who pause 0.77 s on average (95 %: 0 to 7), so far.", said
             assert await tab.ask("document.querySelectorAll('#share rect').length") >= 2
             assert await tab.ask("document.querySelectorAll('#levels tbody tr').length") == 2
         text = str(await tab.ask("document.body.innerText"))
