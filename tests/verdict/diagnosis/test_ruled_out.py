@@ -113,6 +113,16 @@ def test_a_shared_cpu_is_named_where_nothing_else_explains_late_reads(
     assert found.confidence in {None, "low", "medium"}
 
 
+@pytest.mark.parametrize(
+    ("states", "confidence"),
+    [({}, "low"), ({"receive_lag": "fail"}, "medium"), ({"held_back": "fail"}, "medium"),
+     ({"held_back": "fail", "receive_lag": "fail", "late_starts": "fail"}, "medium")],
+)  # fmt: skip
+def test_one_late_moment_of_a_shared_machine_tells_little(states: dict[str, FindingState], confidence: str) -> None:
+    found = shared_cpu(facts([load(8, 0.2)], own_machine="fail", loop_lag="fail", **states), [])
+    assert found.confidence == confidence
+
+
 def test_a_starved_shared_machine_is_named_in_the_sentence() -> None:
     rows = [reply(user, 4.0 * n + user / 10, tpot=0.2) for user in range(4) for n in range(8)]
     stated = manifest(

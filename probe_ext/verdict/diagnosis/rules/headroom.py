@@ -60,8 +60,11 @@ def shared_cpu(facts: Facts, bounds: list[str]) -> Ruling:
         return unknown(rule, f"{why} But “{bounds[0].replace('_', ' ')}” may explain the same.", needs)
     if not facts.loads or facts.loads[-1].served:
         return unknown(rule, f"{why} But the most users that were measured were served.", needs)
-    idle = any(one.check == "worker_cpu" and one.state == "pass" for one in facts.findings)
-    signs = {"several checks say so": len(late) > 1 or None, "the load generator itself used little CPU": idle or None}
+    bursts = any(one.check == "held_back" and one.state == "fail" for one in facts.findings)
+    signs = {
+        "several checks say so": len(late) > 1 or None,
+        "tokens arrived in bursts, as from a server with too little CPU": bursts or None,
+    }
     label = "the CPU that server and load generator share may be short"
     shown = (Fact("failed checks of late reads, event loop and starts", float(len(late)), "checks"),)
     advice = (
