@@ -231,7 +231,7 @@ def test_the_summary(run: Path) -> None:
     sentence = json.loads((run / "capacity.json").read_text(encoding="utf-8"))["sentence"]
     assert lines[0] == f"### ✅ Gate passed (at least 4 users served): {sentence}"
     assert "**✅ gate: at least 4 users served: met, 4 held**" in lines
-    assert "Proven: 4 holds, 8 fails." in lines, "the sentence has the interval already"
+    assert "Proven: 4 holds, as do 1 and 2; 8 fails." in lines, "the sentence has the interval already"
     tables = [line.count("|") for line in lines if line.startswith("|")]
     assert len(tables) == 12
     assert [len(set(tables[:6])), len(set(tables[6:]))] == [1, 1]

@@ -18,6 +18,10 @@ _DESKTOP_LETTERS, _PHONE_LETTERS = 140, 44
 """Letters that fit along the axis."""
 _MAX_LABELLED_BARS, _MAX_LABELLED_PHONE_BARS = 9, 5
 """With more, bars are too narrow for percentages in them."""
+_MAX_NAMED_BARS, _MAX_NAMED_PHONE_BARS = 5, 3
+"""With more, there is no room for the grade below its percentage."""
+_MIN_LABELLED_HEIGHT, _MIN_NAMED_HEIGHT = 7, 13
+"""Per cent of the plot: lower parts have no room for a percentage, or for a grade below it."""
 _MAX_COUNTED_BARS = 14
 """With more, there is no room for the number of visits below them."""
 _MAX_BAR_WIDTH = 28
@@ -165,11 +169,16 @@ def _inside(bar: Bar, bar_count: int) -> list[svg.Label]:
     if bar_count > _MAX_LABELLED_BARS:
         return []
     kind = f"inb{'' if bar_count <= _MAX_LABELLED_PHONE_BARS else ' wide'} in-{bar.state}"
-    return [
-        svg.Label(bar.x + bar.width / 2, top + height / 2, formats.percent(share), f"{kind} on-{grade}", dy=5)
-        for grade, top, height, share, _ in bar.parts
-        if height > 7
-    ]
+    labels = []
+    for grade, top, height, share, _ in bar.parts:
+        x, y = bar.x + bar.width / 2, top + height / 2
+        named = bar_count <= _MAX_NAMED_BARS and height > _MIN_NAMED_HEIGHT
+        if height > _MIN_LABELLED_HEIGHT:
+            labels.append(svg.Label(x, y, formats.percent(share), f"{kind} on-{grade}", dy=-3 if named else 5))
+        if named:
+            wide = "" if bar_count <= _MAX_NAMED_PHONE_BARS else " wide"
+            labels.append(svg.Label(x, y, grade, f"inb word{wide} in-{bar.state} on-{grade}", dy=14))
+    return labels
 
 
 def _below(numbers: Sequence[Sequence[Level]], axis: _Axis) -> list[svg.Label]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from probe_ext.report.wording import shared_sentences
 from probe_ext.report.wording.level_names import VISIT, Level, by_number, label
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.inference.mix_cost import MIN_SHARE_RANGE
@@ -25,6 +26,8 @@ Capacity = Mapping[str, Any]
 
 MAX_ROUNDING_USERS = 1.5
 """By which a kind's number of users may differ from its mean share: Locust deals whole users."""
+_MAX_OTHERS = 3
+"""numbers of users that share a proven state and are named"""
 _PURPOSES = {
     "second_visit": "To rule out a disturbance",
     "inside_bracket": "To narrow the answer",
@@ -90,26 +93,39 @@ def _is_named(users: int, capacity: Capacity) -> bool:
 
 
 def proven(capacity: Capacity) -> str:
-    """Return `Proven: 8 holds, 16 fails. Not proven: 10 and 12 (too close to call).`; empty without levels.
+    """Return `Proven: 8 holds, 16 fails, as does 32. Not proven: 10 and 12 (too close to call).`; empty without levels.
 
     Bands of a ramp are named as in the picture: `13–15`.
     """
     if not capacity["levels"]:
         return ""
-    held, failed = capacity["bracket"]
-    ends = ((held, "holds"), (failed, "fails"))
     names = {level["users"]: label({**level, VISIT: 1}) for level in capacity["levels"]}
-    known = [f"{names.get(users, formats.count(users))} {what}" for users, what in ends if users is not None]
+    known = [
+        _all_that(names.get(users, formats.count(users)), capacity, state)
+        for users, state in zip(capacity["bracket"], ("held", "failed"), strict=True)
+        if users is not None
+    ]
     open_ones: dict[str, list[str]] = {}
     for level, *_ in by_number(capacity["levels"]):
         if level["state"] == "unproven":
             open_ones.setdefault(
                 reason_in_words(level["reasons"], level["served_share"], level["broken_share"]), []
             ).append(names[level["users"]])
-    parts = [f"Proven: {', '.join(known) or 'nothing'}."]
+    between = "; " if any(", " in one for one in known) else ", "
+    parts = [f"Proven: {between.join(known) or 'nothing'}."]
     if open_ones:
         parts.append(f"Not proven: {'; '.join(f'{listed(users)} ({why})' for why, users in open_ones.items())}.")
     return " ".join(parts)
+
+
+def _all_that(end: str, capacity: Capacity, state: str) -> str:
+    """Return `16 fails, as does 32`: the end of the bracket, and all other numbers which the picture shows so."""
+    names = [label({**level, VISIT: 1}) for level, *_ in by_number(capacity["levels"]) if level["state"] == state]
+    others = [name for name in names if name != end]
+    said = f"{end} {shared_sentences.STATE_WORDS[state]}"
+    if len(others) > _MAX_OTHERS:
+        return f"{said}, as do {len(others)} {'lower' if state == 'held' else 'higher'} numbers"
+    return f"{said}, as {'does' if len(others) == 1 else 'do'} {listed(others)}" if others else said
 
 
 def purpose(capacity: Capacity) -> str:

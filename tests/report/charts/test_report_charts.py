@@ -41,6 +41,15 @@ def test_the_interval_reaches_the_edge_where_it_is_open_and_is_never_invisible()
     assert levels(SEARCHED, 0.9, Marks(interval=(0, 1))).interval == Span(0, pytest.approx(12.5), False)
 
 
+def test_a_percentage_in_a_bar_says_what_it_is_of() -> None:
+    bad = {**level(8, 9.0), "served_share": 0.0, "state": "failed"}
+    labels = levels([level(1, 0.1), bad], 0.9, Marks()).plot.labels
+    inside = [label.text for label in labels if label.kind.startswith("inb")]
+    assert inside == ["90 %", "served", "10 %", "100 %", "strained"], "the small part has no room for a word"
+    many = levels([level(users, 0.1) for users in range(1, 8)], 0.9, Marks()).plot.labels
+    assert not any(label.text == "served" for label in many)
+
+
 def test_a_level_without_a_judged_reply_has_no_bar() -> None:
     unknown = dict.fromkeys(("served_share", "served_share_fit", "broken_share"))
     silent = {**level(8, 0.1), **unknown, "state": "unproven"}

@@ -83,7 +83,7 @@ def test_an_unproven_level_says_why_below_the_picture_and_in_the_table(whole_run
     levels = judged(whole_run)["levels"]
     six = {**levels[-1], "users": 6, "users_low": 6, "users_high": 6, "state": "unproven", "replies_needed": 1}
     page = shown(whole_run, levels=[*levels, {**six, "reasons": ["too_few_replies"]}])
-    assert page.picture_notes[0] == "Proven: 4 holds, 8 fails. Not proven: 6 (too few replies)."
+    assert page.picture_notes[0] == "Proven: 4 holds, as do 1 and 2; 8 fails. Not proven: 6 (too few replies)."
     assert page.results.rows[3].cells[0].below == "too few replies; about 1 more reply would settle it"
     assert [bar.state for bar in page.stack.bars] == ["held", "held", "held", "unproven", "failed"]
 
