@@ -40,7 +40,7 @@ def _outcome(steps: SearchSteps) -> tuple[FindingState, str, str]:
             advice = "Give it more time with --search-time, or request a wider interval with --precision."
         case _:
             why = f"The search was stopped early: {_missing(steps)}.{_more(steps)}"
-            advice = "Let it end by itself."
+            advice = "Search again to narrow it further."
     return state, why, advice
 
 

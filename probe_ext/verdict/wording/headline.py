@@ -35,6 +35,7 @@ _NARROWED_BY = {
 }
 
 
+_AN_HOUR = ": at the share served so far, an hour at"
 _NOT_THE_SHARE = {"users_differ", "contradicts_higher_level"}
 """Reasons that more replies of the same share would not remove."""
 
@@ -171,18 +172,27 @@ def _nothing_held(estimate: CapacityEstimate, context: Context) -> tuple[Phrase,
     """Say what the data suggest where no level is proven to hold, and what is proven to be too many."""
     failed = estimate.bracket[1]
     if failed is None:
-        return _suggested(estimate, context), _seen_in_passing(estimate, context)
+        first, rest = _suggested_first(estimate, context)
+        return first, [*_seen_in_passing(estimate, context), *rest]
     limit = _limit(estimate, context)
     groups = _groups(estimate, context.needed_share)
     lowest = failed == estimate.levels[0].users
     if not lowest and not groups and not _to_revisit(estimate):
-        return _suggested(estimate, context), [f"{too_many(failed)}.", *limit, *_seen_in_passing(estimate, context)]
+        first, rest = _suggested_first(estimate, context)
+        return first, [f"{too_many(failed)}.", *limit, *_seen_in_passing(estimate, context), *rest]
     first = Phrase(capitalised(too_many(failed, first=True, pause=context.pause, who=context.who)))
     if lowest:
         more = _would_tell(context.next_measurement)
         fewer = "Lower rates" if isinstance(failed, Rate) else "Fewer"
         return first, [*limit, f"{fewer} were not tried{more}.", *groups]
     return first, [*limit, *(groups or [f"{_suggested(estimate, context)}."])]
+
+
+def _suggested_first(estimate: CapacityEstimate, context: Context) -> tuple[Phrase, list[str]]:
+    """Return what the data suggest; that no reasonable time settles it is a sentence of its own, the last."""
+    said = str(_suggested(estimate, context))
+    first, hour, rest = said.partition(_AN_HOUR)
+    return Phrase(first), [f"{capitalised(_AN_HOUR.removeprefix(': '))}{rest}."] if hour else []
 
 
 def _seen_in_passing(estimate: CapacityEstimate, context: Context) -> list[str]:
@@ -239,7 +249,7 @@ def _would_tell(
     wanted = {*asked} if measurement is None or measurement.required is None else {measurement.required}
     known = [level for users in wanted if estimate is not None and (level := estimate.level(users)) is not None]
     close = [level.users for level in known if is_too_close(level) and not _NOT_THE_SHARE & {*level.reasons}]
-    start = f": at the share served so far, an hour at {levels_named(close, 8)} would not settle it" if close else ""
+    start = f"{_AN_HOUR} {levels_named(close, 8)} would not settle it" if close else ""
     if measurement is None:
         return start
     if measurement.still_needed:

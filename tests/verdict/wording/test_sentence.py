@@ -244,9 +244,10 @@ def test_an_answer_that_no_reasonable_time_settles_says_so_and_what_helps_instea
     close, fewer = level(8, "unproven", "too_few_replies"), level(4, "unproven", seconds_needed=50.0)
     found = estimate([fewer, close, level(16, "failed")], (None, 16), (0, 15), suggestion=Suggestion(8, 0, 15))
     more = NextMeasurement((4, 8, 16), 100.0, targets=(4,), settles=(4,))
-    assert said(found, more=more).startswith(
-        "Probably about 8 people (95 %: 0 to 15), not proven: at the share served so far, an hour at 8 users would not "
-        "settle it; a run of about 5 minutes at 4, 8 and 16 users would show more. 16 are too many."
+    assert said(found, "typing", more=more) == (
+        "Probably about 8 people (95 %: 0 to 15), not proven. 16 are too many. Typing speed is the first limit. "
+        "At the share served so far, an hour at 8 users would not settle it; a run of about 5 minutes at 4, 8 and 16 "
+        "users would show more."
     )
 
 
