@@ -2,11 +2,15 @@
 
 import shutil
 import socket
+import struct
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from probe_ext.client.wire.kernel_receive import enable_timestamps
 
 
 @pytest.fixture
@@ -22,6 +26,25 @@ def dead_port() -> Iterator[int]:
     yield listener.getsockname()[1]
     for one in [listener, *waiting]:
         one.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def stamps_are_on() -> Iterator[None]:
+    """Keep the kernel stamping: it begins a moment after the first socket on the machine asks for it.
+
+    What arrives in that moment is stamped when it is read.
+    """
+    with socket.socket(type=socket.SOCK_DGRAM) as far, socket.socket(type=socket.SOCK_DGRAM) as near:
+        near.bind(("127.0.0.1", 0))
+        attempts = 200 if enable_timestamps(near) else 0
+        for _ in range(attempts):
+            far.sendto(b"x", near.getsockname())
+            time.sleep(0.005)
+            _, ((_, _, stamp),), _, _ = near.recvmsg(1, 64)
+            seconds, nanoseconds = struct.unpack("@qq", stamp)
+            if time.time() - (seconds + nanoseconds / 1e9) > 0.004:  # noqa: TID251 - against the kernel's own stamp
+                break
+        yield
 
 
 @pytest.fixture(scope="session")
