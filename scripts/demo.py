@@ -28,7 +28,7 @@ def main() -> int:
                 sys.stderr.write(_text(warnings))
                 return code
             print(f"simulated server running at {host}; now testing it with two workers", flush=True)
-            command = ["run", "capacity", "--host", host, "--levels", LEVELS, "--hold", "12s", "--settle", "3s"]
+            command = ["run", "capacity", "--host", host, "--levels", LEVELS, "--hold", "15s", "--settle", "3s"]
             code = subprocess.run([PROBE, *command, "--processes", "2", *sys.argv[1:]], check=False).returncode
             if late := lateness(_text(warnings)):
                 print(late)
