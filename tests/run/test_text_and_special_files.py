@@ -1,6 +1,7 @@
 """What a server said is text in the tables, and writing follows no link."""
 
 import csv
+import gc
 import json
 import os
 from pathlib import Path
@@ -89,7 +90,12 @@ def test_what_cannot_be_merged_is_one_line(run: Path, what: str, capsys: pytest.
         case "nested manifest":
             (run / "run.json").write_text("[" * 100_000)
     before = (run / "run.json").read_text()
-    assert merged(run) == 2
+    gc.collect()
+    gc.disable()  # what it ends in the depth of a nested text would fail there, and say so on stderr
+    try:
+        assert merged(run) == 2
+    finally:
+        gc.enable()
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert len(said) < 600
