@@ -11,14 +11,16 @@ from probe_ext.report.sections import pauses, provenance, time_axis
 from probe_ext.report.sections.by_reply import ByReply, by_reply
 from probe_ext.report.sections.cards import Card, cards
 from probe_ext.report.sections.distributions import Distributions, distributions
-from probe_ext.report.sections.level_table import ShortVisits, Table, figures_table, notes, results_table, short_visits
+from probe_ext.report.sections.level_table import Table, figures_table, notes, results_table
 from probe_ext.report.sections.limits import Limits, limits
 from probe_ext.report.sections.optional.gpu import GpuSection, gpu_section
 from probe_ext.report.sections.optional.kinds import Kinds, kinds_section
-from probe_ext.report.sections.optional.prompt_lengths import PromptLengths, prompt_lengths
+from probe_ext.report.sections.optional.noted_table import NotedTable
+from probe_ext.report.sections.optional.prompt_lengths import prompt_lengths
 from probe_ext.report.sections.optional.rolling import RollingSection, rolling_lanes, rolling_section
 from probe_ext.report.sections.optional.team import team_facts
 from probe_ext.report.sections.optional.trace_figures import trace_facts
+from probe_ext.report.sections.optional.visit_table import short_visits
 from probe_ext.report.sections.time_axis import TimeAxis
 from probe_ext.report.wording import answer_context, shared_sentences
 from probe_ext.report.wording.glossary import Term, terms
@@ -135,8 +137,8 @@ class Page:
     figures: Table
     notes: Sequence[str]
     by_reply: ByReply | None
-    prompt_lengths: PromptLengths | None
-    short_visits: ShortVisits | None
+    prompt_lengths: NotedTable | None
+    short_visits: NotedTable | None
     distributions: Distributions | None
     findings: Sequence[ShownFinding]
     folded: Sequence[ShownFinding]

@@ -41,8 +41,8 @@ def _visit(evidence: Evidence, profiles: KindProfiles, step: Mapping[str, Any]) 
         t_start=start,
         t_end=until,
         replies=len(rows),
-        replies_told=int(tells.sum()),
-        replies_fine=int((graded.overall[tells] <= SERVED).sum()),
+        replies_observed=int(tells.sum()),
+        replies_within_bounds=int((graded.overall[tells] <= SERVED).sum()),
         first_word_p50=quantile(graded.experience.waited, 0.5),
     )
 
@@ -56,5 +56,9 @@ def _all_there(evidence: Evidence, users: int, start: float, until: float) -> fl
 
 def went_well(visits: Sequence[ShortVisit], needed_share: float) -> list[int]:
     """Return the numbers of users at which enough replies did well, by rising users."""
-    fine = {one.users for one in visits if one.replies_told and one.replies_fine >= needed_share * one.replies_told}
+    fine = {
+        one.users
+        for one in visits
+        if one.replies_observed and one.replies_within_bounds >= needed_share * one.replies_observed
+    }
     return sorted(fine)

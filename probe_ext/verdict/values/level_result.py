@@ -148,9 +148,9 @@ class ShortVisit:
     """when the search went on"""
     replies: Count
     """replies sent in it"""
-    replies_told: Count
+    replies_observed: Count
     """how many of them had a first word by its end, or had passed a bound"""
-    replies_fine: Count
+    replies_within_bounds: Count
     """how many of these had passed no bound"""
     first_word_p50: Amount | None
     """median seconds until the first word, of replies that had one by its end"""

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from worlds import CHAT, evidence, good, manifest, reply, slow_start, staircase, worker
 
-from probe_ext.report.sections.level_table import short_visits as shown
+from probe_ext.report.sections.optional.visit_table import short_visits as shown
 from probe_ext.report.sections.provenance import search_steps
 from probe_ext.verdict.judge import judge
 from probe_ext.verdict.values.judgement import Judgement
@@ -33,7 +33,7 @@ def test_a_short_visit_is_no_level_and_the_sentence_names_the_highest_that_went_
     assert [level.users for level in verdict.levels] == [1, 16]
     assert [one.users for one in verdict.short_visits] == [4, 8]
     last, best = verdict.short_visits[-1], 8 if wait < 1 else 4
-    assert (last.replies, last.replies_told, last.replies_fine) == (8, 8, 8 if wait < 1 else 0)
+    assert (last.replies, last.replies_observed, last.replies_within_bounds) == (8, 8, 8 if wait < 1 else 0)
     assert f"In a short visit, {best} people were served well so far" in verdict.sentence
 
 

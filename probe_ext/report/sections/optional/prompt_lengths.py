@@ -1,32 +1,22 @@
 """TTFT by prompt length, as a table."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
+from probe_ext.report.sections.optional.noted_table import NotedTable
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import things
 
-HEADS = (
+_HEADS = (
     ("prompt tokens", ""),
     ("replies", ""),
     ("TTFT p50", ""),
     ("TTFT p95", ""),
     ("in the prefix cache", "of their tokens"),
 )
-"""Heading and unit."""
 
 
-@dataclass(frozen=True)
-class PromptLengths:
-    """The table, and at which level it was measured."""
-
-    rows: Sequence[Sequence[str]]
-    note: str
-    heads: Sequence[tuple[str, str]] = HEADS
-
-
-def prompt_lengths(capacity: Mapping[str, Any]) -> PromptLengths | None:
+def prompt_lengths(capacity: Mapping[str, Any]) -> NotedTable | None:
     """Return the table; None where prompts have about one length, or too few replies tell."""
     found = capacity["ttft_by_length"]
     if not found:
@@ -34,7 +24,7 @@ def prompt_lengths(capacity: Mapping[str, Any]) -> PromptLengths | None:
     at = things(found["users"], "user")
     why = "at higher ones, prompts wait for those of others, whatever their own length"
     note = f"At {at}, the lowest level with enough replies: {why}."
-    return PromptLengths([_row(one) for one in found["classes"]], note)
+    return NotedTable(_HEADS, [_row(one) for one in found["classes"]], note)
 
 
 def _row(one: Mapping[str, Any]) -> list[str]:
