@@ -19,7 +19,7 @@ _POLL_S = 0.1
 _STOP_S = 10.0
 
 
-class StartError(Exception):
+class StartError(RuntimeError):
     """A process did not answer; the message has its last words."""
 
 

@@ -120,6 +120,8 @@ class MergedWindows:
         """second of the run; windows that ended before it are final"""
         self._final = defaultdict[str, LatencySketch](LatencySketch)
         """of all final windows, per metric"""
+        self._totals: dict[tuple[str, int], LatencySketch] = {}
+        """of all workers in a window that is not final, as `total` last merged it: windows are many, and few change"""
 
     def merge(self, worker: str, snapshots: Iterable[dict[str, Any]]) -> None:
         """Merge a worker's snapshots, unless a fuller one is known or the window is final."""
@@ -131,6 +133,7 @@ class MergedWindows:
                 self._fullest[key] = snapshot
                 self._workers[key[1:]].add(worker)
                 self._changed.add(key[1:])
+                self._totals.pop(key[1:], None)
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Return one record per metric and window, merged over workers, except final windows: see `sketches.jsonl`."""
@@ -141,6 +144,7 @@ class MergedWindows:
         ended = [w for w in self._workers if w not in self._changed and w[1] + SKETCH_SECONDS < before]
         records = list(self._records(ended))
         for window in ended:
+            self._totals.pop(window, None)
             for worker in self._workers.pop(window):
                 del self._fullest[worker, *window]
         for record in records:
@@ -153,9 +157,12 @@ class MergedWindows:
         """Return all values of a metric so far."""
         total = LatencySketch()
         total.merge(self._final[metric])
-        for (_, name, _), snapshot in self._fullest.items():
-            if name == metric:
-                total.merge(LatencySketch.from_wire(snapshot["sketch"]))
+        for window in self._workers:
+            if window[0] != metric:
+                continue
+            if window not in self._totals:
+                self._totals[window] = _merged_sketch(self._snapshots(window))
+            total.merge(self._totals[window])
         return total
 
     def take_changes(self) -> list[dict[str, Any]]:
@@ -169,7 +176,10 @@ class MergedWindows:
 
     def _records(self, windows: Iterable[tuple[str, int]]) -> Iterator[dict[str, Any]]:
         for window in sorted(windows):
-            yield _merged([self._fullest[worker, *window] for worker in sorted(self._workers[window])])
+            yield _merged(self._snapshots(window))
+
+    def _snapshots(self, window: tuple[str, int]) -> list[dict[str, Any]]:
+        return [self._fullest[worker, *window] for worker in sorted(self._workers[window])]
 
 
 def _size(snapshot: dict[str, Any]) -> int:
@@ -183,7 +193,11 @@ def _merged(snapshots: list[dict[str, Any]]) -> dict[str, Any]:
     merged = {key: snapshots[0][key] for key in ("metric", "start", "seconds")}
     if "count" in snapshots[0]:
         return {**merged, "count": sum(s["count"] for s in snapshots)}
+    return {**merged, "sketch": _merged_sketch(snapshots).to_wire()}
+
+
+def _merged_sketch(snapshots: Iterable[dict[str, Any]]) -> LatencySketch:
     sketch = LatencySketch()
     for snapshot in snapshots:
         sketch.merge(LatencySketch.from_wire(snapshot["sketch"]))
-    return {**merged, "sketch": sketch.to_wire()}
+    return sketch

@@ -1,6 +1,5 @@
 """What is expected of containers: commands that succeed, conditions that come true, values that are equal."""
 
-import contextlib
 import http.client
 import subprocess
 import time
@@ -34,14 +33,16 @@ def succeeds(*command: str) -> bool:
 
 
 def wait_for(what: str, condition: Callable[[], Any], seconds: float = 180.0) -> Any:
-    """Wait until a condition is true, and return its value. CheckFailedError after so many seconds."""
-    deadline = time.monotonic() + seconds  # noqa: TID251 - a script outside the package
+    """Wait until a condition is true, and return its value. CheckFailedError after so many seconds, with the reason."""
+    deadline, last = time.monotonic() + seconds, ""  # noqa: TID251 - a script outside the package
     while time.monotonic() < deadline:  # noqa: TID251 - a script outside the package
-        with contextlib.suppress(CheckFailedError, http.client.HTTPException, OSError, ValueError):
+        try:
             if result := condition():
                 return result
+        except (CheckFailedError, http.client.HTTPException, OSError, ValueError) as error:
+            last = f": {error}"
         time.sleep(0.5)
-    raise CheckFailedError(f"timed out after {seconds:.0f} s waiting for {what}")
+    raise CheckFailedError(f"timed out after {seconds:.0f} s waiting for {what}{last}")
 
 
 def expect(what: str, actual: object, expected: object) -> None:

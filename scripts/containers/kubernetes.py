@@ -16,7 +16,8 @@ from typing import Any
 import jsonschema
 import yaml
 
-EXIT_SKIPPED = 77
+from scripts.containers.expectations import EXIT_SKIPPED
+
 EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "kubernetes" / "load-test.yaml"
 VERSION = "2.3.0"
 COMMIT = "29c1c8a3be5aa93849be9a78743b9732ab0d91bc"

@@ -30,8 +30,8 @@ def evaluate(run: Path) -> dict[str, Any]:
     manifest = json.loads((run / "run.json").read_text(encoding="utf-8"))
     samples = settled(read_samples(run / "soak.csv"))
     counts = count(run, manifest)
-    memory, _ = judge_memory(samples)
-    _, faults = judge_memory([sample for sample in samples if sample[1] != SERVER])
+    memory, faults = judge_memory([sample for sample in samples if sample[1] != SERVER])
+    shown, _ = judge_memory([sample for sample in samples if sample[1] == SERVER])
     cost, dearer = judge_cost(samples)
     report = json.loads((run / "report_time.json").read_text(encoding="utf-8"))
     faults += dearer
@@ -44,7 +44,7 @@ def evaluate(run: Path) -> dict[str, Any]:
         "seconds": round(manifest["duration"]),
         "workers": len(manifest["workers"]),
         "counts": counts,
-        "memory": memory,
+        "memory": dict(sorted({**memory, **shown}.items())),
         "cached": cached_blocks(
             run, manifest["started_unix"] + max((o["until"] or 0 for o in rolling["outages"]), default=0)
         ),

@@ -25,12 +25,12 @@ async def take_screenshots(page: Path, out: Path) -> None:
     """Write the screenshots."""
     async with chrome.tab() as tab:
         await tab.open(page, 1280)
-        await _screenshot(tab, out / "report.png", (0, 0, 1280, 870))
+        await _screenshot(tab, out / "report.png", (0, 0, 1280, 845))
         await tab.open(page, 390)
         await _screenshot(tab, out / "report-phone.png", (0, 0, 390, 1180))
         await take_print(tab, page, out / "report-print.png")
         await tab.open(page, 1280, dark=True)
-        await _screenshot(tab, out / "report-dark.png", (0, 0, 1280, 870))
+        await _screenshot(tab, out / "report-dark.png", (0, 0, 1280, 845))
         await tab.resize(1280, 6000)
         press = "document.querySelector('.lanes').dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight'}))"
         for _ in range(12):

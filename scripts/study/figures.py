@@ -10,6 +10,8 @@ CLAIMED = {"covers": 0.95, "false_failed": 0.025, "false_held": 0.025}
 CLAIMED_HARD = {"covers": 0.90, "false_failed": 0.05, "false_held": 0.05}
 Z = 1.96
 """one-sided 97.5 %"""
+MAX_ERROR, MAX_USERS_OFF = 0.05, 1.0
+"""An estimate is close if it is off by no more than this share of the crossing, or by no more than one user."""
 
 
 def figures(rows: Sequence[Row]) -> Row:
@@ -32,6 +34,7 @@ def figures(rows: Sequence[Row]) -> Row:
         "width": fmean(one["width"] for one in answered) if answered else None,
         "bias": fmean(errors) if errors else None,
         "error": fmean(map(abs, errors)) if errors else None,
+        "close": [sum(_is_close(row) for row in rows), len(rows)],
         "no_estimate": sum(row["estimate"] is None for row in rows),
         "minutes": _quantiles([row["seconds"] / 60 for row in rows]),
     }
@@ -90,6 +93,12 @@ def _marks(row: Row) -> Row:
         "levels": len(row["levels"]),
         "error": (found - crossing) / crossing if known else None,
     }
+
+
+def _is_close(row: Row) -> bool:
+    crossing, found = row["truth"]["crossing"], row["estimate"]
+    known = crossing is not None and found is not None
+    return known and abs(found - crossing) <= max(MAX_USERS_OFF, MAX_ERROR * crossing)
 
 
 def _covers(interval: Any, row: Row) -> bool | None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from probe_ext.verdict.phrasing.plurals import listed
-from scripts.study.figures import CLAIMED, CLAIMED_HARD, KNOWN_SHORTFALLS, limits, missed_claims
+from scripts.study.figures import CLAIMED, CLAIMED_HARD, KNOWN_SHORTFALLS, MAX_ERROR, limits, missed_claims
 from scripts.study.servers import cases
 from scripts.study.truth import ROUNDS_S, RUNS
 
@@ -52,10 +52,6 @@ time. Where that search would have ended before, it was run with a `--precision`
 are runs that ended without an upper limit, and intervals of less than 2 users, which it never asks for."""
 SWEEP_COLUMNS = ("case", "truth", "runs", "covers", "width", "bias", "error", "false failed", "false held", "unproven")
 NOTES: Mapping[str, str] = {
-    "cases": (
-        "Of the cases with more than one person, the estimate lies within 5 % or one user of the crossing in 1,218 of "
-        "1,400 runs: in 79 to 100 % of each case but *long prompts*, with 43 %."
-    ),
     "hard": (
         "*flat 0.90*, a share exactly at the limit, is the hardest truth: the more levels, the sooner one of them "
         "seems to fail by chance. While a level could fail whatever those above it showed, 17 of these 200 runs "
@@ -154,10 +150,21 @@ def _part(part: str, rows: Sequence[Row]) -> str:
     refuted = [row["case"] for row in rows if missed_claims(row, hard=hard)]
     lines += [f"\n*{case}*: {KNOWN_SHORTFALLS[part, case]}\n" for case in refuted if (part, case) in KNOWN_SHORTFALLS]
     if part == "cases":
+        lines += [f"\n{_closeness(rows)}\n"] if all("close" in row for row in rows) else []
         what = {case.name: case.what + ("; held out" if case.held_out else "") for case in cases()}
         lines += ["\nLong-run served shares with their standard errors:\n\n"]
         lines += [f"- {row['case']} ({what[row['case']]}): {_near(row)}\n" for row in rows]
     return "".join(lines)
+
+
+def _closeness(rows: Sequence[Row]) -> str:
+    """Say how many estimates are close; where only one user is served, any would be."""
+    several = [row["close"] for row in rows if row["truth"] != 1]
+    close, of = (sum(part) for part in zip(*several, strict=True))
+    return (
+        f"The estimate lies within {100 * MAX_ERROR:g} % or one user of the crossing in {close:,} of {of:,} runs: from "
+        f"{min(several)[0]} of {min(several)[1]} in a case to {max(several)[0]}. *One at a time* is left out."
+    )
 
 
 def _adopted(rows: Sequence[Row]) -> bool:

@@ -192,7 +192,7 @@ def test_a_whole_verdict_in_the_headline_is_set_as_text(
     visit: Callable[[Visit], None], served: Served, tmp_path: Path
 ) -> None:
     run = served.ui.begin(tmp_path / "run")
-    whole = "Probably about 8 people (0 to 15), not proven: about 3 more minutes at 8 users would settle it"
+    whole = "Probably about 8 people (95 %: 0 to 15), not proven: a run of about 3 minutes at 8 users would settle it"
     answer = Answer("", (), whole, "", "", "", "16 are too many. The wait for the first word is the first limit.")
     run.ended, served.ui.view.past[0].answer = 60.0, answer
 

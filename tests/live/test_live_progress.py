@@ -206,10 +206,10 @@ def test_the_range_so_far_is_never_shown_as_final(full: LiveRun) -> None:
 
 def test_a_range_that_is_wider_than_it_was_says_why(full: LiveRun) -> None:
     assert full.now is not None
-    why = Widening("14 was not proven", "Its lower end was 14 before.")
+    why = Widening("14 was not proven", "The range's lower end was 14 before.")
     now, known = replace(full.now, widening=why), full.levels.estimate
     assert "so far about 13 (12–15), 14 was not proven" in status_line(now, known)
-    assert headline(now, known).rest.endswith("Its lower end was 14 before.")
+    assert headline(now, known).rest.endswith("The range's lower end was 14 before.")
     assert all(
         "12–15" not in line or why.short in line for line in (status_line(now, known, "", w) for w in range(200))
     )

@@ -94,7 +94,7 @@ def _widening(before: CapacityEstimate, now: CapacityEstimate, who: Who, *, lowe
     proven = before.bracket[0] if lower else before.bracket[1]
     if proven is None or proven != (end if lower else end + 1):
         side = "lower" if lower else "upper"
-        what = f"Its {side} end was {end:,} before, by a curve through the levels; that was not proven"
+        what = f"The range's {side} end was {end:,} before, by a curve through the levels; that was not proven"
         return Widening(f"{end:,} was not proven", f"{what}, and the replies since then allow more.")
     why = _why_lost(before, now, proven)
     state = f"{people(proven, who)} {'is' if proven == 1 else 'are'} {'served' if lower else 'too many'}"

@@ -9,6 +9,7 @@ from probe_ext.compare.set_up_aspects import WAIVABLE
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import Who, listed, one_of, people, things
 from probe_ext.verdict.results.team_size import money
+from probe_ext.verdict.values.json_types import DIMENSIONS
 from probe_ext.verdict.wording.capacity_phrase import far_apart
 
 Json = Mapping[str, Any]
@@ -63,7 +64,6 @@ QUANTITIES: Mapping[str, Shown] = {
 OUTCOMES = {"better": "better", "worse": "worse", "cannot_tell": "can't tell", "no_verdict": "no verdict"}
 ABOUT_THE_SAME = "about the same"
 """result of a row whose limits lie so close together that any difference is small"""
-DIMENSIONS = ("first_word", "typing", "silence", "answer")
 _WHY = {
     "too_few": "too few data",
     "gap_between_levels": "levels too far apart",
@@ -164,7 +164,7 @@ def interval(row: Json) -> str:
     ends = [None if end is None else _limit(end, is_ratio=is_ratio) for end in (low, high)]
     if low is None:
         return f"at most {ends[1]}{unit}"
-    return f"at least {ends[0]}{unit}" if high is None else f"{ends[0]} to {ends[1]}"
+    return f"at least {ends[0]}{unit}" if high is None else f"{ends[0]} to {ends[1]}{unit}"
 
 
 def _limit(end: float, *, is_ratio: bool) -> str:

@@ -77,7 +77,7 @@ def _what_is_proven(capacity: Mapping[str, Any], users: int) -> str:
 def _too_close(capacity: Mapping[str, Any], users: int) -> str:
     """Say that no reasonable time proves the gate's users if their share stays what it was; empty otherwise."""
     level = next((level for level in capacity["levels"] if level["users"] == users), None)
-    if level is None or level["seconds_needed"] is not None or not MORE_REPLIES_TELL & {*level["reasons"]}:
+    if level is None or level["seconds_needed"] is not None or not {*level["reasons"]} <= MORE_REPLIES_TELL:
         return ""
     return f"; at the share served so far ({percent(level['served_share'])}), not even another hour would prove it"
 

@@ -141,7 +141,8 @@ def _expected_time(capacity: Capacity) -> str:
     if capacity["next_command"] is None:
         return ""
     if capacity["next_seconds"] is None:
-        return " (how long a search takes is not known beforehand)"
+        is_search = "--levels" not in capacity["next_command"]
+        return " (how long a search takes is not known beforehand)" if is_search else ""
     return f" (about {things(max(1, round(capacity['next_seconds'] / 60)), 'minute')})"
 
 

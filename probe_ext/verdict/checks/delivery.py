@@ -176,9 +176,10 @@ def _bursts(replies: Columns, graded: GradedReplies, held: Bools, how: str) -> t
     why = f"{_of(affected, total)} {_STREAMED} arrived in bursts ({how}): {_size(replies, held, by_gap)}"
     late = delayed & (numbers(replies, "headers") >= numbers(replies, "first") - BURST_S)
     if delayed.any():
-        some = "Their" if delayed.sum() == affected else f"In {delayed.sum():,} of them, the"
-        words = "first words" if some == "Their" else "first word"
-        why += f" {some} {words} came about {seconds(quantile(delay[delayed], 0.5))} later as a result"
+        some = f"In {delayed.sum():,} of them, the first word"
+        if delayed.sum() == affected:
+            some = "The first word" if affected == 1 else "Their first words"
+        why += f" {some} came about {seconds(quantile(delay[delayed], 0.5))} later as a result"
         why += f"; in {late.sum():,} of them, so did the response headers." if late.any() else "."
     left_out = [(int((held & graded.arrived.held_gap).sum()), "gaps"), (int(unjudged.sum()), "typing speed")]
     parts = [f"the {what} of {things(n, 'reply', 'replies')}" for n, what in left_out if n]
@@ -227,7 +228,7 @@ def _typing_known(evidence: Evidence, graded: GradedReplies) -> Finding:
             "typing_known",
             "pass",
             False,
-            f"The typing speed is known of {_of(known, total).lower()} replies that should show one.",
+            f"The typing speed is known for {_of(known, total).lower()} replies that should show one.",
         )
     unknown = int((graded.typing_hidden & uncounted(replies)).sum())
     reasons = [f"{hidden - unknown:,} arrived in bursts"] if hidden > unknown else []

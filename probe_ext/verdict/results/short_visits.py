@@ -1,5 +1,6 @@
 """Visits that a search left for more users, since replies did well so far: they explain its way, and prove nothing."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,16 +17,16 @@ from probe_ext.verdict.values.level_result import ShortVisit
 
 
 def short_visits(evidence: Evidence, profiles: KindProfiles) -> tuple[ShortVisit, ...]:
-    """Return what was seen in each visit that a search did not measure, in order of time."""
+    """Return what was seen in each visit that a search left for more users before it measured it, in order of time."""
     search = mapping(mapping(evidence.manifest.get("plan")).get("search"))
-    steps = [step for step in mappings(search.get("steps")) if _is_short(step)]
-    return tuple(_visit(evidence, profiles, step) for step in steps)
+    steps = [step for step in mappings(search.get("steps")) if isinstance(step.get("users"), int)]
+    climbed = [now for now, after in itertools.pairwise(steps) if after["users"] > now["users"] and _is_short(now)]
+    return tuple(_visit(evidence, profiles, step) for step in climbed)
 
 
 def _is_short(step: Mapping[str, Any]) -> bool:
-    """Tell whether users were asked for, and more of them before anything was measured."""
     known = all(number(step, key) is not None for key in ("from", "until"))
-    return known and isinstance(step.get("users"), int) and step.get("measured_from") is None
+    return known and step.get("measured_from") is None
 
 
 def _visit(evidence: Evidence, profiles: KindProfiles, step: Mapping[str, Any]) -> ShortVisit:

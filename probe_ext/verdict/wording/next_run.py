@@ -20,7 +20,9 @@ MAX_LEVELS, FEW_LEVELS = 5, 3
 MAX_SECONDS_OF_NEW_LEVELS = 600.0
 """Of several levels that were not measured yet, only one is suggested if they would take longer together."""
 LONGER = 4
-"""A level that no reasonable time settles is held so many times as long: its interval is then half as wide."""
+"""A level that no reasonable time settles is held so many times as long, which makes its interval half as wide."""
+MAX_HOLD_S = 600.0
+"""No level is held for longer in that case, nor where it is not known how long a proof takes."""
 NARROW_SHARE = 0.1
 """An interval of rates that is no wider than this share of its lower end needs no further run."""
 HOLD_S = 30.0
@@ -244,7 +246,7 @@ def _seconds_to_prove(users: int, estimate: CapacityEstimate, criteria: Criteria
     if level is None or level.state != "unproven" or REVISIT & {*level.reasons}:
         return least
     if level.seconds_needed is None:
-        return max(least, min(LONGER * level.seconds, MAX_SECONDS_OF_NEW_LEVELS))
+        return max(least, level.seconds, min(LONGER * level.seconds, MAX_HOLD_S))
     return max(least, level.seconds + level.seconds_needed)
 
 
@@ -265,7 +267,7 @@ def _least_seconds_of(users: int, estimate: CapacityEstimate, criteria: Criteria
     people = nearest.people or nearest.users
     expected = users if nearest.people is None else max(1, round(users * people / nearest.users))
     proof = least_proof(expected, nearest.seconds * people / nearest.replies, criteria)
-    return proof.seconds if proof else MAX_SECONDS_OF_NEW_LEVELS
+    return proof.seconds if proof else MAX_HOLD_S
 
 
 def is_too_close(level: LevelEstimate) -> bool:

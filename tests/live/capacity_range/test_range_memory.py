@@ -53,7 +53,7 @@ def test_an_end_that_was_never_proven_is_said_to_be_that() -> None:
     found = why(Known((37, 63), (1, 64)), Known((1, 63), (1, 64)))
     assert found.short == "37 was not proven"
     assert found.sentence == (
-        "Its lower end was 37 before, by a curve through the levels; that was not proven, "
+        "The range's lower end was 37 before, by a curve through the levels; that was not proven, "
         "and the replies since then allow more."
     )
     assert why(Known((8, 11), (8, 16)), Known((8, 15), (8, 16))).short == "11 was not proven"

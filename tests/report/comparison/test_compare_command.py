@@ -227,7 +227,7 @@ def test_a_refused_comparison_says_why_no_figure_has_a_verdict(with_a_level_more
 
 @pytest.mark.parametrize(
     ("low", "high", "scale", "text"),
-    [(0.07, 0.8, "ratio", "0.07 to 0.80"), (0.02, None, "ratio", "at least 0.02 ×"),
+    [(0.07, 0.8, "ratio", "0.07 to 0.80 ×"), (0.02, None, "ratio", "at least 0.02 ×"),
      (None, 30.0, "ratio", "at most 30.00 ×"), (None, 0.3, "difference", "at most +30 points")],
 )  # fmt: skip
 def test_limits_are_words_where_one_end_is_open(low: float | None, high: float | None, scale: str, text: str) -> None:

@@ -353,15 +353,15 @@ def test_failing_replies_are_not_blamed_on_the_hardware() -> None:
 
 
 @pytest.mark.parametrize(
-    ("batches", "tokens", "known"),
+    ("batches", "tokens", "known", "between"),
     [
-        ((0.5, 125.0), (200.0, 2420.0), False),
-        ((60.0, 125.0), (1500.0, 2420.0), True),
-        ((16.0, 128.0), (1600.0, 12000.0), True),
+        ((0.5, 125.0), (200.0, 2420.0), False, 62),
+        ((60.0, 125.0), (1500.0, 2420.0), True, 62),
+        ((16.0, 128.0), (1600.0, 12000.0), True, 64),
     ],
 )
 def test_two_levels_far_apart_do_not_show_whether_throughput_still_grows(
-    batches: tuple[float, float], tokens: tuple[float, float], known: bool
+    batches: tuple[float, float], tokens: tuple[float, float], known: bool, between: int
 ) -> None:
     """At 250 times the batch, 12 times the tokens: as well a tenth of the way up and flat ever since."""
     low, high = (Point(cast("Any", None), *point) for point in zip(batches, tokens, strict=True))
@@ -369,7 +369,7 @@ def test_two_levels_far_apart_do_not_show_whether_throughput_still_grows(
     found = Slope(low, high, math.log(high.tokens_per_s / low.tokens_per_s) / stretch, 0.01)
     assert found.power > MAX_FLAT
     assert found.hides_plateau is not known
-    assert "60 users" in found.level_between or "62 users" in found.level_between or "64 users" in found.level_between
+    assert found.level_between == f"a level of about {between} users"
 
 
 def test_the_peak_of_the_kv_cache_is_one_figure_wherever_it_was_reached() -> None:
@@ -377,4 +377,4 @@ def test_the_peak_of_the_kv_cache_is_one_figure_wherever_it_was_reached() -> Non
         verdict = judged(name)
         wall = ruling(verdict, "memory_wall")
         shown = re.findall(r"at most ([\d.]+ %) full", verdict.kv_headroom.sentence)
-        assert shown == re.findall(r"never exceeded ([\d.]+ %)", wall.why)
+        assert shown == re.findall(r"never exceeded ([\d.]+ %)", wall.why) != []

@@ -1,5 +1,6 @@
 """What a search saw on its way up is shown, proves nothing, and is said where it got further than what it measured."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -18,11 +19,11 @@ STEPS = (
 )
 
 
-def searched(*visit: Any) -> Judgement:
+def searched(*visit: Any, then: Sequence[dict[str, Any]] = ()) -> Judgement:
     rows = [*good(1, 0, 30), *good(4, 30, 10), *visit]
     rows += [slow_start(user, 53.0 + 5 * k + user / 100, 4.0) for user in range(16) for k in range(6)]
     plan = {"levels": [1, 16], "hold": 20.0, "settle": 3.0, "min_replies": 3}
-    search = {"outcome": None, "longest": 3600.0, "seconds_left": 200.0, "steps": list(STEPS)}
+    search = {"outcome": None, "longest": 3600.0, "seconds_left": 200.0, "steps": [*STEPS, *then]}
     stated = manifest(plan={**plan, "search": search}, end_reason="interrupted", workers=[worker(started=len(rows))])
     return judge(evidence(rows, staircase((1, 30), (4, 10), (8, 10), (16, 40)), manifest=stated), CHAT)
 
@@ -42,6 +43,14 @@ def test_replies_that_arriving_users_all_ask_at_once_are_left_out() -> None:
     assert verdict.short_visits[-1].t_start > 40.0 - 1.5
     early = searched(*(slow_start(user, 38.9, 5.0) for user in range(8)))
     assert early.short_visits[-1].replies == 0
+
+
+def test_steps_that_a_search_left_for_fewer_users_or_as_it_ended_are_none() -> None:
+    down = [
+        {"users": 12, "from": 90.0, "measured_from": None, "until": 94.0, "state": "unproven"},
+        {"users": 10, "from": 94.0, "measured_from": None, "until": 95.0, "state": "unproven"},
+    ]
+    assert [one.users for one in searched(then=down).short_visits] == [4, 8]
 
 
 def test_the_page_lists_them() -> None:

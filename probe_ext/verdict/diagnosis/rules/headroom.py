@@ -55,7 +55,7 @@ def shared_cpu(facts: Facts, bounds: list[str]) -> Ruling:
     if not late:
         why = "Server and load generator shared a machine. The load generator was not late; how busy the CPU was is"
         return unknown(rule, f"{why} not recorded.", needs)
-    why = f"{late[0].why} It ran on the server's machine and shares its CPU."
+    why = f"{late[0].why} The load generator ran on the server's machine and shared its CPU."
     if bounds:
         return unknown(rule, f"{why} But “{bounds[0].replace('_', ' ')}” may explain the same.", needs)
     if not facts.loads or facts.loads[-1].served:
