@@ -135,7 +135,7 @@ def _capacity(set_up: Json, users: int, who: Who) -> str:
 def _range(set_up: Json, users: int) -> tuple[int, int] | None:
     """Return the levels between which a capacity that is not proven lies, if they are too far apart for a number."""
     interval = set_up["interval"]
-    if set_up["served_users"] is not None or not interval or interval[1] is None:
+    if set_up["served_users"] is not None or not interval:
         return None
     return far_apart([level["users"] for level in set_up["levels"]], users, (interval[0], interval[1]))
 

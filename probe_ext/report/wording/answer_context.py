@@ -3,7 +3,6 @@
 Page, terminal and summary take it from here, so that they cannot differ.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -63,7 +62,7 @@ def shown_interval(capacity: Capacity) -> tuple[int, int | None] | None:
 def interval(capacity: Capacity) -> str:
     """Return `95 % interval: 43 to 46`; empty without one, or where the answer's first words give it already."""
     found = shown_interval(capacity)
-    is_said = found is not None and f"(95 %: {interval_text(found)})" in Answer(**capacity["answer"]).opening
+    is_said = found is not None and found[1] is not None and Answer(**capacity["answer"]).names_suggestion
     return "" if is_said else interval_label(capacity)
 
 
@@ -81,15 +80,9 @@ def mark(capacity: Capacity) -> tuple[int, str] | None:
     if served:
         word = "proven" if served == capacity["bracket"][0] else "about"
         return served, f"{word} {formats.count(served)}"
-    if served is None and suggestion and suggestion["users"] and _is_named(suggestion["users"], capacity):
+    if served is None and Answer(**capacity["answer"]).names_suggestion:
         return suggestion["users"], f"probably {formats.count(suggestion['users'])}, not proven"
     return None
-
-
-def _is_named(users: int, capacity: Capacity) -> bool:
-    """Tell whether the answer gives this number, and not a wide range that it lies in."""
-    words = rf"\b(?:about|at least|fewer than|less than) {formats.count(users)}\b"
-    return re.search(words, Answer(**capacity["answer"]).sentence) is not None
 
 
 def proven(capacity: Capacity) -> str:

@@ -18,9 +18,14 @@ class Answer:
     after: str
     """of the first clause, after its number"""
     interval: str
-    """limits of the number"""
+    """limits of the number; without one, of the suggestion whose number `before` gives"""
     rest: str
     """all further sentences"""
+
+    @property
+    def names_suggestion(self) -> bool:
+        """Whether it gives a number that is not proven, with its limits if both are known."""
+        return bool(self.interval) and not self.number
 
     @property
     def opening(self) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from probe_ext.measure.rate import Rate
 from probe_ext.verdict.phrasing.plurals import Who, one_of, people, who_pause
-from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
+from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Suggestion
 from probe_ext.verdict.values.json_types import Interval, Load
 
 _FAR_APART = 4
@@ -84,18 +84,26 @@ def suggested_phrase(estimate: CapacityEstimate, pause: float | None = None, who
     return Phrase(f"Probably about {those(guess.users)} (95 %: {interval_text((guess.low, guess.high))})")
 
 
+def named_suggestion(estimate: CapacityEstimate) -> Suggestion | None:
+    """Return the suggestion whose number `suggested_phrase` gives; None where that gives a range or none served."""
+    guess = estimate.suggestion
+    users = [level.users for level in estimate.levels]
+    is_named = guess is not None and guess.users and not far_apart(users, guess.users, (guess.low, guess.high))
+    return guess if is_named else None
+
+
 def far_apart(users: Collection[Load], guess: Load, interval: Interval) -> tuple[Load, Load] | None:
     """Return the levels around the guess if a line between them is all that places it; None otherwise.
 
-    Then the guess is no number to be named: the answer is the range between the levels.
+    Then the guess is no number to be named: the answer is the range between the levels. Without an upper limit it is
+    the least that is served, which is named.
     """
+    low, high = interval
     below = max((n for n in users if n <= guess), default=None)
     above = min((n for n in users if n > guess), default=None)
-    if below is None or above is None or above <= _FAR_APART * below:
+    if high is None or below is None or above is None or above <= _FAR_APART * below:
         return None
-    low, high = interval
-    narrower = low > below or (high is not None and high + 1 < above)
-    return None if narrower else (below, above)
+    return None if low > below or high + 1 < above else (below, above)
 
 
 def interval_text(interval: Interval) -> str:

@@ -13,6 +13,7 @@ from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.wording.capacity_phrase import (
     Phrase,
     interval_text,
+    named_suggestion,
     proven_phrase,
     suggested_phrase,
     too_many,
@@ -35,7 +36,6 @@ _NARROWED_BY = {
 }
 
 
-_AN_HOUR = ": at the share served so far, an hour at"
 _NOT_THE_SHARE = {"users_differ", "contradicts_higher_level"}
 """Reasons that more replies of the same share would not remove."""
 
@@ -185,14 +185,29 @@ def _nothing_held(estimate: CapacityEstimate, context: Context) -> tuple[Phrase,
         more = _would_tell(context.next_measurement)
         fewer = "Lower rates" if isinstance(failed, Rate) else "Fewer"
         return first, [*limit, f"{fewer} were not tried{more}.", *groups]
-    return first, [*limit, *(groups or [f"{_suggested(estimate, context)}."])]
+    return first, [*limit, *(groups or [f"{_revisit(estimate, context)}."])]
 
 
 def _suggested_first(estimate: CapacityEstimate, context: Context) -> tuple[Phrase, list[str]]:
     """Return what the data suggest; that no reasonable time settles it is a sentence of its own, the last."""
-    said = str(_suggested(estimate, context))
-    first, hour, rest = said.partition(_AN_HOUR)
-    return Phrase(first), [f"{capitalised(_AN_HOUR.removeprefix(': '))}{rest}."] if hour else []
+    if groups := _groups(estimate, context.needed_share):
+        return Phrase(f"Nothing is proven, as users are not served alike: {groups[0].rstrip('.')}"), []
+    if _to_revisit(estimate):
+        return Phrase(_revisit(estimate, context)), []
+    said, more = f"{suggested_phrase(estimate, context.pause, context.who)}, not proven", context.next_measurement
+    guess, named = estimate.suggestion.users if estimate.suggestion else 0, named_suggestion(estimate)
+    interval = interval_text((named.low, named.high)) if named else ""
+    open_levels = [guess] if guess else []
+    if hopeless := _hopeless(estimate.level(guess if more is None or more.required is None else more.required)):
+        return Phrase(said, interval=interval), [f"{hopeless}{_would_tell(more, open_levels, ';')}."]
+    return Phrase(f"{said}{_would_tell(more, open_levels)}", interval=interval), []
+
+
+def _hopeless(level: LevelEstimate | None) -> str:
+    """Say that no reasonable time settles a level at the share served so far; empty where one may."""
+    if level is None or not is_too_close(level) or _NOT_THE_SHARE & {*level.reasons}:
+        return ""
+    return f"At the share served so far, an hour at {things(level.users, 'user')} would not settle it"
 
 
 def _seen_in_passing(estimate: CapacityEstimate, context: Context) -> list[str]:
@@ -205,16 +220,9 @@ def _seen_in_passing(estimate: CapacityEstimate, context: Context) -> list[str]:
     return [f"In a short visit, {people(below[-1], context.who)} were served well so far, which proves nothing."]
 
 
-def _suggested(estimate: CapacityEstimate, context: Context) -> Phrase:
-    groups = _groups(estimate, context.needed_share)
-    if groups:
-        return Phrase(f"Nothing is proven, as users are not served alike: {groups[0].rstrip('.')}")
-    if revisit := _to_revisit(estimate):
-        more = _would_tell(context.next_measurement)
-        return Phrase(f"{_users(revisit)} {'is' if len(revisit) == 1 else 'are'} not proven{more}")
-    guess = estimate.suggestion.users if estimate.suggestion else 0
-    more = _would_tell(context.next_measurement, [guess] if guess else (), estimate)
-    return Phrase(f"{suggested_phrase(estimate, context.pause, context.who)}, not proven{more}")
+def _revisit(estimate: CapacityEstimate, context: Context) -> str:
+    revisit = _to_revisit(estimate)
+    return f"{_users(revisit)} {'is' if len(revisit) == 1 else 'are'} not proven{_would_tell(context.next_measurement)}"
 
 
 def _to_revisit(estimate: CapacityEstimate) -> list[int]:
@@ -238,26 +246,20 @@ def _more(load: int | None) -> str:
     return "Higher rates" if isinstance(load, Rate) else "More"
 
 
-def _would_tell(
-    measurement: NextMeasurement | None, asked: Collection[int] = (), estimate: CapacityEstimate | None = None
-) -> str:
+def _would_tell(measurement: NextMeasurement | None, asked: Collection[int] = (), mark: str = ":") -> str:
     """Return `: a run of about 2 minutes at 16 users would settle it`, and the like.
 
-    `asked`: the levels that are open, all of which must be settled for that; where no reasonable time settles the one
-    that the answer names (of `estimate`), that is said.
+    `asked`: the levels that are open, all of which must be settled for that; `mark`: what stands before a run.
     """
-    wanted = {*asked} if measurement is None or measurement.required is None else {measurement.required}
-    known = [level for users in wanted if estimate is not None and (level := estimate.level(users)) is not None]
-    close = [level.users for level in known if is_too_close(level) and not _NOT_THE_SHARE & {*level.reasons}]
-    start = f"{_AN_HOUR} {levels_named(close, 8)} would not settle it" if close else ""
     if measurement is None:
-        return start
+        return ""
     if measurement.still_needed:
-        return f"{start}; the search needed about {measurement.still_needed}"
+        return f"; the search needed about {measurement.still_needed}"
     if not measurement.levels:
-        return f"{start}; {measurement.which_search} would show more"
+        return f"; {measurement.which_search} would show more"
+    wanted = asked if measurement.required is None else [measurement.required]
     minutes, at = things(measurement.minutes, "minute"), levels_named(measurement.levels, 8)
-    return f"{start}{';' if start else ':'} a run of about {minutes} at {at} {_helps(measurement, wanted)}"
+    return f"{mark} a run of about {minutes} at {at} {_helps(measurement, wanted)}"
 
 
 def _helps(measurement: NextMeasurement, asked: Collection[int]) -> str:

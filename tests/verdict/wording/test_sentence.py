@@ -150,6 +150,24 @@ def test_an_interval_narrower_than_the_levels_around_it_is_not_hidden_by_them() 
     assert said(ended, "answer").startswith("Probably about 12 people (95 %: 10 to 14), not proven")
 
 
+@pytest.mark.parametrize(
+    ("levels", "guess", "limits"),
+    [
+        ((8, 16), Suggestion(12, 10, 14), "10 to 14"),
+        ((8, 16), Suggestion(16, 8, None), "8 or more"),
+        ((1, 256), Suggestion(26, 0, 255), ""),
+        ((8, 16), Suggestion(0, 0, 7), ""),
+    ],
+)
+def test_the_answer_knows_whether_it_names_the_suggested_number(
+    levels: tuple[int, int], guess: Suggestion, limits: str
+) -> None:
+    open_levels = [level(users, "unproven") for users in levels]
+    suggested = estimate(open_levels, (None, None), (guess.low, guess.high), suggestion=guess)
+    found = answer(suggested, Context(None, 0.9, (), (), NOBODY_STILL, settling(guess.users, hold=720.0)))
+    assert (found.interval, found.names_suggestion) == (limits, bool(limits))
+
+
 def test_level_above_the_proven_one() -> None:
     levels = [level(8), level(12, "unproven"), level(16, "unproven", "too_few_replies")]
     both = estimate(levels, (8, None), (8, None), 8)
