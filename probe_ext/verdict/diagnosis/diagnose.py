@@ -18,7 +18,7 @@ from probe_ext.verdict.diagnosis.rules.in_front import gateway, quota, slow_path
 from probe_ext.verdict.diagnosis.rules.kv_cache import memory_wall
 from probe_ext.verdict.diagnosis.rules.replica_balance import slow_replica, uneven_balancer
 from probe_ext.verdict.diagnosis.rules.ruled_out import unless_doubted
-from probe_ext.verdict.diagnosis.rules.ruling import unknown
+from probe_ext.verdict.diagnosis.rules.ruling import deferred, unknown
 from probe_ext.verdict.diagnosis.rules.serialised import serialised
 from probe_ext.verdict.diagnosis.rules.shared_or_slowing import other_load, throttling
 from probe_ext.verdict.diagnosis.rules.throughput import ceiling, prefill_bound, throughput_limit
@@ -100,8 +100,9 @@ def _unless_prefill(ceiling: Ruling, prefill: Ruling) -> Ruling:
     if ceiling.state != "holds" or prefill.state == "absent":
         return ceiling
     if prefill.state == "holds":
-        why = f"{ceiling.why} But prefill takes up the compute: see `prefill_bound`."
-        return Ruling(ceiling.rule, "absent", why, evidence=ceiling.evidence)
+        return deferred(
+            ceiling.rule, f"{ceiling.why} But prefill takes up the compute", prefill.rule, *ceiling.evidence
+        )
     why = f"{ceiling.why} Whether decode or prefill takes up the compute is not known."
     return unknown(ceiling.rule, why, prefill.needs, *ceiling.evidence)
 

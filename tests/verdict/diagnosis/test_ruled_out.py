@@ -13,7 +13,7 @@ from probe_ext.verdict.diagnosis import diagnose as diagnosis
 from probe_ext.verdict.diagnosis.facts.diagnosis_input import Facts
 from probe_ext.verdict.diagnosis.rules.headroom import shared_cpu
 from probe_ext.verdict.diagnosis.rules.ruled_out import CHECKS, unless_doubted
-from probe_ext.verdict.diagnosis.rules.ruling import absent, unknown
+from probe_ext.verdict.diagnosis.rules.ruling import absent, deferred, unknown
 from probe_ext.verdict.judge import judge
 from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.ruling_types import RULE_NAMES
@@ -66,9 +66,12 @@ def test_nothing_is_ruled_out_where_replies_are_missing(check: str) -> None:
 
 def test_a_rule_that_refers_to_an_undecided_one_is_undecided() -> None:
     rulings = {"ceiling": unknown("ceiling", "Within noise.", "longer levels"),
-               "throughput_limit": absent("throughput_limit", "See more there: see `ceiling`.")}  # fmt: skip
+               "throughput_limit": deferred("throughput_limit", "More is known there", "ceiling")}  # fmt: skip
     limit = unless_doubted(rulings, facts())["throughput_limit"]
     assert (limit.state, limit.needs) == ("unknown", "longer levels")
+    assert limit.why == "More is known there: see `ceiling`. That is not known either."
+    certain = unless_doubted({**rulings, "ceiling": absent("ceiling", "It was not seen.")}, facts())
+    assert certain["throughput_limit"] == absent("throughput_limit", "More is known there: see `ceiling`.")
 
 
 def test_throttling_is_unknown_while_no_level_was_visited_twice() -> None:

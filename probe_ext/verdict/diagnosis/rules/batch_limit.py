@@ -7,7 +7,7 @@ import numpy as np
 from probe_ext.verdict.diagnosis.facts.concurrency import CROWDED
 from probe_ext.verdict.diagnosis.facts.diagnosis_input import Facts
 from probe_ext.verdict.diagnosis.facts.level_load import COMPARABLE, EngineLoad, Load
-from probe_ext.verdict.diagnosis.rules.ruling import absent, advised, graded, holds, needed_metrics, unknown
+from probe_ext.verdict.diagnosis.rules.ruling import absent, advised, deferred, graded, holds, needed_metrics, unknown
 from probe_ext.verdict.evidence.columns import Floats
 from probe_ext.verdict.evidence.evidence import quantile
 from probe_ext.verdict.phrasing.formats import count, decimals, percent, rate
@@ -91,7 +91,7 @@ def _capped(facts: Facts, load: Load, running_max: list[float], queued: list[_Se
         Fact("mean of waiting requests meanwhile", waiting, "requests"),
     ]
     if cap <= 1:
-        return absent(rule, "Requests run one at a time: see `serialised`.", *shown)
+        return deferred(rule, "Requests run one at a time", "serialised", *shown)
     fixed = steady >= MIN_AT_CAP or _same_at_fewer_users(cap, queued)
     if not fixed or max(running_max) > cap + _slack(cap):
         why = "Requests waited, but not for a fixed number of slots: the number running kept changing."
@@ -105,7 +105,7 @@ def _capped(facts: Facts, load: Load, running_max: list[float], queued: list[_Se
         return unknown(rule, why, "KV-cache usage, which this server does not report", *shown)
     if room is not None:
         if room < 1 or load.preemptions:
-            return absent(rule, "Requests waited because the KV cache was full: see `memory_wall`.", *shown)
+            return deferred(rule, "Requests waited because the KV cache was full", "memory_wall", *shown)
         usage = quantile(top.load.gauges.kv[top.load.gauges.queued], 0.5)
         shown.append(Fact("KV-cache usage meanwhile, median", usage, "fraction"))
     return _set_limit(facts, load, queued, slots, shown)
@@ -204,7 +204,7 @@ def _from_outside(facts: Facts) -> Ruling:
     if top.crowd.typing >= top.crowd.in_flight / COMPARABLE:
         return absent(rule, f"Nearly all of {things(top.users, 'user')} received tokens at the same time.", shown)
     if typed <= 1:
-        return absent(rule, "Requests run one at a time: see `serialised`.", shown)
+        return deferred(rule, "Requests run one at a time", "serialised", shown)
     same = [load for load in busy if load.users * COMPARABLE <= top.users and load.crowd.typing_top == typed]
     if not same:
         return unknown(

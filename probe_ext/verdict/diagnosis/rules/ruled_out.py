@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from probe_ext.measure.findings import FindingName
 from probe_ext.verdict.diagnosis.facts.diagnosis_input import Facts
-from probe_ext.verdict.diagnosis.rules.ruling import unknown
+from probe_ext.verdict.diagnosis.rules.ruling import Deferred, absent, unknown
 from probe_ext.verdict.values.ruling_types import Ruling
 
 
@@ -81,9 +81,9 @@ def _unless_check(ruling: Ruling, facts: Facts) -> Ruling:
 
 
 def _unless_undecided(ruling: Ruling, rulings: Mapping[str, Ruling]) -> Ruling:
-    if ruling.state != "absent":
+    if not isinstance(ruling, Deferred):
         return ruling
-    for name, other in rulings.items():
-        if f"see `{name}`" in ruling.why and other.state == "unknown":
-            return unknown(ruling.rule, f"{ruling.why} That is not known either.", other.needs, *ruling.evidence)
-    return ruling
+    other = rulings[ruling.see]
+    if other.state == "unknown":
+        return unknown(ruling.rule, f"{ruling.why} That is not known either.", other.needs, *ruling.evidence)
+    return absent(ruling.rule, ruling.why, *ruling.evidence)

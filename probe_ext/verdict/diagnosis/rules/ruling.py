@@ -1,6 +1,7 @@
 """Building blocks of rules: results, confidence, advice."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from probe_ext.verdict.diagnosis.facts.diagnosis_input import Facts
 from probe_ext.verdict.values.ruling_types import Confidence, Fact, Ruling
@@ -9,6 +10,14 @@ CONFIDENCES: tuple[Confidence, ...] = ("low", "medium", "high")
 
 
 Signs = Mapping[str, bool | None]
+
+
+@dataclass(frozen=True)
+class Deferred(Ruling):
+    """A rule that is ruled out because another one explains what was seen."""
+
+    see: str = ""
+    """the other rule"""
 
 
 def graded(same_source: Signs, other_source: Signs) -> tuple[Confidence, str]:
@@ -46,6 +55,11 @@ def holds(
 def absent(rule: str, why: str, *evidence: Fact) -> Ruling:
     """Return the result of a rule that does not hold."""
     return Ruling(rule, "absent", why, evidence=evidence)
+
+
+def deferred(rule: str, why: str, see: str, *evidence: Fact) -> Deferred:
+    """Return the result of a rule that does not hold because another one explains what was seen."""
+    return Deferred(rule, "absent", f"{why}: see `{see}`.", evidence=evidence, see=see)
 
 
 def unknown(rule: str, why: str, needs: str, *evidence: Fact) -> Ruling:

@@ -8,7 +8,7 @@ from probe_ext.verdict.diagnosis.facts.diagnosis_input import Facts
 from probe_ext.verdict.diagnosis.facts.gpu_signs import facts_of_gpu
 from probe_ext.verdict.diagnosis.facts.level_load import COMPARABLE, Load
 from probe_ext.verdict.diagnosis.rules.kv_cache import MIN_PREEMPTION_PAUSE_S
-from probe_ext.verdict.diagnosis.rules.ruling import absent, advised, graded, holds, needed_metrics, unknown
+from probe_ext.verdict.diagnosis.rules.ruling import absent, advised, deferred, graded, holds, needed_metrics, unknown
 from probe_ext.verdict.phrasing.formats import decimals, percent, seconds
 from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.verdict.values.ruling_types import Fact, Ruling
@@ -246,7 +246,7 @@ def throughput_limit(facts: Facts) -> Ruling:
     """Without the server's own figures: clients together receive no more tokens at more users."""
     rule = "throughput_limit"
     if any(load.server.running for load in facts.loads):
-        return absent(rule, "The server's own figures tell more: see `ceiling`.")
+        return deferred(rule, "The server's own figures tell more", "ceiling")
     found = client_slope(facts.loads)
     ruling, margin = _flat(facts, rule, found)
     if ruling is not None or found is None:
