@@ -1,7 +1,8 @@
 """Did replies arrive as the server wrote them, or did something hold their bytes back on the way?"""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -40,56 +41,65 @@ MAX_UNSTREAMED_SHARE = 0.05
 """Of the replies that were to be streamed; a few may be short or come from a cache."""
 
 
+Cause = Literal["server_side", "this_machine"]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A finding, with what is known to hold tokens together; its advice follows from that."""
+
+    finding: Finding
+    cause: Cause | None = None
+    """None: no bursts, or several things may be the reason"""
+
+
 def delivery_checks(evidence: Evidence, graded: GradedReplies) -> Iterator[Finding]:
     """Yield the checks of streaming, of bytes and events that were held back, and of what that hides."""
-    ours = keep_up_advice(evidence.manifest)
+    ours, theirs = keep_up_advice(evidence.manifest), proxy_advice(_named(evidence.replies))
     found = (
-        *(_unresolved_reads(evidence.replies, ours), _not_streamed(evidence.replies, graded)),
-        *(_held_back(evidence.replies, graded), _held_in_events(evidence.replies, graded)),
+        *(_unresolved_reads(evidence.replies, f"{theirs} {ours}"), _Found(_not_streamed(evidence.replies, graded))),
+        *(_held_back(evidence.replies, graded), _Found(_held_in_events(evidence.replies, graded))),
         _typing_known(evidence, graded),
     )
-    yield from _of_one_cause(found, proxy_advice(_named(evidence.replies)), ours)
+    yield from _of_one_cause(found, {"server_side": theirs, "this_machine": ours})
 
 
-def _of_one_cause(found: Sequence[Finding], about_server: str, about_client: str) -> Iterator[Finding]:
-    """Yield findings of bursts with one cause and one piece of advice, given once.
+def _of_one_cause(found: Sequence[_Found], advice: Mapping[Cause, str]) -> Iterator[Finding]:
+    """Yield the findings with the advice for their cause, given once where bytes were held back.
 
     Where this machine read late, bursts may be its own doing, and the server is not blamed for them.
     """
-    read_late = any(one.check == "unresolved_reads" and one.advice == about_client for one in found)
-    causes = {about_server, about_client}
-    teller = next((one for one in found if one.check == "held_back" and one.advice in causes), None)
+    causes = {one.finding.check: one.cause for one in found}
     for one in found:
-        if teller is None or one.advice not in causes:
-            yield one
-        elif one is not teller:
-            yield replace(one, advice="")
-        elif read_late:
-            why = f"{one.why} As this machine read late, that may be its own doing."
-            yield replace(one, why=why, advice=about_client)
+        if one.cause is None or (causes["held_back"] and one.finding.check != "held_back"):
+            yield one.finding
+        elif one.finding.check == "held_back" and causes["unresolved_reads"] == "this_machine":
+            why = f"{one.finding.why} As this machine read late, that may be its own doing."
+            yield replace(one.finding, why=why, advice=advice["this_machine"])
         else:
-            yield one
+            yield replace(one.finding, advice=advice[one.cause])
 
 
-def _unresolved_reads(replies: Columns, about_client: str) -> Finding:
+def _unresolved_reads(replies: Columns, unknown_cause_advice: str) -> _Found:
     """Reads that carried several token events: the gaps between those are unknown."""
     unresolved, reads = (numbers(replies, name) for name in ("reads_unresolved", "reads"))
     if not np.nansum(reads):
-        return Finding("unresolved_reads", "unproven", False, "How many reads carried several tokens is not known.")
+        why = "How many reads carried several tokens is not known."
+        return _Found(Finding("unresolved_reads", "unproven", False, why))
     share = float(np.nansum(unresolved) / np.nansum(reads))
     why = f"{percent(share)} of reads carried several tokens."
     if share <= MAX_UNRESOLVED_SHARE:
-        return Finding("unresolved_reads", "pass", False, f"{why[:-1]}: gaps between tokens are known.")
+        return _Found(Finding("unresolved_reads", "pass", False, f"{why[:-1]}: gaps between tokens are known."))
     why += " The gaps between those tokens are unknown."
     together = _put_together(replies, unresolved > 0)
     if together is None:
-        advice = f"Something bundles tokens, or the load generator was late. {proxy_advice(_named(replies))}"
-        return Finding("unresolved_reads", "fail", False, why, f"{advice} {about_client}")
+        advice = f"Something bundles tokens, or the load generator was late. {unknown_cause_advice}"
+        return _Found(Finding("unresolved_reads", "fail", False, why, advice))
     if together:
         why += " The kernel received them together, so this machine is not the reason."
-        return Finding("unresolved_reads", "fail", False, why, proxy_advice(_named(replies)))
+        return _Found(Finding("unresolved_reads", "fail", False, why), "server_side")
     why += " The kernel received them one by one, so this machine read them too late."
-    return Finding("unresolved_reads", "fail", False, why, about_client)
+    return _Found(Finding("unresolved_reads", "fail", False, why), "this_machine")
 
 
 def _put_together(replies: Columns, among: Bools) -> bool | None:
@@ -139,12 +149,12 @@ def _not_streamed(replies: Columns, graded: GradedReplies) -> Finding:
     return Finding("not_streamed", "fail", False, why, advice)
 
 
-def _held_back(replies: Columns, graded: GradedReplies) -> Finding:
+def _held_back(replies: Columns, graded: GradedReplies) -> _Found:
     """Several events at once, after a gap in which the model went on writing: something collects bytes."""
     several = ~np.isnan(numbers(replies, "held_max"))
     held = graded.arrived.bundled & several & ~graded.arrived.at_once
     state, why = _bursts(replies, graded, held, "several events at once")
-    return Finding("held_back", state, False, why, proxy_advice(_named(replies)) if state == "fail" else "")
+    return _Found(Finding("held_back", state, False, why), "server_side" if state == "fail" else None)
 
 
 def _held_in_events(replies: Columns, graded: GradedReplies) -> Finding:
@@ -216,20 +226,16 @@ def _meanwhile(replies: Columns, unknown: Bools) -> str:
     )
 
 
-def _typing_known(evidence: Evidence, graded: GradedReplies) -> Finding:
+def _typing_known(evidence: Evidence, graded: GradedReplies) -> _Found:
     """Whether the typing speed of enough replies is known to judge levels by it."""
     replies = evidence.replies
     hidden, known = int(graded.typing_hidden.sum()), int((~np.isnan(graded.experience.rate)).sum())
     total = hidden + known
     if not total:
-        return Finding("typing_known", "unproven", False, "No reply has a typing speed.")
+        return _Found(Finding("typing_known", "unproven", False, "No reply has a typing speed."))
     if hidden <= MAX_HIDDEN_SHARE * total:
-        return Finding(
-            "typing_known",
-            "pass",
-            False,
-            f"The typing speed is known for {_of(known, total).lower()} replies that should show one.",
-        )
+        why = f"The typing speed is known for {_of(known, total).lower()} replies that should show one."
+        return _Found(Finding("typing_known", "pass", False, why))
     unknown = int((graded.typing_hidden & uncounted(replies)).sum())
     reasons = [f"{hidden - unknown:,} arrived in bursts"] if hidden > unknown else []
     reasons += [f"of {unknown:,} the tokens were not counted, and events may hold several"] if unknown else []
@@ -237,8 +243,9 @@ def _typing_known(evidence: Evidence, graded: GradedReplies) -> Finding:
         f"Typing speed is not judged in {hidden:,} of {total:,} replies ({listed(reasons)}): it is not known closely "
         "enough to say whether it met the bound."
     )
-    advice = usage_advice(evidence.manifest) if unknown else proxy_advice(_named(replies))
-    return Finding("typing_known", "fail", False, why, advice)
+    if unknown:
+        return _Found(Finding("typing_known", "fail", False, why, usage_advice(evidence.manifest)))
+    return _Found(Finding("typing_known", "fail", False, why), "server_side")
 
 
 def _named(replies: Columns) -> Sequence[str]:
