@@ -36,6 +36,8 @@ NAMES: Mapping[Aspect, str] = {
     "altered_replies": "replies",
     "validity": "validity",
 }
+PLURAL: frozenset[Aspect] = frozenset({"runs", "prompts", "levels", "output_lengths", "altered_replies"})
+"""aspects with a name in the plural"""
 _WORKLOAD_OPTIONS = (
     "api", "no_stream", "max_tokens", "ignore_eos", "temperature", "top_p", "body", "patience", "reconnect",
 )  # fmt: skip

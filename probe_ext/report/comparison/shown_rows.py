@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from probe_ext.compare.comparison_sentence import minutes_text, more_minutes_text
-from probe_ext.compare.set_up_aspects import WAIVABLE
+from probe_ext.compare.set_up_aspects import PLURAL, WAIVABLE
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import Who, listed, one_of, people, things
 from probe_ext.verdict.results.team_size import money
@@ -168,7 +168,7 @@ def interval(row: Json) -> str:
 
 
 def _limit(end: float, *, is_ratio: bool) -> str:
-    return formats.ratio(end).removesuffix(" ×") if is_ratio else f"{round(100 * end):+d}"
+    return formats.factor(end) if is_ratio else f"{round(100 * end):+d}"
 
 
 def why(row: Json) -> str:
@@ -222,7 +222,7 @@ def why_no_verdict(comparison: Json) -> str:
     if not refused:
         return ""
     names, waivable = listed([one["name"] for one in refused]), [one["aspect"] for one in refused]
-    differ = "differ" if len(refused) > 1 or names.endswith("s") else "differs"
+    differ = "differ" if len(refused) > 1 or refused[0]["aspect"] in PLURAL else "differs"
     said = f"No figure is called better or worse, whatever its limits, because {names} {differ} between the set-ups."
     if not {*waivable} <= {*WAIVABLE}:
         return said

@@ -43,9 +43,14 @@ def decimals(value: float) -> str:
     return f"{value:.1f}" if value < 9.95 else count(value)
 
 
+def factor(value: float) -> str:
+    """Format how many times as much something is, without the sign: `1.24`."""
+    return f"{value:.2f}"
+
+
 def ratio(value: float) -> str:
     """Format how many times as much something is: `1.24 ×`."""
-    return f"{value:.2f} ×"
+    return f"{factor(value)} ×"
 
 
 def rate(value: float | None) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from probe_ext.compare.questions import KINDS
-from probe_ext.compare.set_up_aspects import NAMES, WAIVABLE
+from probe_ext.compare.set_up_aspects import NAMES, PLURAL, WAIVABLE
 from probe_ext.exit_codes import ExitCode
 from probe_ext.report import compare_command
 from probe_ext.report.comparison.comparison_schema import comparison_schema
@@ -211,6 +211,13 @@ def with_a_level_more(two_runs: tuple[Path, Path], tmp_path_factory: pytest.Temp
     out = tmp_path_factory.mktemp("out") / "refused"
     compared(str(two_runs[0]), str(other), "--out", str(out))
     return out
+
+
+def test_the_verb_fits_the_name_of_what_differs() -> None:
+    for aspect, name in NAMES.items():
+        verb = "differ" if aspect in PLURAL else "differs"
+        assert f"because {name} {verb} between" in why_no_verdict({"must_be_equal": [{"aspect": aspect, "name": name}]})
+        assert (aspect in PLURAL) == name.endswith("s")
 
 
 def test_a_refused_comparison_says_why_no_figure_has_a_verdict(with_a_level_more: Path) -> None:
