@@ -197,7 +197,8 @@ class Exchange:
             if self._cancelled:
                 return Ending(Outcome.ENDED_BY_US)
             if self._has_enough():
-                return Ending(Outcome.HUNG_UP, f"hung up after {self._hang_up_after} token events")
+                events = "token event" if self._hang_up_after == 1 else "token events"
+                return Ending(Outcome.HUNG_UP, f"hung up after {self._hang_up_after} {events}")
             now = clock.monotonic()
             deadline, outcome = self._next_deadline()
             if now < deadline:

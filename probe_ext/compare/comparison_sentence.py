@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from probe_ext.compare.values import Aspects, Row
-from probe_ext.verdict.phrasing.plurals import Who, things
+from probe_ext.verdict.phrasing.plurals import Who, is_or_are, things
 
 SIMPLE_RATIO = 1.95
 """from here on `2.4 times as many` reads better than `140 % more`"""
@@ -65,7 +65,7 @@ def _others(rows: Sequence[Row], first: str) -> str:
     if not better and not worse:
         return f"No other figure ({len(rows)} compared) is better or worse beyond doubt."
     return (
-        f"Of {things(len(rows), 'other figure')}, {better} {'is' if better == 1 else 'are'} better than with "
+        f"Of {things(len(rows), 'other figure')}, {better} {is_or_are(better)} better than with "
         f"“{first}”, {worse} worse, and {len(rows) - better - worse} undecided."
     )
 

@@ -33,7 +33,7 @@ def headline(now: Now | None, estimate: CapacityEstimate | None) -> Headline:
     if now is None or not now.users:
         return Headline("", "No users.")
     if all_failed(now):
-        return Headline(_all_replies(now), f" failed: {_reason(now)}", "bad")
+        return Headline(plurals.capitalised(_all_replies(now)), f" failed: {_reason(now)}", "bad")
     if now.gone:
         known = _so_far(estimate, now)
         until = f" Until then: {f'{known.number}{known.rest}'.strip()}" if known else ""
@@ -80,8 +80,7 @@ def all_failed(now: Now) -> str:
     """Return `all 24 replies failed: HTTP 400 …` if all did, for one reason; else an empty string."""
     if not now.failure or now.failed < now.replies:
         return ""
-    every = _all_replies(now)
-    return f"{every[:1].lower()}{every[1:]} failed: {now.failure}"
+    return f"{_all_replies(now)} failed: {now.failure}"
 
 
 def rolling_text(rolling: RollingNow | None) -> str:
@@ -100,7 +99,7 @@ def _reason(now: Now) -> str:
 
 
 def _all_replies(now: Now) -> str:
-    return "The only reply" if now.replies == 1 else f"All {now.replies:,} replies"
+    return plurals.some_of(now.replies, now.replies, "reply", "replies")
 
 
 def answered(answer: Answer) -> tuple[Headline, str]:

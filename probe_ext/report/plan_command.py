@@ -32,6 +32,7 @@ from probe_ext.run.manifest import ManifestError
 from probe_ext.settings import readers
 from probe_ext.settings.errors import SettingsError
 from probe_ext.verdict.phrasing import formats
+from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.verdict.results.team_size import Given, money
 
 T = TypeVar("T")
@@ -138,7 +139,7 @@ def _notes(planned: Plan) -> list[str]:
         notes.append(
             "No number of users is proven to be served by all, so cost per token can't be compared on equal terms."
             if planned.common_level is None
-            else f"Cost per token is that at {planned.common_level:,} users, which all are proven to serve."
+            else f"Cost per token is that at {things(planned.common_level, 'user')}, which all are proven to serve."
         )
     notes += [planned.change] if planned.change else []
     return notes + ([outage_text(planned.outage)] if planned.outage else [])

@@ -51,4 +51,6 @@ def _fail(why: str) -> int:
 def _line(result: Merged) -> str:
     file = result.file
     truncated = "; skipped an incomplete last line" if file.truncated else ""
-    return f"{file.path}: {result.added} of {len(file.rows)} rows are new{truncated}"
+    rows = "1 row" if len(file.rows) == 1 else f"{len(file.rows)} rows"
+    are = "is" if result.added == 1 else "are"
+    return f"{file.path}: {result.added} of {rows} {are} new{truncated}"

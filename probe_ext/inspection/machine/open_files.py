@@ -17,7 +17,7 @@ def open_files(users: int, processes: int = 1, limits: tuple[int, int] | None = 
     usable = _usable(soft, hard)
     needed = -(-users // max(1, processes)) + _OTHER_FILES
     figures = {"soft_limit": _finite(soft), "hard_limit": _finite(hard), "needed": needed}
-    need = f"{things(users, 'user')} need about {needed:,}"
+    need = f"{things(users, 'user')} {'needs' if users == 1 else 'need'} about {needed:,}"
     if usable is None:
         return CheckResult("open_files", Status.OK, f"No limit; {need}.", None, figures)
     limit = f"A load generator here may open {usable:,} files (ulimit -n {_shown(soft)}, hard limit {_shown(hard)})"

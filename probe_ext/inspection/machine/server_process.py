@@ -85,7 +85,8 @@ def judged(process: Process, users: int) -> CheckResult:
     full = [f"{mount} has {size(free)} free" for mount, free, whole in process.disks if _nearly_full(free, whole)]
     room = [f"{mount} {size(free)}" for mount, free, _ in process.disks]
     if process.soft_limit is not None and process.soft_limit < needed:
-        evidence = f"{here}; {things(users, 'user')} need about {needed:,}: it will refuse connections."
+        need = "needs" if users == 1 else "need"
+        evidence = f"{here}; {things(users, 'user')} {need} about {needed:,}: it will refuse connections."
         advice = "Raise it where the server is started (`ulimit -n 65535`, LimitNOFILE=, or the container's ulimits)."
         return CheckResult("server_process", Status.PROBLEM, evidence, advice, figures)
     if full:

@@ -52,6 +52,9 @@ def judged_lengths(replies: Sequence[Answered], asked: int, told_not_to_stop: Ca
         advice = "Ask for longer answers (--input-tokens, --ignore-eos), or look for a limit in the gateway."
         return CheckResult("answer_length", Status.WARN, evidence, advice, figures)
     if not counted and longest < asked:
-        evidence = f"{things(len(replies), 'reply', 'replies')} came in {few} events; the server does not count tokens."
+        events = "event" if longest == 1 else "events"
+        evidence = (
+            f"{things(len(replies), 'reply', 'replies')} came in {few} {events}; the server does not count tokens."
+        )
         return CheckResult("answer_length", Status.UNKNOWN, evidence, None, figures)
     return CheckResult("answer_length", Status.OK, f"{all_replies}.", None, figures)

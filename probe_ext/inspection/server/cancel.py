@@ -11,6 +11,7 @@ from probe_ext.inspection.check_result import CheckResult, Figures, Status
 from probe_ext.inspection.subject import Subject
 from probe_ext.measure import clock
 from probe_ext.verdict.phrasing import formats
+from probe_ext.verdict.phrasing.plurals import things, was_or_were
 
 _TARGET_S = 6.0
 """how long the reply would go on after its client has hung up"""
@@ -135,7 +136,8 @@ def judged(watched: Watched | None) -> CheckResult:
         )
         evidence += "late, or a short reply."
         return CheckResult("cancel", Status.UNKNOWN, evidence, None, figures)
-    more = f", and {watched.generated:,.0f} more tokens were generated" if watched.generated else ""
+    generated = round(watched.generated or 0)
+    more = f", and {things(generated, 'more token')} {was_or_were(generated)} generated" if generated else ""
     evidence = (
         f"The server went on after the client had hung up: the request was still running{more}. People who leave "
     )

@@ -70,13 +70,11 @@ def _against_replies(reading: Reading, first: Reading, since: float, subject: Su
     limit = QUANTITIES[_GENERATED].max_rate or math.inf
     if math.isnan(grown) or received < _MANY_TOKENS:
         return None
+    tokens = things(round(grown), "token")
     if grown > limit * max(clock.monotonic() - since, 1.0):
-        return f"Its counters contradict the clock: {grown:,.0f} tokens in {clock.monotonic() - since:.0f} s."
+        return f"Its counters contradict the clock: {tokens} in {clock.monotonic() - since:.0f} s."
     if 0 <= grown < _MIN_GROWTH_SHARE * received:
-        return (
-            f"Its counter grew by {grown:,.0f} tokens while {received:,} arrived: the page is an old copy, or another "
-            "server's."
-        )
+        return f"Its counter grew by {tokens} while {received:,} arrived: the page is an old copy, or another server's."
     return None
 
 

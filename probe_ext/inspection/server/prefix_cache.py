@@ -13,6 +13,7 @@ from probe_ext.inspection.check_result import CheckResult, Figures, Status
 from probe_ext.inspection.subject import Subject
 from probe_ext.measure import clock
 from probe_ext.verdict.phrasing import formats
+from probe_ext.verdict.phrasing.plurals import things, was_or_were
 
 _PAIRS, _MIN_PAIRS = 6, 3
 _PROMPT_TOKENS = 1500
@@ -95,8 +96,8 @@ def judged(pairs: Sequence[Pair], short: float | None, counted: Counted | None) 
         "ttft_repeated": repeat,
         "cached_tokens": None if counted is None else counted.cached,
     }
-    times = f"{faster} of {len(pairs)} prompts were faster the second time (TTFT {formats.seconds(fresh)}, then "
-    times += f"{formats.seconds(repeat)})"
+    times = f"{faster} of {things(len(pairs), 'prompt')} {was_or_were(faster)} faster the second time (TTFT "
+    times += f"{formats.seconds(fresh)}, then {formats.seconds(repeat)})"
     if counted is not None and counted.cached >= _CACHED_SHARE * counted.prompt:
         evidence = f"On: the server counts {counted.cached:,} of {counted.prompt:,} prompt tokens as cached; {times}."
         return CheckResult("prefix_cache", Status.OK, evidence, None, figures)

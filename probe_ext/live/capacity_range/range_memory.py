@@ -6,7 +6,7 @@ a proof may be lost, where later replies show that earlier ones were worth less.
 
 from dataclasses import dataclass
 
-from probe_ext.verdict.phrasing.plurals import Who, people
+from probe_ext.verdict.phrasing.plurals import Who, is_or_are, people
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, LevelEstimate
 from probe_ext.verdict.values.json_types import Load
 from probe_ext.verdict.wording.unproven_level import reason_in_words
@@ -97,7 +97,7 @@ def _widening(before: CapacityEstimate, now: CapacityEstimate, who: Who, *, lowe
         what = f"The range's {side} end was {end:,} before, by a curve through the levels; that was not proven"
         return Widening(f"{end:,} was not proven", f"{what}, and the replies since then allow more.")
     why = _why_lost(before, now, proven)
-    state = f"{people(proven, who)} {'is' if proven == 1 else 'are'} {'served' if lower else 'too many'}"
+    state = f"{people(proven, who)} {is_or_are(proven)} {'served' if lower else 'too many'}"
     return Widening(f"{proven:,} no longer proven", f"That {state} is no longer proven: {why}.")
 
 

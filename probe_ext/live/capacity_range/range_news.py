@@ -135,7 +135,7 @@ def _seen(known: KnownRange, who: Who) -> str:
     """Return what the replies so far showed, from which the range follows."""
     bad = known.bad or 1
     if not known.good:
-        return f"{plurals.people(bad, who)} {_were(bad)} too many"
+        return f"{plurals.people(bad, who)} {plurals.was_or_were(bad)} too many"
     return _good_in_words(known, bad)
 
 
@@ -143,8 +143,8 @@ def _good_in_words(known: KnownRange, bad: Load | None = None) -> str:
     """Return `4 and 8 were served well, 16 were not; 8 may still be too many`: why the range begins at 4."""
     top = known.good[-1]
     seen = [known.low, top] if 0 < known.low < top else [top]
-    said = f"{plurals.listed([f'{users:,}' for users in seen])} {_were(top)} served well"
-    said += "" if bad is None else f", {bad:,} {_were(bad)} not"
+    said = f"{plurals.listed([f'{users:,}' for users in seen])} {plurals.was_or_were(top)} served well"
+    said += "" if bad is None else f", {bad:,} {plurals.was_or_were(bad)} not"
     return f"{said}; {top:,} may still be too many"
 
 
@@ -156,7 +156,3 @@ def range_in_words(found: _Range, who: Who = "people") -> str:
     if not low:
         return f"fewer than {high + 1:,} {who}"
     return f"somewhere between {low:,} and {high:,} {who}"
-
-
-def _were(people: Load) -> str:
-    return "was" if people == 1 else "were"

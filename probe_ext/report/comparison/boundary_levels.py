@@ -11,6 +11,7 @@ from typing import Any
 
 from probe_ext.run.directory import CAPACITY_JSON
 from probe_ext.settings.errors import SettingsError
+from probe_ext.verdict.phrasing.plurals import levels as levels_named
 
 SEARCH_OPTIONS = ("--search", "--search-time", "3m", "--precision", "50%")
 AROUND_A_LIMIT = (0.75, 0.9, 1.0, 1.1, 1.25)
@@ -75,6 +76,5 @@ def search_levels(
         measure(host, run)
         limits.append(find_limit(run))
     levels = levels_around(limits)
-    found = " and ".join(f"{limit:,}" for limit in limits)
-    tell(f"limits of about {found} users: comparing at {', '.join(map(str, levels))} users")
+    tell(f"limits of about {levels_named(limits)}: comparing at {', '.join(map(str, levels))} users")
     return levels

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from probe_ext.measure.rate import Rate
 from probe_ext.verdict.phrasing.formats import percent
-from probe_ext.verdict.phrasing.plurals import listed, more, things
+from probe_ext.verdict.phrasing.plurals import is_or_are, listed, more, things
 from probe_ext.verdict.wording.capacity_phrase import far_apart, interval_text
 from probe_ext.verdict.wording.headline import TYPING_UNKNOWN, altered_replies
 from probe_ext.verdict.wording.unproven_level import MORE_REPLIES_TELL
@@ -47,8 +47,9 @@ def gate(capacity: Mapping[str, Any], users: int | None) -> Gate | None:
         but = f"unproven, {held:,} held, but with replies {altered}" if altered else f"met, {held:,} held"
         return Gate(users, "unproven" if altered else "passed", f"{name}: {but}")
     if failed is not None and failed <= users:
-        are = "is" if failed in {1, Rate.of(1)} else "are"
-        return Gate(users, "failed", f"{name}: missed, {failed:,} {are} too many{_for_kinds(capacity, users)}")
+        return Gate(
+            users, "failed", f"{name}: missed, {failed:,} {is_or_are(failed)} too many{_for_kinds(capacity, users)}"
+        )
     return Gate(users, "unproven", f"{name}: unproven, {_what_is_proven(capacity, users)}")
 
 
@@ -108,6 +109,6 @@ def _estimate(capacity: Mapping[str, Any]) -> str:
     interval = suggestion["low"], suggestion["high"]
     if between := far_apart([level["users"] for level in capacity["levels"]], suggestion["users"], interval):
         low, above = between
-        return f" (probably at least {low:,} are served, and fewer than {above:,})"
+        return f" (probably at least {low:,} {is_or_are(low)} served, and fewer than {above:,})"
     span = interval_text(interval)
-    return f" (probably about {suggestion['users']:,} are served, 95 %: {span})"
+    return f" (probably about {suggestion['users']:,} {is_or_are(suggestion['users'])} served, 95 %: {span})"

@@ -16,6 +16,7 @@ from probe_ext.report.wording.level_names import by_users, label, users_label
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.evidence.evidence import Evidence, Window
 from probe_ext.verdict.phrasing import formats
+from probe_ext.verdict.phrasing.plurals import things
 
 METRICS = (("gap", "Gaps between stream events"), ("itl", "Inter-token latency (ITL)"))
 PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -133,7 +134,7 @@ def _spread(
         shapes.append(svg.Shape(svg.marks([axis.x(bound)]), "thr"))
     shapes += [svg.Shape(svg.marks([axis.x(value)]), f"pc {name}") for name, value in values.items()]
     plot = svg.Plot(f"Gaps at {users_label(level)}", f"{description}.", 34, shapes)
-    return Spread(label(level), plot, figures, f"{formats.count(sketch.count)} gaps, {covered}")
+    return Spread(label(level), plot, figures, f"{things(sketch.count, 'gap')}, {covered}")
 
 
 def _heights(sketch: LatencySketch, axis: "_LogAxis") -> list[tuple[float, float]]:

@@ -11,7 +11,7 @@ from probe_ext.report.wording.level_names import by_number, by_users, label, ord
 from probe_ext.report.wording.percentiles import why_not_shown
 from probe_ext.report.wording.shared_sentences import STATE_SIGNS, STATE_WORDS
 from probe_ext.verdict.phrasing import formats
-from probe_ext.verdict.phrasing.plurals import capitalised, listed, things
+from probe_ext.verdict.phrasing.plurals import capitalised, is_or_are, listed, things, was_or_were
 from probe_ext.verdict.wording.unproven_level import MORE_REPLIES_TELL, reason_in_words, what_settles
 
 DIMENSION_LABELS = {"first_word": "first word", "typing": "typing", "silence": "silence", "answer": "answers"}
@@ -222,12 +222,12 @@ def _which_replies(capacity: Mapping[str, Any]) -> str:
         return f"All {things(total, 'reply', 'replies')} of the run are judged." if total > 1 else ""
     others = []
     if dropped:
-        others.append(f"{formats.count(dropped)} {'was' if dropped == 1 else 'were'} {_why_dropped(capacity)}")
+        others.append(f"{formats.count(dropped)} {was_or_were(dropped)} {_why_dropped(capacity)}")
     if outside:
         belongs = "belongs" if outside == 1 else "belong"
         what = "due while the rate" if by_rate(capacity["levels"]) else "sent while the number of users"
         others.append(f"{formats.count(outside)} {belongs} to no level: {what} changed or settled, or as warm-up")
-    of = f"{formats.count(judged)} of the run's {things(total, 'reply', 'replies')} {'is' if judged == 1 else 'are'}"
+    of = f"{formats.count(judged)} of the run's {things(total, 'reply', 'replies')} {is_or_are(judged)}"
     return f"{of} judged, and all shares and figures of replies are of these. {capitalised('; '.join(others))}."
 
 

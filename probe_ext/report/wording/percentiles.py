@@ -5,6 +5,7 @@ from typing import Any
 
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.sketch import MIN_COUNTS
+from probe_ext.verdict.phrasing.plurals import is_or_are
 
 _WITHOUT_TOKENS = (
     *(Outcome.EMPTY, Outcome.REJECTED, Outcome.HTTP_ERROR, Outcome.CONNECT_FAILED, Outcome.CONNECT_TIMEOUT),
@@ -17,7 +18,9 @@ def why_not_shown(key: str, level: Mapping[str, Any]) -> str:
     needed = MIN_COUNTS.get(key[-3:], 0)
     outcomes = level["outcomes"]
     replies = level["replies_judged"] - sum(outcomes.get(outcome, 0) for outcome in _WITHOUT_TOKENS)
-    return f"{key[-3:]} needs {needed} replies with text, there are {replies:,}" if replies < needed else ""
+    if replies >= needed:
+        return ""
+    return f"{key[-3:]} needs {needed} replies with text, there {is_or_are(replies)} {replies:,}"
 
 
 def figure(level: Mapping[str, Any], key: str) -> float | None:

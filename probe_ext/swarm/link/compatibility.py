@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from probe_ext.settings.secrets import API_KEY_VARIABLE
-from probe_ext.verdict.phrasing.plurals import listed
+from probe_ext.verdict.phrasing.plurals import is_or_are, listed
 
 _COPY_FILES = "each worker needs its own copy of the master's prompt files, at the same path"
 
@@ -35,7 +35,7 @@ def refusal(master: Side, worker: Side) -> tuple[str, str] | None:
         )
     if worker.missing:
         named = listed(sorted(worker.missing))
-        are = "is" if len(worker.missing) == 1 else "are"
+        are = is_or_are(len(worker.missing))
         return (
             f"refused: {named} {are} not set in this worker's environment; the master's --header-env needs it",
             f"{named} {are} not set in the worker's environment; --header-env needs it",

@@ -1,7 +1,7 @@
 """What is said of a trace before it is replayed."""
 
 from probe_ext.verdict.phrasing.formats import percent, span
-from probe_ext.verdict.phrasing.plurals import listed, things
+from probe_ext.verdict.phrasing.plurals import is_or_are, listed, things
 from probe_ext.workload.traces.trace_facts import TraceFacts
 
 
@@ -18,7 +18,7 @@ def trace_notes(facts: TraceFacts) -> tuple[str, ...]:
             missing = facts.requests - int(one["requests"])
             notes.append(
                 f"trace: at speed {one['speed']:g}, {things(missing, 'later turn')} would be due after the "
-                f"{span(one['seconds'])} that it lasts, and {'is' if missing == 1 else 'are'} not sent"
+                f"{span(one['seconds'])} that it lasts, and {is_or_are(missing)} not sent"
             )
     if facts.left_out:
         reasons = [f"{number:,} {reason}" for reason, number in facts.left_out.items()]

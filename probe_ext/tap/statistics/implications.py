@@ -116,7 +116,7 @@ def _response_cache(totals: Totals) -> Implication | None:
     share = savings.requests / answered
     distinct = f"{things(totals.identical.distinct, 'distinct request')} among {count(answered)} answered"
     if totals.cached:
-        why = f"{count(totals.cached)} replies came from the tap's cache: {distinct}."
+        why = f"{things(round(totals.cached), 'reply', 'replies')} came from the tap's cache: {distinct}."
         return Implication("response_cache", "The response cache answers", why, pays=False)
     why = (
         f"{distinct}: {percent(share)} repeat an earlier one exactly; {percent(savings.fixed / answered)} do so and "

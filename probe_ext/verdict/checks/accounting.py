@@ -12,7 +12,7 @@ from probe_ext.verdict.evidence.columns import is_any, numbers, text_counts
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.evidence.manifest_view import away, mapping, number, workers
 from probe_ext.verdict.phrasing.formats import moment, percent
-from probe_ext.verdict.phrasing.plurals import capitalised, listed, things
+from probe_ext.verdict.phrasing.plurals import capitalised, is_or_are, listed, things, was_or_were
 from probe_ext.verdict.phrasing.plurals import levels as levels_named
 from probe_ext.verdict.phrasing.worker_names import is_lone, worker_name
 from probe_ext.verdict.results.stream_figures import compare_arrivals, replayed_arrivals, scheduled_arrivals
@@ -67,19 +67,17 @@ def _accounted(evidence: Evidence) -> Finding:
         )
     lost = sum(n for n in missing.values() if n > 0)
     if not evidence.manifest.get("ended_at") and lost <= _max_users(evidence):
-        at_least = max(total, rows.total())
-        why = (
-            f"The run was killed; {things(rows.total(), 'row')} of at least {at_least:,} started replies were written."
-        )
+        written, started = rows.total(), things(max(total, rows.total()), "started reply", "started replies")
+        why = f"The run was killed; {things(written, 'row')} of at least {started} {was_or_were(written)} written."
         return Finding("accounted", "unproven", True, why, "Replies in flight at that moment have no row.")
     if lost and all(n <= _in_flight(evidence, w) for w, n in missing.items()):
         had = "has" if lost == 1 else "have"
         gone = things(lost, "reply", "replies")
         why = f"{_were_started(total)}; {gone} in flight on a lost worker {had} no row"
         return Finding("accounted", "fail", False, f"{why} ({_named(evidence, missing)}).", _MERGE_ADVICE)
-    are = "is" if lost == 1 else "are"
-    why = f"{_were_started(total)}, but {things(lost, 'row')} {are} missing"
-    why = why if lost else f"There are {things(-sum(missing.values()), 'more row')} than replies that were started"
+    surplus = -sum(missing.values())
+    why = f"{_were_started(total)}, but {things(lost, 'row')} {is_or_are(lost)} missing"
+    why = why if lost else f"There {is_or_are(surplus)} {things(surplus, 'more row')} than replies that were started"
     advice = "Look for requests-<worker>.csv on the workers' machines and add them with probe merge."
     return Finding("accounted", "fail", True, f"{why} ({_named(evidence, missing)}).", advice)
 
@@ -100,7 +98,7 @@ def _started(worker: Mapping[str, Any]) -> float | None:
 
 
 def _were_started(replies: int) -> str:
-    return f"{things(replies, 'reply', 'replies')} {'was' if replies == 1 else 'were'} started"
+    return f"{things(replies, 'reply', 'replies')} {was_or_were(replies)} started"
 
 
 def _named(evidence: Evidence, worker_ids: Iterable[str]) -> str:
@@ -135,16 +133,18 @@ def _arrivals(evidence: Evidence, levels: Sequence[LevelResult]) -> Iterator[Fin
     missing, surplus = len(found.missing), len(found.surplus)
     what = f"{things(scheduled.size, 'arrival')} that the schedule asked for"
     if not found.size:
-        yield Finding("arrivals", "pass", True, f"Each of the {what} has a row, and no other was sent.")
+        yield _all_have_rows(scheduled.size, what)
         return
     within = sum(found.within(level.t_start, level.t_end).size for level in levels)
     spoilt = within > MAX_MISSING_SHARE * sum(level.replies for level in levels)
     faults = []
     if missing:
-        faults.append(f"of the {what}, {missing:,} ({percent(missing / scheduled.size)}) have no row")
+        have = "has" if missing == 1 else "have"
+        faults.append(f"of the {what}, {missing:,} ({percent(missing / scheduled.size)}) {have} no row")
     if surplus:
-        faults.append(f"{things(surplus, 'row')} of no scheduled arrival {'was' if surplus == 1 else 'were'} recorded")
-    why = f"{capitalised(listed(faults))}; {within:,} of them in a level."
+        faults.append(f"{things(surplus, 'row')} of no scheduled arrival {was_or_were(surplus)} recorded")
+    where = f"{within:,} of them in a level" if found.size > 1 else "in a level" if within else "outside all levels"
+    why = f"{capitalised(listed(faults))}; {where}."
     advice = "A worker was lost, started too late, or missed a message: see the other findings, then repeat the run."
     yield Finding("arrivals", "fail", spoilt, why, advice)
 
@@ -152,13 +152,18 @@ def _arrivals(evidence: Evidence, levels: Sequence[LevelResult]) -> Iterator[Fin
 def _of_trace(evidence: Evidence, due: int, uncertain: int) -> Finding:
     """Compare the requests of a trace that were due with rows."""
     rows = int((~is_any(evidence.replies, "scenario", {WARM_UP})).sum())
-    what = f"{things(due, 'request')} of the trace that {'was' if due == 1 else 'were'} due"
+    what = f"{things(due, 'request')} of the trace that {was_or_were(due)} due"
     if abs(rows - due) <= uncertain:
-        return Finding("arrivals", "pass", True, f"Each of the {what} has a row, and no other was sent.")
+        return _all_have_rows(due, what)
     spoilt = abs(rows - due) > MAX_MISSING_SHARE * due
     why = f"The run has {things(rows, 'row')} for the {what}."
     advice = "A worker was lost, started too late, or missed a message: see the other findings, then repeat the run."
     return Finding("arrivals", "fail", spoilt, why, advice)
+
+
+def _all_have_rows(number: int, what: str) -> Finding:
+    each = "The" if number == 1 else "Each of the"
+    return Finding("arrivals", "pass", True, f"{each} {what} has a row, and no other was sent.")
 
 
 def _workers(evidence: Evidence) -> Finding:
@@ -178,7 +183,7 @@ def _workers(evidence: Evidence) -> Finding:
         return Finding("workers", "fail", False, why, "Check that worker's log and network.")
     rows = text_counts(evidence.replies, "worker")
     have = sum(rows.get(str(w.get("id")), 0) for w in silent)
-    arrived = f"{things(have, 'reply', 'replies')} of it {'was' if have == 1 else 'were'} recorded"
+    arrived = f"{things(have, 'reply', 'replies')} of it {was_or_were(have)} recorded"
     why += f": {arrived}; how many more were in flight is not known."
     advice = "Its log may say what happened." if is_lone(evidence.manifest) else _MERGE_ADVICE
     return Finding("workers", "fail", False, why, advice)
@@ -243,7 +248,7 @@ def client_faults(faults: int, replies: int) -> Finding:
         return Finding("client_faults", "pass", True, "No reply failed through a fault of the load generator.")
     few = faults <= MAX_CLIENT_FAULT_SHARE * replies
     failed = things(faults, "reply", "replies")
-    why = f"{failed} failed through a fault of the load generator and {'is' if faults == 1 else 'are'} left out."
+    why = f"{failed} failed through a fault of the load generator and {is_or_are(faults)} left out."
     advice = "See `message` in requests.csv; the most common cause is a low open-file limit (ulimit -n)."
     return Finding("client_faults", "fail", not few, why, advice)
 

@@ -22,7 +22,7 @@ from probe_ext.verdict.evidence.evidence import Columns, Evidence, quantile
 from probe_ext.verdict.grading.held_back import MIN_SEGMENTS_PER_EVENT, MIN_STREAM_TOKENS, uncounted
 from probe_ext.verdict.grading.reply_grades import GradedReplies
 from probe_ext.verdict.phrasing.formats import percent, seconds
-from probe_ext.verdict.phrasing.plurals import listed, things
+from probe_ext.verdict.phrasing.plurals import capitalised, listed, some_of, things, was_or_were
 from probe_ext.verdict.values.finding import Finding
 
 MAX_UNRESOLVED_SHARE = 0.10
@@ -30,7 +30,8 @@ MAX_UNRESOLVED_SHARE = 0.10
 MAX_HIDDEN_SHARE = 0.10
 """Of the replies that would be judged by their typing speed. A person is served if 90 % of their replies are, so more
 unjudged ones could change the state of a level."""
-_STREAMED = f"streamed replies of {MIN_STREAM_TOKENS} tokens or more"
+_STREAMED = tuple(f"streamed {reply} of {MIN_STREAM_TOKENS} tokens or more" for reply in ("reply", "replies"))
+"""singular and plural"""
 MAX_HELD_SHARE = 0.05
 """Of the streamed replies; a few may have met a lost packet or a busy moment."""
 MIN_TELLING_GAP_S = 1.0
@@ -122,7 +123,7 @@ def _not_streamed(replies: Columns, graded: GradedReplies) -> Finding:
     """Replies that came in one piece although a stream was requested."""
     asked = is_any(replies, "delivery", {STREAM, ONE_EVENT, DOCUMENT})
     kinds = {
-        "one JSON document each": is_any(replies, "delivery", {DOCUMENT}),
+        "one JSON document": is_any(replies, "delivery", {DOCUMENT}),
         "all text in one event": is_any(replies, "delivery", {ONE_EVENT}),
         "all events at the same moment": graded.arrived.at_once,
     }
@@ -131,18 +132,20 @@ def _not_streamed(replies: Columns, graded: GradedReplies) -> Finding:
     if not total:
         return Finding("not_streamed", "unproven", False, "No reply arrived for which a stream was requested.")
     if whole <= MAX_UNSTREAMED_SHARE * total:
-        why = f"{_of(total - whole, total)} replies that began to arrive came as streams, as requested."
+        came = "came as a stream" if total == 1 else "came as streams"
+        why = f"{_replies(total - whole, total)} that began to arrive {came}, as requested."
         return Finding("not_streamed", "pass", False, why)
     found = {name: int((mask & asked).sum()) for name, mask in kinds.items()}
     named = listed([f"{n:,} with {name}" for name, n in found.items() if n])
+    they_are = "It is" if whole == 1 else "They are"
     why = (
-        f"{_of(whole, total)} replies were not streamed although a stream was requested ({named}). They are judged by "
-        "the time until the whole answer; first word and typing speed are unknown."
+        f"{_replies(whole, total)} {was_or_were(whole)} not streamed although a stream was requested ({named}). "
+        f"{they_are} judged by the time until the whole answer; first word and typing speed are unknown."
     )
     most = max(found, key=found.__getitem__)
     if most == "all events at the same moment":
         advice = f"Something collects the stream until it ends. {proxy_advice(_named(replies))}"
-    elif most == "one JSON document each":
+    elif most == "one JSON document":
         advice = DOCUMENT_ADVICE
     else:
         advice = ONE_EVENT_ADVICE
@@ -176,21 +179,20 @@ def _bursts(replies: Columns, graded: GradedReplies, held: Bools, how: str) -> t
     delay = _first_word_delay(replies)
     delayed = held & (numbers(replies, "tokens_first") >= MIN_BURST_TOKENS) & (delay >= MIN_TELLING_DELAY_S)
     noticed, unjudged = by_gap & (gap >= MIN_TELLING_GAP_S) | delayed, held & graded.typing_hidden
+    arrived = f"{capitalised(some_of(affected, total, *_STREAMED))} arrived in bursts ({how})"
     if (noticed | unjudged).sum() <= MAX_HELD_SHARE * total:
         if not affected:
             return "pass", f"No reply arrived in bursts ({how})."
-        return (
-            "pass",
-            f"{_of(affected, total)} {_STREAMED} arrived in bursts ({how}): too few, or too short, to matter.",
-        )
-    why = f"{_of(affected, total)} {_STREAMED} arrived in bursts ({how}): {_size(replies, held, by_gap)}"
+        return "pass", f"{arrived}: too few, or too short, to matter."
+    why = f"{arrived}: {_size(replies, held, by_gap)}"
     late = delayed & (numbers(replies, "headers") >= numbers(replies, "first") - BURST_S)
     if delayed.any():
         some = f"In {delayed.sum():,} of them, the first word"
         if delayed.sum() == affected:
             some = "The first word" if affected == 1 else "Their first words"
         why += f" {some} came about {seconds(quantile(delay[delayed], 0.5))} later as a result"
-        why += f"; in {late.sum():,} of them, so did the response headers." if late.any() else "."
+        in_them = "" if affected == 1 else f"in {late.sum():,} of them, "
+        why += f"; {in_them}so did the response headers." if late.any() else "."
     left_out = [(int((held & graded.arrived.held_gap).sum()), "gaps"), (int(unjudged.sum()), "typing speed")]
     parts = [f"the {what} of {things(n, 'reply', 'replies')}" for n, what in left_out if n]
     return "fail", f"{why} Not judged: {listed(parts)}." if parts else why
@@ -206,7 +208,8 @@ def _size(replies: Columns, held: Bools, by_gap: Bools) -> str:
     """Say how large bursts were and how far apart, where most replies show it; `by_gap`: their longest gap ended so."""
     if 2 * by_gap.sum() < held.sum():
         share = quantile((numbers(replies, "tokens_held") / numbers(replies, "tokens_out"))[held], 0.5)
-        return f"about {percent(share)} of their tokens came {MIN_BURST_TOKENS} or more at a time."
+        its = "its" if held.sum() == 1 else "their"
+        return f"about {percent(share)} of {its} tokens came {MIN_BURST_TOKENS} or more at a time."
     size = quantile(numbers(replies, "gap_tokens")[by_gap], 0.5)
     unknown = by_gap & uncounted(replies)
     number = f"{'at least' if unknown.any() else 'about'} {things(round(size or 1), 'token')}"
@@ -234,14 +237,15 @@ def _typing_known(evidence: Evidence, graded: GradedReplies) -> _Found:
     if not total:
         return _Found(Finding("typing_known", "unproven", False, "No reply has a typing speed."))
     if hidden <= MAX_HIDDEN_SHARE * total:
-        why = f"The typing speed is known for {_of(known, total).lower()} replies that should show one."
+        known_of = some_of(known, total, "reply", "replies")
+        why = f"The typing speed is known for {known_of} that should show one."
         return _Found(Finding("typing_known", "pass", False, why))
     unknown = int((graded.typing_hidden & uncounted(replies)).sum())
     reasons = [f"{hidden - unknown:,} arrived in bursts"] if hidden > unknown else []
     reasons += [f"of {unknown:,} the tokens were not counted, and events may hold several"] if unknown else []
     why = (
-        f"Typing speed is not judged in {hidden:,} of {total:,} replies ({listed(reasons)}): it is not known closely "
-        "enough to say whether it met the bound."
+        f"Typing speed is not judged in {hidden:,} of {things(total, 'reply', 'replies')} ({listed(reasons)}): it is "
+        "not known closely enough to say whether it met the bound."
     )
     if unknown:
         return _Found(Finding("typing_known", "fail", False, why, usage_advice(evidence.manifest)))
@@ -255,5 +259,5 @@ def _named(replies: Columns) -> Sequence[str]:
     return named.most_common(1)[0][0].split(", ") if named else ()
 
 
-def _of(some: int, total: int) -> str:
-    return f"All {total:,}" if some == total else f"{some:,} of {total:,}"
+def _replies(some: int, total: int) -> str:
+    return capitalised(some_of(some, total, "reply", "replies"))

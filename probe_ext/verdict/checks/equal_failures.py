@@ -20,7 +20,7 @@ from probe_ext.verdict.evidence.columns import Bools, is_any, numbers, texts_at
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.evidence.manifest_view import mapping, mappings, number
 from probe_ext.verdict.phrasing.formats import moment
-from probe_ext.verdict.phrasing.plurals import things
+from probe_ext.verdict.phrasing.plurals import capitalised, some_of, things
 from probe_ext.verdict.values.finding import Finding
 
 MIN_FAILED_REPLIES = 3
@@ -87,9 +87,10 @@ def most_common(failures: Sequence[Failure]) -> Failure:
 
 def all_failed(failure: Failure, number_of_replies: int, *, before_the_run: bool = False) -> Finding:
     """Return the finding for a run, or a warm-up, in which every reply failed alike."""
-    replies = things(number_of_replies, "reply", "replies")
-    when = " to requests sent one at a time before the run" if before_the_run else ""
-    why = f"All {replies}{when} failed alike, for a reason unrelated to load: {failure.words.rstrip('.')}."
+    replies = capitalised(some_of(number_of_replies, number_of_replies, "reply", "replies"))
+    requests, alike = ("the request sent", "") if number_of_replies == 1 else ("requests sent one at a time", " alike")
+    when = f" to {requests} before the run" if before_the_run else ""
+    why = f"{replies}{when} failed{alike}, for a reason unrelated to load: {failure.words.rstrip('.')}."
     return Finding("equal_failures", "fail", True, why, failure.advice)
 
 

@@ -213,7 +213,7 @@ def _lengths(levels: Sequence[LevelResult]) -> Finding:
         return Finding("output_lengths", "unproven", False, "Fewer than two levels have answers to compare.")
     shortest = min(medians, key=lambda users: medians[users])
     longest = max(reversed(medians), key=lambda users: medians[users])
-    why = f"The median answer has {count(medians[shortest])} tokens at {things(shortest, 'user')}"
+    why = f"The median answer has {things(round(medians[shortest]), 'token')} at {things(shortest, 'user')}"
     why += f" and {count(medians[longest])} at {longest:,}."
     if medians[longest] <= medians[shortest] * (1 + MAX_LENGTH_DIFFERENCE):
         return Finding("output_lengths", "pass", False, why)

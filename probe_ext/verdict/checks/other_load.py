@@ -6,7 +6,7 @@ from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.evidence.manifest_view import number, servers
 from probe_ext.verdict.phrasing.formats import decimals, percent
 from probe_ext.verdict.phrasing.plurals import levels as levels_named
-from probe_ext.verdict.phrasing.plurals import things
+from probe_ext.verdict.phrasing.plurals import things, was_or_were
 from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.level_result import LevelResult
 from probe_ext.verdict.values.others_share import MAX_OTHERS_SHARE, OthersShare
@@ -96,6 +96,6 @@ def busy_before(evidence: Evidence) -> str:
     )
     if not running and not waiting:
         return ""
-    return f"Before the first user, {things(running, 'request')} {'was' if running == 1 else 'were'} running" + (
+    return f"Before the first user, {things(running, 'request')} {was_or_were(running)} running" + (
         f" and {waiting:,} waiting" if waiting else ""
     )

@@ -12,7 +12,7 @@ from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.evidence.manifest_view import mapping, mappings, number, servers
 from probe_ext.verdict.grading.server_times import MAX_TIME_APART_S
 from probe_ext.verdict.phrasing.formats import count, moment, seconds
-from probe_ext.verdict.phrasing.plurals import listed, things
+from probe_ext.verdict.phrasing.plurals import is_or_are, listed, things
 from probe_ext.verdict.server.server_series import (
     STALE_S,
     Metrics,
@@ -77,7 +77,8 @@ def _impossible_times(evidence: Evidence) -> str:
     wrong = int((numbers(replies, "server_ttft") > ours + MAX_TIME_APART_S).sum())
     if not wrong:
         return ""
-    return f"In {things(wrong, 'reply', 'replies')}, the server's own TTFT is longer than ours: these are left out."
+    left_out = "it is" if wrong == 1 else "these are"
+    return f"In {things(wrong, 'reply', 'replies')}, the server's own TTFT is longer than ours: {left_out} left out."
 
 
 def _standing_still(evidence: Evidence) -> Finding | None:
@@ -128,7 +129,7 @@ def _from_prometheus(prometheus: Mapping[str, Any], metrics: Metrics, *, with_gp
         why += " Peaks of KV-cache usage and queue between scrapes are not seen."
         advice.append("Scrape the server every second or two (scrape_interval).")
     if gaps:
-        why += f" {things(gaps, 'interval')} without a successful scrape {'is' if gaps == 1 else 'are'} left blank."
+        why += f" {things(gaps, 'interval')} without a successful scrape {is_or_are(gaps)} left blank."
         advice.append("See its targets page for the reason.")
     offset, error = number(prometheus, "clock_offset", 0.0), number(prometheus, "clock_error", 0.0)
     if abs(offset) - error > MAX_CLOCK_OFFSET_S:
@@ -192,7 +193,7 @@ def _tokens(evidence: Evidence, metrics: Metrics) -> Finding:
     if -unseen - allowed <= server - clients < 0:
         why = "The server's token counter was read too late or not long enough to compare it with the clients' "
         return Finding(name, "unproven", False, f"{why}({count(server)} and {count(clients)}).")
-    why = f"The server generated {count(server)} tokens, its clients received {count(clients)}."
+    why = f"The server generated {things(round(server), 'token')}, its clients received {count(clients)}."
     if server > clients:
         advice = "Others used the server, or it continued aborted replies. Run the test on an otherwise idle server."
     else:
@@ -228,7 +229,8 @@ def _replies(evidence: Evidence, metrics: Metrics) -> Finding:
     if apart <= MAX_REPLIES_APART or apart <= MAX_TOKEN_SHARE_APART * max(server, clients):
         why = f"Server and clients agree on the finished replies: {count(server)} and {clients:,}."
         return Finding(name, "pass", False, why)
-    why = f"The server finished {count(server)} requests, its clients saw {clients:,} finished replies."
+    seen = things(clients, "finished reply", "finished replies")
+    why = f"The server finished {things(round(server), 'request')}, its clients saw {seen}."
     if server > clients:
         advice = "Others used the server, or a proxy retries failed requests. Run the test on an otherwise idle server."
     else:

@@ -11,7 +11,7 @@ from probe_ext.verdict.evidence.evidence import Columns, Evidence
 from probe_ext.verdict.evidence.manifest_view import mapping
 from probe_ext.verdict.grading.held_back import uncounted
 from probe_ext.verdict.phrasing.formats import count, decimals, percent
-from probe_ext.verdict.phrasing.plurals import listed, things
+from probe_ext.verdict.phrasing.plurals import listed, some_of, things
 from probe_ext.verdict.values.finding import Finding
 
 MAX_EVENT_COUNTED_SHARE = 0.05
@@ -45,9 +45,10 @@ def _token_source(evidence: Evidence) -> Finding:
     why = f"For {percent(share)} of replies the server gave no token count: each stream event counts as one token."
     several = int(uncounted(replies).sum())
     if several:
+        its = "its" if several == 1 else "their"
         why += (
             f" In {things(several, 'reply', 'replies')} events have more text than one token, so the number of tokens "
-            "is not known: their typing speed counts only where it is enough for any number."
+            f"is not known: {its} typing speed counts only where it is enough for any number."
         )
     return Finding("token_source", "fail", False, why, usage_advice(evidence.manifest))
 
@@ -75,17 +76,20 @@ def _usage(replies: Columns) -> Finding:
     below = ~np.isnan(claimed) & ~zero & ~above
     odd_reasoning = reasoning > out
     cases = [
-        (zero, "claim 0 tokens beside text", "events are counted instead"),
-        (above, _claims(claimed[above], out[above], "more"), "events are counted instead"),
-        (below, _claims(claimed[below], out[below], "fewer"), "events are counted instead"),
-        (odd_reasoning, "claim more reasoning than completion tokens", "the completion tokens are used"),
+        (zero, "0 tokens beside text", "events are counted instead"),
+        (above, _claimed(claimed[above], out[above], "more"), "events are counted instead"),
+        (below, _claimed(claimed[below], out[below], "fewer"), "events are counted instead"),
+        (odd_reasoning, "more reasoning than completion tokens", "the completion tokens are used"),
     ]
     wrong = zero | above | below | odd_reasoning
     if int(wrong.sum()) <= MAX_CONTRADICTING_SHARE * total:
-        return Finding(
-            "usage", "pass", False, f"The server's counts fit the text of {_all_but(int(wrong.sum()), total)}."
-        )
-    said = [f"{things(int(mask.sum()), 'reply', 'replies')} {what}; {used}" for mask, what, used in cases if mask.any()]
+        fitting = some_of(total - int(wrong.sum()), total, "reply", "replies")
+        return Finding("usage", "pass", False, f"The server's counts fit the text of {fitting} that it counted.")
+    numbered = [(int(mask.sum()), what, used) for mask, what, used in cases if mask.any()]
+    said = [
+        f"{things(n, 'reply', 'replies')} {'claims' if n == 1 else 'claim'} {what}; {used}"
+        for n, what, used in numbered
+    ]
     why = f"The server's token counts contradict what arrived: {listed(said)}."
     advice = (
         "Find out which gateway or server reports the usage: compare with the server directly. Rates in tokens are as "
@@ -94,11 +98,11 @@ def _usage(replies: Columns) -> Finding:
     return Finding("usage", "fail", False, why, advice)
 
 
-def _claims(claimed: np.ndarray, used: np.ndarray, than: str) -> str:
+def _claimed(claimed: np.ndarray, used: np.ndarray, than: str) -> str:
     if not len(claimed):
         return ""
     medians = f"median {count(float(np.median(claimed)))}, {count(float(np.median(used)))} seen"
-    return f"claim far {than} tokens than their text has ({medians})"
+    return f"far {than} tokens than their text has ({medians})"
 
 
 def _prompts(replies: Columns) -> Finding:
@@ -115,10 +119,11 @@ def _prompts(replies: Columns) -> Finding:
     wide = np.abs(given[known] - meant[known]) > MAX_PROMPT_TOKENS_APART
     wrong = wide & ((given[known] > MAX_PROMPT_RATIO * meant[known]) | (given[known] * MAX_PROMPT_RATIO < meant[known]))
     counted, intended = float(np.median(given[known])), float(np.median(meant[known]))
-    lengths = f"{count(counted)} tokens by the server's count (intended: {count(intended)})"
+    lengths = f"{things(round(counted), 'token')} by the server's count (intended: {count(intended)})"
     if not wrong.mean() > MAX_CONTRADICTING_SHARE:
         return Finding("prompt_lengths", "pass", False, f"The median prompt has {lengths}.")
-    why = f"{things(int(wrong.sum()), 'prompt')} differ from the intended length: the median has {lengths}"
+    differ = f"{things(int(wrong.sum()), 'prompt')} {'differs' if wrong.sum() == 1 else 'differ'}"
+    why = f"{differ} from the intended length: the median has {lengths}"
     why += f", {decimals(ratio)} times as many. The server's count is used."
     if ratio > 1:
         advice = (
@@ -131,7 +136,3 @@ def _prompts(replies: Columns) -> Finding:
             "length. Check the server's context length and truncation."
         )
     return Finding("prompt_lengths", "fail", False, why, advice)
-
-
-def _all_but(wrong: int, total: int) -> str:
-    return f"{f'all {total:,}' if not wrong else f'{total - wrong:,} of {total:,}'} replies that it counted"

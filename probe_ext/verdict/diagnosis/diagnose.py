@@ -22,7 +22,7 @@ from probe_ext.verdict.diagnosis.rules.ruling import deferred, unknown
 from probe_ext.verdict.diagnosis.rules.serialised import serialised
 from probe_ext.verdict.diagnosis.rules.shared_or_slowing import other_load, throttling
 from probe_ext.verdict.diagnosis.rules.throughput import ceiling, prefill_bound, throughput_limit
-from probe_ext.verdict.phrasing.plurals import capitalised, listed, more, things
+from probe_ext.verdict.phrasing.plurals import capitalised, is_or_are, listed, more, things
 from probe_ext.verdict.values.ruling_types import RULE_NAMES, Diagnosis, Ruling
 
 RULES: Mapping[str, Callable[[Facts], Ruling]] = {
@@ -146,8 +146,8 @@ def _nothing_holds(rulings: Mapping[str, Ruling], facts: Facts, doubted: Collect
     if _fails_alone(facts):
         alone = lightest == 1 and not isinstance(lightest, Rate)
         few = "Even a single user is not served, so the number of users is not the cause."
-        several = f"Even {things(lightest, 'user')} are not served, with hardly two replies in flight at once."
-        return few if alone else several
+        those = f"{things(lightest, 'user')} {is_or_are(lightest)}"
+        return few if alone else f"Even {those} not served, with hardly two replies in flight at once."
     undecided = [rulings[name] for name in RULE_NAMES if rulings[name].state == "unknown"]
     unknown_rules = [ruling for ruling in undecided if ruling.rule not in doubted]
     if unknown_rules:

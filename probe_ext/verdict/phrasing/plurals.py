@@ -71,9 +71,31 @@ def things(n: int, singular: str, plural: str = "") -> str:
     return f"{n:,} {singular if n == 1 else plural or singular + 's'}"
 
 
+def some_of(some: int, total: int, singular: str, plural: str = "") -> str:
+    """Return `3 of 5 replies`, `all 5 replies`, `the only reply`."""
+    if some < total:
+        return f"{some:,} of {things(total, singular, plural)}"
+    return f"the only {singular}" if total == 1 else f"all {things(total, singular, plural)}"
+
+
+def is_one(n: int) -> bool:
+    """Tell whether a number takes the singular: `1 user`, `1 request/s`."""
+    return n == (Rate.of(1) if isinstance(n, Rate) else 1)
+
+
+def is_or_are(n: int) -> str:
+    """Return the verb of so many things."""
+    return "is" if is_one(n) else "are"
+
+
+def was_or_were(n: int) -> str:
+    """Return the verb of so many things, in the past."""
+    return "was" if is_one(n) else "were"
+
+
 def _rate(rate: Rate) -> str:
     """Return `1 request/s`, `7.5 requests/s`."""
-    return "1 request/s" if rate == Rate.of(1) else f"{rate:,} {RATE_UNIT}"
+    return "1 request/s" if is_one(rate) else f"{rate:,} {RATE_UNIT}"
 
 
 def levels(numbers: Sequence[int], most: int = 4) -> str:

@@ -19,6 +19,7 @@ from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.evidence.columns import Bools, Codes, Floats, is_any, numbers, text_counts
 from probe_ext.verdict.evidence.evidence import Columns
 from probe_ext.verdict.phrasing.formats import count, percent
+from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.verdict.server.server_series import Metrics, server_hit_rate
 from probe_ext.verdict.values.cold_user_gap import ColdUserGap
 from probe_ext.verdict.values.finding import Finding
@@ -84,7 +85,8 @@ def cold_user(arms: Arms, metrics: Metrics, profile: SloProfile) -> ColdUserGap:
     """Measure the gap, if the run has enough replies of both arms."""
     replies = int(arms.cold.sum()), int((~arms.cold).sum())
     if min(replies) < MIN_REPLIES:
-        few = f" This run has {replies[0]} cold and {replies[1]} warm replies." if max(replies) else ""
+        warm_replies = things(replies[1], "warm reply", "warm replies")
+        few = f" This run has {replies[0]} cold and {warm_replies}." if max(replies) else ""
         return ColdUserGap(measured=False, how=f"Not measured.{few} {HOW_TO_MEASURE}")
     cold, warm = (_median(arms.select(arms.waited, cold=arm)) for arm in (True, False))
     bound = profile.first_word.served if profile.first_word else None
@@ -183,7 +185,7 @@ def _output(arms: Arms, gap: ColdUserGap) -> Finding:
     if cold is None or warm is None:
         return Finding(name, "unproven", False, "The output lengths of the two arms are not known.")
     low, high = interval(arms, arms.tokens_out, _mean_of)
-    lengths = f"Cold replies had {count(cold)} tokens on average, warm ones {count(warm)}"
+    lengths = f"Cold replies had {things(round(cold), 'token')} on average, warm ones {count(warm)}"
     if low is None or high is None or abs(cold - warm) <= MAX_OUTPUT_DIFFERENCE * max(cold, warm) or low <= 1 <= high:
         return Finding(name, "pass", False, f"{lengths}: both arms did the same work.")
     why = f"{lengths}: the arms did different work, so only their waits for the first word are comparable."
@@ -196,7 +198,7 @@ def _lengths(arms: Arms) -> Finding:
     cold, warm = (_median(arms.select(arms.tokens_in, cold=arm)) for arm in (True, False))
     if not cold or not warm:
         return Finding(name, "unproven", False, "The prompt lengths of the two arms are not known.")
-    lengths = f"Cold prompts had a median of {count(cold)} tokens, warm ones {count(warm)}"
+    lengths = f"Cold prompts had a median of {things(round(cold), 'token')}, warm ones {count(warm)}"
     if abs(cold - warm) <= MAX_PROMPT_DIFFERENCE * max(cold, warm):
         return Finding(name, "pass", False, f"{lengths}: equally long.")
     why = f"{lengths}: the difference in waits may come from the length."

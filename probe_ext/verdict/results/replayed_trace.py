@@ -15,7 +15,7 @@ from probe_ext.verdict.evidence.columns import Bools, Floats, is_any, numbers
 from probe_ext.verdict.evidence.evidence import Columns
 from probe_ext.verdict.evidence.manifest_view import mapping, mappings, number
 from probe_ext.verdict.phrasing.formats import percent, seconds, span
-from probe_ext.verdict.phrasing.plurals import listed, things
+from probe_ext.verdict.phrasing.plurals import listed, things, was_or_were
 from probe_ext.verdict.values.judgement import TraceReplay
 
 NOTICED_S = 0.001
@@ -87,7 +87,7 @@ def _what(replayed: int, requests: int, lasted: float, speeds: tuple[float, ...]
     if not speeds:
         return f"Users took the sessions of {trace} in turn: {things(replayed, 'request')} in all."
     how = "at its recorded times" if speeds == (1.0,) else f"at {listed([f'{one:g}×' for one in speeds], 8)} its speed"
-    return f"{things(replayed, 'request')} of {trace} {'was' if replayed == 1 else 'were'} due {how}."
+    return f"{things(replayed, 'request')} of {trace} {was_or_were(replayed)} due {how}."
 
 
 def _shared_words(meant: float | None, found: float | None) -> list[str]:

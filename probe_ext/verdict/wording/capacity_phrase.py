@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from probe_ext.measure.rate import Rate
-from probe_ext.verdict.phrasing.plurals import Who, one_of, people, who_pause
+from probe_ext.verdict.phrasing.plurals import Who, is_one, is_or_are, one_of, people, who_pause
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Suggestion
 from probe_ext.verdict.values.json_types import Interval, Load
 
@@ -116,13 +116,13 @@ def interval_text(interval: Interval) -> str:
 
 def requests(rate: Rate) -> str:
     """Return `request per second is`, `requests per second are`: what follows the number."""
-    return "request per second is" if rate == Rate.of(1) else "requests per second are"
+    return "request per second is" if is_one(rate) else "requests per second are"
 
 
 def too_many(failed: int, *, first: bool = False, pause: float | None = None, who: Who = "people") -> str:
     """Return `16 are too many`, `16 people at once are too many`, `16 requests per second are too many`."""
     if isinstance(failed, Rate):
-        are = requests(failed) if first else "is" if failed == Rate.of(1) else "are"
+        are = requests(failed) if first else is_or_are(failed)
         return f"{failed:,} {are} too many"
     how = " at once" if pause is None or who == "agents" else who_pause(failed, pause)
     return f"{people(failed, who)}{how} are too many" if first else f"{failed:,} are too many"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from probe_ext.measure.rate import Rate
 from probe_ext.verdict.phrasing.formats import percent
-from probe_ext.verdict.phrasing.plurals import Who, capitalised, listed, people, things
+from probe_ext.verdict.phrasing.plurals import Who, capitalised, is_or_are, listed, people, things, was_or_were
 from probe_ext.verdict.phrasing.plurals import levels as levels_named
 from probe_ext.verdict.values.answer import Answer
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, GroupCapacity, LevelEstimate
@@ -128,8 +128,7 @@ def _doubts(estimate: CapacityEstimate, unjudged: Sequence[int] = ()) -> str:
     )
     said = []
     if unjudged and estimate.levels:
-        are = "is" if len(unjudged) == 1 else "are"
-        said.append(f"others used the server at {_users(unjudged)}, which {are} not judged")
+        said.append(f"others used the server at {_users(unjudged)}, which {is_or_are(len(unjudged))} not judged")
     if estimate.drift:
         said.append(f"the server changed during the run (visits to {_users(estimate.drift)} differ)")
     if worse:
@@ -217,12 +216,13 @@ def _seen_in_passing(estimate: CapacityEstimate, context: Context) -> list[str]:
     measured = [level.users for level in estimate.levels if failed is None or level.users < failed]
     if not below or below[-1] <= max(measured, default=0):
         return []
-    return [f"In a short visit, {people(below[-1], context.who)} were served well so far, which proves nothing."]
+    those = f"{people(below[-1], context.who)} {was_or_were(below[-1])}"
+    return [f"In a short visit, {those} served well so far, which proves nothing."]
 
 
 def _revisit(estimate: CapacityEstimate, context: Context) -> str:
     revisit = _to_revisit(estimate)
-    return f"{_users(revisit)} {'is' if len(revisit) == 1 else 'are'} not proven{_would_tell(context.next_measurement)}"
+    return f"{_users(revisit)} {is_or_are(len(revisit))} not proven{_would_tell(context.next_measurement)}"
 
 
 def _to_revisit(estimate: CapacityEstimate) -> list[int]:

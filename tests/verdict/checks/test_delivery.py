@@ -14,6 +14,7 @@ from probe_ext.measure.timeline import TokenEvents, pace
 from probe_ext.report.outputs.gate import gate
 from probe_ext.verdict.checks.delivery import delivery_checks
 from probe_ext.verdict.checks.token_counts import token_checks
+from probe_ext.verdict.grading.held_back import MIN_STREAM_TOKENS
 from probe_ext.verdict.grading.reply_grades import SERVED, STRAINED, UNJUDGED, GradedReplies, judge_replies
 from probe_ext.verdict.judge import judge
 from probe_ext.verdict.server.find_pauses import find_pauses
@@ -289,6 +290,27 @@ def test_that_nothing_streams_is_said(delivery: str, words: str) -> None:
     assert found.state == "fail"
     assert words in found.why
     assert "All 20 replies" in found.why
+
+
+@pytest.mark.parametrize(
+    ("row", "check", "why"),
+    [
+        (reply(0, 0.0), "not_streamed", "The only reply that began to arrive came as a stream, as requested."),
+        (
+            reply(0, 0.0, streamed=False, delivery="document", first=None, tpot=None, events=0),
+            "not_streamed",
+            "The only reply was not streamed although a stream was requested (1 with one JSON document). It is judged",
+        ),
+        (bundled(), "held_back", f"The only streamed reply of {MIN_STREAM_TOKENS} tokens or more arrived in bursts"),
+        (bundled(), "typing_known", "Typing speed is not judged in 1 of 1 reply (1 arrived in bursts)"),
+        (reply(0, 0.0), "typing_known", "The typing speed is known for the only reply that should show one."),
+        (reply(0, 0.0, tokens_claimed=0, tokens_from="events"), "usage", "contradict what arrived: 1 reply claims 0"),
+        (reply(0, 0.0, tokens_claimed=None), "usage", "fit the text of the only reply that it counted."),
+        (reply(0, 0.0, tokens_in=500), "prompt_lengths", "1 prompt differs from the intended length"),
+    ],
+)
+def test_a_single_reply_is_no_plural(row: ReplyRow, check: str, why: str) -> None:
+    assert why in findings([row])[check].why
 
 
 def test_replies_that_were_not_to_be_streamed_are_no_finding() -> None:

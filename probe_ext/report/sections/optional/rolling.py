@@ -9,7 +9,7 @@ import numpy as np
 from probe_ext.report.charts import lane_chart, svg
 from probe_ext.report.charts.lane_chart import Axis, Lane
 from probe_ext.verdict.phrasing import formats
-from probe_ext.verdict.phrasing.plurals import things
+from probe_ext.verdict.phrasing.plurals import some_of
 
 MAX_ROWS = 13
 _TERM = "rolling"
@@ -45,9 +45,9 @@ def rolling_section(capacity: Mapping[str, Any]) -> RollingSection | None:
 
 def outage_sentence(outage: Mapping[str, Any], window: float) -> str:
     """Say how long nothing was answered, what the window showed of it, and when it was clean again."""
-    failed, since = things(outage["failed"], "request"), formats.moment(outage["since"])
+    failed, since = some_of(outage["failed"], outage["failed"], "request"), formats.moment(outage["since"])
     if outage["until"] is None:
-        return f"From {since} to the end, all {failed} failed."
+        return f"From {since} to the end, {failed} failed."
     worst = "" if outage["worst_share"] is None else f" A window showed up to {_share(outage['worst_share'])} failed"
     even = f"evenly arriving requests would have shown {_share(outage['even_share'])}"
     worst = f"{worst}; {even}." if worst else f" Over a whole window, {even}."
@@ -55,7 +55,7 @@ def outage_sentence(outage: Mapping[str, Any], window: float) -> str:
     clean = (
         f" The window was clean at {formats.moment(outage['clean_at'])}, {formats.span(window)} after the last failure."
     )
-    return f"From {since} on, all {failed} failed for {lasted}.{worst}{clean}"
+    return f"From {since} on, {failed} failed for {lasted}.{worst}{clean}"
 
 
 def rolling_lanes(capacity: Mapping[str, Any], axis: Axis) -> list[Lane]:

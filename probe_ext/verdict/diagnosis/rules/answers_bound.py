@@ -9,7 +9,8 @@ from probe_ext.verdict.checks.token_counts import MAX_EVENT_COUNTED_SHARE
 from probe_ext.verdict.diagnosis.facts.diagnosis_input import Facts, Totals
 from probe_ext.verdict.diagnosis.rules.ruling import absent, graded, holds, unknown
 from probe_ext.verdict.evidence.columns import Floats
-from probe_ext.verdict.phrasing.formats import count, percent
+from probe_ext.verdict.phrasing.formats import percent
+from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.verdict.values.ruling_types import Fact, Ruling
 
 MIN_ANSWER_TOKENS = 8
@@ -113,7 +114,7 @@ def cut_answers(facts: Facts) -> Ruling:
         "the server generated more than its clients received": None if ratio is None else ratio >= MIN_EXTRA_TOKENS,
     }
     if not any(signs.values()):
-        return absent(rule, f"The median answer has {count(float(np.median(lengths)))} tokens.", *shown)
+        return absent(rule, f"The median answer has {things(round(float(np.median(lengths))), 'token')}.", *shown)
     # The rule rests on the first sign. That the server generated no more tokens does not contradict stubs.
     agree = [name for name, seen in signs.items() if seen]
     by_server = "the server generated more than its clients received"
