@@ -15,7 +15,7 @@ from probe_ext.verdict.checks.equal_failures import equal_failures
 from probe_ext.verdict.checks.outage import outage
 from probe_ext.verdict.evidence.columns import Bools, Floats, Ints, is_any, numbers
 from probe_ext.verdict.evidence.evidence import Evidence
-from probe_ext.verdict.evidence.manifest_view import mapping, number
+from probe_ext.verdict.evidence.manifest_view import critical_of
 from probe_ext.verdict.grading.kind_profiles import kind_profiles
 from probe_ext.verdict.grading.reply_grades import BROKEN, GradedReplies
 from probe_ext.verdict.inference.observations import Visit, counts_towards_level
@@ -29,7 +29,6 @@ from probe_ext.verdict.server.standing_still import moving_metrics
 from probe_ext.verdict.values.json_types import DIMENSIONS
 
 OVERALL = "served"
-MAX_CRITICAL = 10.0
 
 
 @dataclass(frozen=True)
@@ -136,12 +135,11 @@ def run_replies(evidence: Evidence, profile: SloProfile, *, one_profile: bool = 
         name: _samples(run.assignment, values, run.sent, run.left_out, profile)
         for name, values in _figures(run.evidence, run.graded).items()
     }
-    critical = number(mapping(mapping(evidence.manifest.get("plan")).get("search")), "critical")
     return RunReplies(
         visits=visits,
         samples=samples,
         tokens=_token_counts(evidence, visits[OVERALL]),
-        critical=critical if critical is not None and 1 <= critical <= MAX_CRITICAL else None,
+        critical=critical_of(evidence.manifest),
         tokens_out=_lengths(evidence, run.assignment),
         tokens_in=_mean(numbers(evidence.replies, "tokens_in")),
         cached=_cached(evidence),

@@ -14,7 +14,7 @@ from probe_ext.verdict.diagnosis.diagnose import diagnose
 from probe_ext.verdict.diagnosis.facts.diagnosis_input import facts_of
 from probe_ext.verdict.evidence.columns import counts_of, text_column
 from probe_ext.verdict.evidence.evidence import Evidence
-from probe_ext.verdict.evidence.manifest_view import mapping, number, who_uses
+from probe_ext.verdict.evidence.manifest_view import critical_of, who_uses
 from probe_ext.verdict.grading.kind_profiles import Kind, KindProfiles, kind_profiles, request_names
 from probe_ext.verdict.levels.dimension_estimates import (
     DimensionEstimates,
@@ -62,8 +62,6 @@ from probe_ext.verdict.wording.kind_phrases import by_kind
 from probe_ext.verdict.wording.next_run import NextMeasurement, next_command, next_measurement, next_step
 
 NOTHING_GIVEN = Given()
-MAX_CRITICAL = 10.0
-"""Standard errors: a manifest that asks for less than one or more than this is damaged."""
 
 
 @dataclass(frozen=True)
@@ -214,7 +212,7 @@ def _estimate(evidence: Evidence, profiles: KindProfiles, reasoning: Reasoning |
         if like and graded is like.replies.graded:  # all text is visible, or only what lies outside reasoning is asked
             return like
         scenarios = text_column(evidence.replies, "scenario")
-        replies = JudgedReplies(assignment, graded, sent, left_out, scenarios, _critical(evidence))
+        replies = JudgedReplies(assignment, graded, sent, left_out, scenarios, critical_of(evidence.manifest))
         return _View(replies, estimate_dimensions(replies, profiles))
 
     views: dict[Reasoning, _View] = {}
@@ -237,12 +235,6 @@ def _kinds(view: _View, profiles: KindProfiles) -> tuple[KindResult, ...]:
         return ()
     kinds = [Kind(name, profiles.default) for name in names]
     return name_results(estimate_kinds(view.replies, kinds, share_error=False))
-
-
-def _critical(evidence: Evidence) -> float | None:
-    """Return the standard errors that a proof of this search takes; None where it was none, or says nonsense."""
-    critical = number(mapping(mapping(evidence.manifest.get("plan")).get("search")), "critical")
-    return critical if critical is not None and 1 <= critical <= MAX_CRITICAL else None
 
 
 def _context(

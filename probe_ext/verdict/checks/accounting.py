@@ -10,7 +10,7 @@ from probe_ext.measure.outcome import Outcome, is_failure
 from probe_ext.measure.table_rows import WARM_UP
 from probe_ext.verdict.evidence.columns import is_any, numbers, text_counts
 from probe_ext.verdict.evidence.evidence import Evidence
-from probe_ext.verdict.evidence.manifest_view import away, mapping, number, workers
+from probe_ext.verdict.evidence.manifest_view import away, number, search_of, workers
 from probe_ext.verdict.phrasing.formats import moment, percent
 from probe_ext.verdict.phrasing.plurals import capitalised, is_or_are, listed, things, was_or_were
 from probe_ext.verdict.phrasing.plurals import levels as levels_named
@@ -67,8 +67,8 @@ def _accounted(evidence: Evidence) -> Finding:
         )
     lost = sum(n for n in missing.values() if n > 0)
     if not evidence.manifest.get("ended_at") and lost <= _max_users(evidence):
-        written, started = rows.total(), things(max(total, rows.total()), "started reply", "started replies")
-        why = f"The run was killed; {things(written, 'row')} of at least {started} {was_or_were(written)} written."
+        written, of = rows.total(), things(max(total, rows.total()), "started reply", "started replies")
+        why = f"The run was killed; {things(written, 'row')} of at least {of} {was_or_were(written)} written."
         return Finding("accounted", "unproven", True, why, "Replies in flight at that moment have no row.")
     if lost and all(n <= _in_flight(evidence, w) for w, n in missing.items()):
         had = "has" if lost == 1 else "have"
@@ -271,9 +271,8 @@ _CUT_SHORT: dict[str, tuple[FindingState, str, str]] = {
 
 def _still_needed(evidence: Evidence, levels: Sequence[LevelResult]) -> str:
     """Say what a run that ended early was still to do: the minutes of a search, or levels; empty if unknown."""
-    plan = mapping(evidence.manifest.get("plan"))
-    if isinstance(plan.get("search"), Mapping):
-        minutes = minutes_left(mapping(plan.get("search")))
+    if search := search_of(evidence.manifest):
+        minutes = minutes_left(search)
         return f" The search needed about {minutes}." if minutes else " The search was not over."
     left = unmeasured(evidence.manifest, levels) if something_left(evidence, levels) else ()
     return f" Not measured: {levels_named(left)}." if left else ""
@@ -284,8 +283,8 @@ def _ended(evidence: Evidence, levels: Sequence[LevelResult]) -> Finding:
     reason = evidence.manifest.get("end_reason") if evidence.manifest.get("ended_at") else None
     if is_interrupted(evidence.manifest):
         why = f"The run was {reason} before its end: only what was measured until then is judged."
-        search = mapping(evidence.manifest.get("plan")).get("search")
-        advice = repeat_search(search) if isinstance(search, Mapping) else RUN_AGAIN
+        search = search_of(evidence.manifest)
+        advice = repeat_search(search) if search else RUN_AGAIN
         return Finding("ended", "unproven", False, f"{why}{_still_needed(evidence, levels)}", advice)
     if reason == NO_ANSWER:
         why = "The run ended after its warm-up, as no request was answered."

@@ -9,7 +9,7 @@ import numpy as np
 from probe_ext.measure.outcome import Outcome
 from probe_ext.verdict.evidence.columns import is_any, numbers, text_counts
 from probe_ext.verdict.evidence.evidence import Evidence
-from probe_ext.verdict.evidence.manifest_view import mapping, mappings, number
+from probe_ext.verdict.evidence.manifest_view import mapping, mappings, number, search_of
 from probe_ext.verdict.phrasing.formats import count, percent, rate, seconds
 from probe_ext.verdict.phrasing.plurals import capitalised, listed, more, things
 from probe_ext.verdict.phrasing.plurals import levels as levels_named
@@ -62,7 +62,7 @@ def _levels(evidence: Evidence, levels: Sequence[LevelResult]) -> Finding:
         return Finding("levels", "pass", False, f"{things(len(levels), 'level')}, each decided.")
     named = listed([f"{things(users, 'user')} ({why_unproven(level)})" for users, level in sorted(unproven.items())])
     # A search decides by itself how long it holds a level, and of an interrupted run the check `ended` says what helps.
-    own_plan = _is_search(evidence) or is_interrupted(evidence.manifest)
+    own_plan = search_of(evidence.manifest) or is_interrupted(evidence.manifest)
     longer = [users for users, level in sorted(unproven.items()) if level.replies_needed]
     advice = "" if own_plan or not longer else f"Hold {levels_named(longer)} longer (--hold)."
     return Finding("levels", "unproven", False, f"Not decided: {named}.", advice)
@@ -75,15 +75,10 @@ def _planned(evidence: Evidence, levels: Sequence[LevelResult]) -> Finding:
     left = unmeasured(evidence.manifest, levels)
     if not left:
         return Finding("planned_levels", "pass", False, "Every planned level was measured.")
-    if _is_search(evidence) or is_interrupted(evidence.manifest):
+    if search_of(evidence.manifest) or is_interrupted(evidence.manifest):
         return Finding("planned_levels", "unproven", False, f"Not measured before the run ended: {levels_named(left)}.")
     why = f"Planned but not measured: {levels_named(left)}."
     return Finding("planned_levels", "fail", False, why, RUN_AGAIN)
-
-
-def _is_search(evidence: Evidence) -> bool:
-    """Tell whether the run decided by itself which levels it measured."""
-    return bool(mapping(mapping(evidence.manifest.get("plan")).get("search")))
 
 
 def _in_order(estimate: CapacityEstimate) -> Finding:

@@ -8,6 +8,8 @@ from probe_ext.measure.rate import Rate
 
 Span = tuple[float, float | None]
 """Seconds of the run; None: to its end."""
+MAX_CRITICAL = 10.0
+"""Standard errors: a manifest that asks for less than one or more than this is damaged."""
 
 
 def workers(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -66,6 +68,17 @@ def planned_levels(plan: Mapping[str, Any] | None) -> list[int]:
     if isinstance(rates, (list, tuple)) and rates:
         return [Rate.of(rate) for rate in map(_finite, rates) if rate is not None]
     return [n for n in users if isinstance(n, int)] if isinstance(users, (list, tuple)) else []
+
+
+def search_of(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what the run's search did; empty where the run decided nothing by itself."""
+    return mapping(mapping(manifest.get("plan")).get("search"))
+
+
+def critical_of(manifest: Mapping[str, Any]) -> float | None:
+    """Return the standard errors that a proof of the run's search takes; None where it was none, or says nonsense."""
+    critical = number(search_of(manifest), "critical")
+    return critical if critical is not None and 1 <= critical <= MAX_CRITICAL else None
 
 
 def who_uses(workload: object) -> Literal["people", "agents"]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from probe_ext.verdict.evidence.columns import numbers, select, text_column
 from probe_ext.verdict.evidence.evidence import Evidence, quantile
-from probe_ext.verdict.evidence.manifest_view import mapping, mappings, number
+from probe_ext.verdict.evidence.manifest_view import mappings, number, search_of
 from probe_ext.verdict.grading.kind_profiles import KindProfiles
 from probe_ext.verdict.grading.reply_grades import SERVED, UNJUDGED
 from probe_ext.verdict.levels.cut_at_rise import as_of
@@ -18,8 +18,8 @@ from probe_ext.verdict.values.level_result import ShortVisit
 
 def short_visits(evidence: Evidence, profiles: KindProfiles) -> tuple[ShortVisit, ...]:
     """Return what was seen in each visit that a search left for more users before it measured it, in order of time."""
-    search = mapping(mapping(evidence.manifest.get("plan")).get("search"))
-    steps = [step for step in mappings(search.get("steps")) if isinstance(step.get("users"), int)]
+    found = mappings(search_of(evidence.manifest).get("steps"))
+    steps = [step for step in found if isinstance(step.get("users"), int)]
     climbed = [now for now, after in itertools.pairwise(steps) if after["users"] > now["users"] and _is_short(now)]
     return tuple(_visit(evidence, profiles, step) for step in climbed)
 

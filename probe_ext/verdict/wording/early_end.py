@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from probe_ext.verdict.evidence.evidence import Evidence
-from probe_ext.verdict.evidence.manifest_view import mappings, number, planned_levels
+from probe_ext.verdict.evidence.manifest_view import mappings, number, planned_levels, search_of
 from probe_ext.verdict.levels.find_levels import find_stretches
 from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.verdict.values.level_result import LevelResult
@@ -78,10 +78,8 @@ def unmeasured(manifest: Mapping[str, Any], levels: Sequence[LevelResult]) -> Se
 
 def something_left(evidence: Evidence, levels: Sequence[LevelResult]) -> bool:
     """Tell whether more levels would have followed; a search plans each level from the last."""
-    plan = evidence.manifest.get("plan")
-    searched = isinstance(plan, Mapping) and bool(plan.get("search"))
     left = set(unmeasured(evidence.manifest, levels)) - {_ended_at(evidence)}
-    return searched or bool(left)
+    return bool(search_of(evidence.manifest) or left)
 
 
 def _ended_at(evidence: Evidence) -> int | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from probe_ext.measure.rate import PER_SECOND, Rate, in_unit_of
 from probe_ext.settings.options import OPTIONS
-from probe_ext.verdict.evidence.manifest_view import mapping, number
+from probe_ext.verdict.evidence.manifest_view import mapping, number, search_of
 from probe_ext.verdict.inference.least_proof import least_proof
 from probe_ext.verdict.levels.all_kinds import split_error
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Criteria, LevelEstimate
@@ -94,7 +94,7 @@ def next_measurement(
 def _without_gate(
     manifest: Mapping[str, Any], estimate: CapacityEstimate, criteria: Criteria
 ) -> NextMeasurement | None:
-    search = mapping(mapping(manifest.get("plan")).get("search"))
+    search = search_of(manifest)
     nothing_held = estimate.bracket[0] is None and estimate.bracket[1] != 1
     if search and not (search.get("outcome") == "precise" and nothing_held):
         return _further_search(search)
@@ -309,7 +309,7 @@ def next_command(
     options = dict(_given(manifest))
     ended_early = not estimate.levels and manifest.get("end_reason") in _ENDED_EARLY
     if invalid or ended_early:
-        searched = bool(mapping(manifest.get("plan")).get("search"))
+        searched = bool(search_of(manifest))
         levels: Sequence[int] = planned(manifest) or _thin([level.users for level in estimate.levels])
     elif measurement is not None:
         searched, levels = not measurement.levels, measurement.levels
