@@ -18,12 +18,12 @@ from probe_ext.swarm.link.workers import Workers
 from probe_ext.swarm.master.load_shape import LevelShape
 from probe_ext.swarm.master.open_stream import OpenStream
 from probe_ext.swarm.master.others_notice import OthersNotice
-from probe_ext.swarm.master.search_finding import minutes_in_words
 from probe_ext.swarm.preparation.target_probe import Preparation
 from probe_ext.swarm.run_files.collector import Collector
 from probe_ext.swarm.run_files.locust_csv import LocustTables
 from probe_ext.target.gpu.gpu_poller import gpu_findings
 from probe_ext.target.metrics.poller import Poller
+from probe_ext.verdict.phrasing.plurals import minutes
 
 
 @dataclass
@@ -114,4 +114,4 @@ def search_position(left: float | None, limit: float) -> str:
     """Return `search, about 4 more minutes`. `left`: seconds until it is precise, `limit`: until its time is up."""
     if not left or limit <= 0:
         return "search"
-    return f"search, {'about' if left < limit else 'at most'} {minutes_in_words(min(left, limit))}"
+    return f"search, {'about' if left < limit else 'at most'} {minutes(min(left, limit), 'more minute')}"

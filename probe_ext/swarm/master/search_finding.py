@@ -3,13 +3,12 @@
 It names no interval: that of the report is of all replies, and so of more than the search saw.
 """
 
-import math
 from typing import Any
 
 from probe_ext.load.boundary_search import SearchSteps
 from probe_ext.measure.findings import FindingState, recorded_finding
 from probe_ext.verdict.phrasing.formats import span
-from probe_ext.verdict.phrasing.plurals import things
+from probe_ext.verdict.phrasing.plurals import minutes, things
 
 
 def search_finding(steps: SearchSteps) -> dict[str, Any]:
@@ -63,9 +62,4 @@ def _more(steps: SearchSteps) -> str:
         return ""
     if seconds > steps.plan.longest:
         return f" That would take more than another {span(steps.plan.longest)}."
-    return f" About {minutes_in_words(seconds)} would be enough."
-
-
-def minutes_in_words(seconds: float) -> str:
-    """Return `4 more minutes`: the same while the search runs and in its report."""
-    return things(math.ceil(seconds / 60), "more minute")
+    return f" About {minutes(seconds, 'more minute')} would be enough."

@@ -1,5 +1,6 @@
 """People, things and dimensions in plain words, singular and plural."""
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -69,6 +70,11 @@ def things(n: int, singular: str, plural: str = "") -> str:
     if isinstance(n, Rate):
         return _rate(n)
     return f"{n:,} {singular if n == 1 else plural or singular + 's'}"
+
+
+def minutes(length: float, singular: str = "minute") -> str:
+    """Return `4 minutes` for a length in seconds, rounded up; `4 more minutes` where the singular is `more minute`."""
+    return things(math.ceil(length / 60), singular)
 
 
 def some_of(some: int, total: int, singular: str, plural: str = "") -> str:

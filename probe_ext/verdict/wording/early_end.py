@@ -7,7 +7,7 @@ from typing import Any
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.evidence.manifest_view import mappings, number, planned_levels, search_of
 from probe_ext.verdict.levels.find_levels import find_stretches
-from probe_ext.verdict.phrasing.plurals import things
+from probe_ext.verdict.phrasing.plurals import minutes
 from probe_ext.verdict.values.level_result import LevelResult
 
 ALL_WITH_OTHERS = "others used the server in every level"
@@ -28,7 +28,7 @@ def is_interrupted(manifest: Mapping[str, Any]) -> bool:
 def minutes_left(search: Mapping[str, Any]) -> str:
     """Return `7 more minutes`: what a search still needed when it ended; empty where that is not known, or too long."""
     seconds, longest = number(search, "seconds_left", 0.0), number(search, "longest", math.inf)
-    return things(math.ceil(seconds / 60), "more minute") if 0 < seconds <= longest else ""
+    return minutes(seconds, "more minute") if 0 < seconds <= longest else ""
 
 
 def seconds_of_search(search: Mapping[str, Any]) -> float | None:
@@ -44,9 +44,9 @@ def repeat_search(search: Mapping[str, Any]) -> str:
     """Say how long a search takes that is made again, and that it may be stopped at any time."""
     seconds, longest = seconds_of_search(search), number(search, "longest", 0.0)
     if seconds is not None:
-        how_long = f"takes about {things(math.ceil(seconds / 60), 'minute')}"
+        how_long = f"takes about {minutes(seconds)}"
     else:
-        most = f", at most {things(math.ceil(longest / 60), 'minute')} (--search-time)" if longest > 0 else ""
+        most = f", at most {minutes(longest)} (--search-time)" if longest > 0 else ""
         how_long = f"takes a time that is not known yet{most}"
     return f"What was found so far is kept. A new search {how_long}, and may be stopped again at any time."
 
