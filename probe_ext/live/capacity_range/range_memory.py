@@ -29,6 +29,18 @@ class Widening:
     sentence: str
 
 
+@dataclass(frozen=True)
+class _Moved:
+    """An end of the range that moved outwards."""
+
+    at: float
+    """when that was seen, in seconds"""
+    why: Widening
+    lower: bool
+    before: Load
+    """where the end was"""
+
+
 class RangeMemory:
     """Remembers the narrowest range. Give it each new estimate."""
 
@@ -38,8 +50,8 @@ class RangeMemory:
         """the estimate with the highest lower end"""
         self._high: CapacityEstimate | None = None
         """the one with the lowest upper end"""
-        self._said: tuple[float, Widening, bool, Load] | None = None
-        """since when, what, whether of the lower end, and where that was"""
+        self._moved: _Moved | None = None
+        """the last of which the reason is still given"""
 
     def update(self, now: float, estimate: CapacityEstimate | None) -> Widening | None:
         """Return why the range is wider than it was, None if it is not, or not any more."""
@@ -49,13 +61,13 @@ class RangeMemory:
             before = self._low if lower else self._high
             moved = _moved(before, estimate, lower=lower)
             if before is not None and moved is not None and moved > _noticed(before):
-                end = _end(before, lower=lower)
-                self._said = (now, _widening(before, estimate, self._who, lower=lower), lower, end or 0)
+                why = _widening(before, estimate, self._who, lower=lower)
+                self._moved = _Moved(now, why, lower, _end(before, lower=lower) or 0)
             if before is None or moved is None or moved <= 0 or moved > _noticed(before):
                 self._remember(estimate, lower=lower)
-        if self._said and (now - self._said[0] > SAID_FOR_S or _is_back(estimate, *self._said[2:])):
-            self._said = None
-        return self._said[1] if self._said else None
+        if self._moved and (now - self._moved.at > SAID_FOR_S or _is_back(estimate, self._moved)):
+            self._moved = None
+        return self._moved.why if self._moved else None
 
     def _remember(self, estimate: CapacityEstimate, *, lower: bool) -> None:
         if lower:
@@ -84,9 +96,9 @@ def _noticed(before: CapacityEstimate) -> float:
     return max(1.0, NOTICED_SHARE * ((low if high is None else high) - (0 if high is None else low)))
 
 
-def _is_back(estimate: CapacityEstimate, lower: bool, end: Load) -> bool:
-    now = _end(estimate, lower=lower)
-    return now is not None and (now >= end if lower else now <= end)
+def _is_back(estimate: CapacityEstimate, moved: _Moved) -> bool:
+    now = _end(estimate, lower=moved.lower)
+    return now is not None and (now >= moved.before if moved.lower else now <= moved.before)
 
 
 def _widening(before: CapacityEstimate, now: CapacityEstimate, who: Who, *, lower: bool) -> Widening:

@@ -51,7 +51,8 @@ def _describe(i: int, level: Level, evidence: LevelEvidence, criteria: Criteria)
 def _replies_needed(i: int, level: Level, evidence: LevelEvidence, criteria: Criteria) -> int | None:
     """Further replies after which the level would probably be proven, if its fitted share is the true one.
 
-    None if replies alone would not prove it: users differ, visits disagree, or the share is at the limit.
+    None if replies alone would not prove it: users differ, visits disagree, or the share is at the limit. However long
+    they take: `_describe` drops what would take more than MAX_SECONDS_NEEDED.
     """
     share, phi = float(evidence.fit[i]), float(evidence.counts.phi[i])
     not_for_want_of_replies = bool(evidence.disturbed[i] or evidence.contradicting[i] or evidence.outvoted[i])

@@ -47,7 +47,7 @@ def crowd(replies: Columns, level: Level) -> Crowd | None:
         return None
     for moments in (*flying, *typing):
         moments.sort()
-    total = in_flight = both = crowded = together = any_typing = 0.0
+    total = in_flight = typed = crowded = together = any_typing = 0.0
     weights = np.zeros(1)
     """seconds of the crowded time with each number of replies typing"""
     for first in range(0, len(edges) - 1, _COUNTED_AT_ONCE):
@@ -56,14 +56,14 @@ def crowd(replies: Columns, level: Level) -> Crowd | None:
         busy: Bools = fly >= 2
         total += float(seconds.sum())
         in_flight += float((fly * seconds).sum())
-        both += float((typ * seconds).sum())
+        typed += float((typ * seconds).sum())
         crowded += float(seconds[busy].sum())
         together += float(seconds[busy & (typ >= 2)].sum())
         any_typing += float(seconds[busy & (typ >= 1)].sum())
         weights = _sum(weights, np.bincount(typ[busy], weights=seconds[busy]).astype(np.float64))
     return Crowd(
         in_flight=in_flight / total,
-        typing=both / total,
+        typing=typed / total,
         crowded=crowded,
         typing_top=_weighted_quantile(weights, TYPING_TOP_QUANTILE) if crowded else None,
         together=together / crowded if crowded else None,

@@ -84,8 +84,8 @@ def not_loaded(facts: Facts, bounds: list[str]) -> Ruling:
     top = facts.loads[-1]
     if not top.served:
         why = f"Too few replies were served at {things(top.users, 'user')}"
-        proven = f"{why}, but that is not proven."
-        return absent(rule, f"{why}.") if top.failed else unknown(rule, proven, "longer levels (--hold)")
+        not_proven = f"{why}, but that is not proven."
+        return absent(rule, f"{why}.") if top.failed else unknown(rule, not_proven, "longer levels (--hold)")
     found = client_slope(facts.loads)
     if len(facts.loads) == 1:
         return unknown(rule, "Only one level was measured.", f"a level with {more(top.users)}")

@@ -65,9 +65,9 @@ def _unless_check(ruling: Ruling, facts: Facts) -> Ruling:
     needed = CHECKS.get(ruling.rule)
     if ruling.state != "absent" or needed is None:
         return ruling
-    states = {finding.check: finding for finding in facts.findings}
+    findings = {finding.check: finding for finding in facts.findings}
     for check in (*_OF_ALL, *needed.passed, *needed.not_failed):
-        found = states.get(check)
+        found = findings.get(check)
         if check == "server_metrics" and not facts.reported:
             continue  # nothing was taken from them
         if found is None and check not in needed.passed:
