@@ -7,6 +7,7 @@ from pathlib import Path
 from scripts.processes import PROBE, simulated
 
 TIMEOUT_S = 7200.0
+"""Several times the longest of these runs, which holds its level for 20 minutes: only one that hangs is ended."""
 
 
 def simulated_run(server: Sequence[str], load: Sequence[str], out: Path) -> None:

@@ -4,9 +4,9 @@ The release workflow resolves them to digests, builds on the resolved one, and p
 """
 
 import re
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from scripts.containers.expectations import ROOT
+
 _DEFAULT = re.compile(r"\b[A-Z]+_IMAGE(?:=|:-)([a-z0-9][\w./-]*:[\w.-]+)")
 OWN = "probe-ext:"
 
