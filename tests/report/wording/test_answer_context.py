@@ -1,0 +1,35 @@
+"""What is marked and said of a number that the data suggest and do not prove."""
+
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from probe_ext.report.wording import answer_context
+from probe_ext.verdict.values.answer import Answer
+
+UNTIL_SETTLED = ", not proven: a run of about 26 minutes at 1 and 256 users would settle it"
+
+
+def capacity(before: str, interval: str, low: int, high: int | None) -> dict[str, Any]:
+    return {
+        "verdict": "unproven",
+        "served_users": None,
+        "bracket": [None, None],
+        "interval": [low, high],
+        "suggestion": {"users": 26, "low": low, "high": high},
+        "answer": asdict(Answer("", (), before + UNTIL_SETTLED, "", "", interval, "")),
+    }
+
+
+@pytest.mark.parametrize(
+    ("said", "mark", "interval"),
+    [
+        (capacity("Probably about 26 people (95 %: 20 to 31)", "20 to 31", 20, 31), True, ""),
+        (capacity("Probably at least 26 people", "8 or more", 8, None), True, "95 % interval: 8 or more"),
+        (capacity("Probably between 1 and 255 people", "", 1, 255), False, "95 % interval: 1 to 255"),
+    ],
+)
+def test_a_suggested_number_is_marked_if_the_answer_names_it(said: dict[str, Any], mark: bool, interval: str) -> None:
+    assert answer_context.mark(said) == ((26, "probably 26, not proven") if mark else None), "26 minutes are no users"
+    assert answer_context.interval(said) == interval
