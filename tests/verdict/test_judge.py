@@ -436,7 +436,7 @@ def test_users_behind_a_slow_replica() -> None:
     assert (group.users, round(group.share, 1), round(group.others_share, 1)) == (4, 0.7, 1.0)
     assert verdict.groups is not None
     assert verdict.sentence.startswith(
-        "Nothing is proven, as users are not served alike: 4 of 16 users get 66 % of their replies served, the others "
+        "Probably fewer than 16 people, not proven. 4 of 16 users get 66 % of their replies served, the others "
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from probe_ext.report.wording import shared_sentences
-from probe_ext.report.wording.level_names import VISIT, Level, by_number, label
+from probe_ext.report.wording.level_names import VISIT, VISITS, Level, by_number, label
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.inference.mix_cost import MIN_SHARE_RANGE
 from probe_ext.verdict.levels.shared_trait import ERROR
@@ -169,19 +169,23 @@ def _differences(capacity: Capacity) -> list[tuple[str, str]]:
         return []
     title, shared = "Users are not served alike.", groups and groups["shared"]
     if shared:
-        words = capitalised(shared_in_words(SharedTrait(**shared)))
+        words = capitalised(shared_in_words(SharedTrait(**shared), groups["worse_users"]))
         return [(title, " ".join([f"{words}. The chance of that is below {formats.percent(ERROR)}.", *known]))]
     cause = f"A slow replica behind a sticky load balancer looks like this. {NOTHING_SHARED if groups else ''}".strip()
     return [(title, " ".join([*known, cause]))]
 
 
 def worse_group(level: Level) -> str:
-    """Return `At 8 users, 61 % of the replies of 2 users were served, 97 % of the others'.`; empty of users alike."""
+    """Return `At 8 users, 61 % of the replies of 2 users were served, 97 % of the others'.`; empty of users alike.
+
+    Several visits may have had different users: then it is `about 2`.
+    """
     group = level["worse_group"]
     if group is None:
         return ""
     share, others = (formats.percent(round(group[key], 3)) for key in ("share", "others_share"))
-    of = f"of the replies of {things(group['users'], 'user')} were served"
+    about = "about " if level.get(VISITS, 1) > 1 else ""
+    of = f"of the replies of {about}{things(group['users'], 'user')} were served"
     return f"At {things(level['users'], 'user')}, {share} {of}, {others} of the others'."
 
 

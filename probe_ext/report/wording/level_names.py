@@ -13,17 +13,20 @@ Level = Mapping[str, Any]
 
 VISIT = "visit"
 """Key, not in `capacity.json`: counts how often the run had reached this number of users."""
+VISITS = "visits"
+"""Likewise: how often it did in all."""
 _ORDINALS = {2: "2nd", 3: "3rd"}
 
 
 def in_time(levels: Sequence[Level]) -> list[Level]:
-    """Return levels in order of time, with their VISIT."""
+    """Return levels in order of time, with their VISIT and VISITS."""
     visits: Counter[tuple[int, int]] = Counter()
+    in_all = Counter((level["users_low"], level["users_high"]) for level in levels)
     numbered: list[Level] = []
     for level in levels:
         users = (level["users_low"], level["users_high"])
         visits[users] += 1
-        numbered.append({VISIT: visits[users], **level})
+        numbered.append({VISIT: visits[users], VISITS: in_all[users], **level})
     return numbered
 
 

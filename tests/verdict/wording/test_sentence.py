@@ -212,13 +212,13 @@ def test_users_who_differ() -> None:
     groups = GroupCapacity(4, 16, None, (0, None), 20.4, (18, 22))
     nothing = estimate([differ], (None, None), (0, None), users_differ=True, groups=groups)
     assert said(nothing) == (
-        "Nothing is proven, as users are not served alike: 4 of 16 users get 71 % of their replies served, "
+        "Probably fewer than 16 people, not proven. 4 of 16 users get 71 % of their replies served, "
         "the others 98 %; for the others about 20 (18 to 22)."
     )
     at_least = replace(nothing, groups=replace(groups, others=None, others_interval=(16, None)))
     assert said(at_least).endswith("the others 98 %; for the others at least 16.")
     one = level(64, worse_group=UserGroup(1, 0.3, 0.99))
-    holds = estimate([one], (64, None), (64, None), 64, groups=replace(groups, others=None, others_interval=(0, None)))
+    holds = estimate([one], (64, None), (64, None), 64, groups=GroupCapacity(1, 64, None, None, None, (0, None)))
     assert said(holds).endswith(
         "More were not tried. 1 of 64 users gets 30 % of their replies served, the others 99 %."
     )
