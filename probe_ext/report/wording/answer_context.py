@@ -27,6 +27,11 @@ MAX_ROUNDING_USERS = 1.5
 """By which a kind's number of users may differ from its mean share: Locust deals whole users."""
 _MAX_OTHERS = 3
 """numbers of users that share a proven state and are named"""
+_SLOW_REPLICA = "A slow replica behind a sticky load balancer looks like this."
+_IN_STEP = (
+    "Users who keep asking in step with each other may look like this: each keeps a good or a bad place in the queue for "
+    "a while. Longer levels (--hold), or users who think between requests, mix them."
+)
 _PURPOSES = {
     "second_visit": "To rule out a disturbance",
     "inside_bracket": "To narrow the answer",
@@ -171,8 +176,14 @@ def _differences(capacity: Capacity) -> list[tuple[str, str]]:
     if shared:
         words = capitalised(shared_in_words(SharedTrait(**shared), groups["worse_users"]))
         return [(title, " ".join([f"{words}. The chance of that is below {formats.percent(ERROR)}.", *known]))]
-    cause = f"A slow replica behind a sticky load balancer looks like this. {NOTHING_SHARED if groups else ''}".strip()
+    cause = f"{_possible_cause(capacity)} {NOTHING_SHARED if groups else ''}".strip()
     return [(title, " ".join([*known, cause]))]
+
+
+def _possible_cause(capacity: Capacity) -> str:
+    """Return what may make users differ: no slow replica where the diagnosis has ruled that out."""
+    rulings = {ruling["rule"]: ruling["state"] for ruling in capacity["diagnosis"]["rules"]}
+    return _IN_STEP if rulings.get("slow_replica") == "absent" else _SLOW_REPLICA
 
 
 def worse_group(level: Level) -> str:

@@ -8,7 +8,17 @@ from probe_ext.verdict.diagnosis.facts.diagnosis_input import Facts
 from probe_ext.verdict.diagnosis.facts.gpu_signs import facts_of_gpu
 from probe_ext.verdict.diagnosis.facts.level_load import COMPARABLE, Load
 from probe_ext.verdict.diagnosis.rules.kv_cache import MIN_PREEMPTION_PAUSE_S
-from probe_ext.verdict.diagnosis.rules.ruling import absent, advised, deferred, graded, holds, needed_metrics, unknown
+from probe_ext.verdict.diagnosis.rules.ruling import (
+    USUALLY_TOO_LARGE,
+    absent,
+    advised,
+    deferred,
+    graded,
+    holds,
+    longer_levels,
+    needed_metrics,
+    unknown,
+)
 from probe_ext.verdict.phrasing.formats import decimals, percent, seconds
 from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.verdict.values.ruling_types import Fact, Ruling
@@ -272,21 +282,22 @@ def _flat(facts: Facts, rule: str, found: Slope | None) -> tuple[Ruling | None, 
 
 def _doubt(facts: Facts, found: Slope, margin: float) -> tuple[str, str]:
     """Return what speaks against a limit, and what would be needed to know; empty where nothing does."""
-    longer = "longer levels (--hold)"
+    both = [found.low.load, found.high.load]
     if found.power > MAX_FLAT:
-        return "That is within noise.", longer
+        return "That is within noise.", longer_levels(both, margin / (found.power - MAX_FLAT / 2))
     if _pauses(found.high.load):
         needs = needed_metrics(facts, "KV-cache usage and preemptions", "kv_usage")
         return "But replies paused in mid-answer, as they do with a full KV cache.", needs
     if found.error is None or found.power + margin > MIN_RISING:
-        return "The levels are too short to tell how steady that is.", longer
+        too_large = USUALLY_TOO_LARGE if found.error is None else margin / (MIN_RISING - found.power)
+        return "The levels are too short to tell how steady that is.", longer_levels(both, too_large)
     if found.power + margin < 0:
         return "It fell, which a limit does not explain.", "the levels in another order"
     drift = facts.drift
     slower = 0.0 if drift is None else (drift.rate + NOISE_SIGMA * drift.error) * abs(found.apart) / found.stretch
     likely = drift is not None and drift.rate > NOISE_SIGMA * drift.error and found.power + slower > MAX_FLAT
     if likely or (slower > margin and found.power + slower > MIN_RISING):
-        needs = f"a second visit to the smaller level, or {longer}"
+        needs = f"a second visit to the smaller level, or {longer_levels(both)}"
         return "But the server may have slowed down over time by as much.", needs
     return "", ""
 
