@@ -17,7 +17,7 @@ from probe_ext.verdict.inference.quantiles import f_quantile
 
 POOLED_FREEDOM = 8.0
 """degrees of freedom that the pooled φ counts for beside the level's own"""
-VISITS_LAG = 0.6
+VISITS_LAG = 0.5
 """Correlation of neighbouring blocks, at least, when visits are compared: one that a visit of few blocks can't show."""
 _MANY = 1e9
 

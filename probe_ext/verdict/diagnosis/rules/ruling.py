@@ -9,9 +9,10 @@ from probe_ext.verdict.diagnosis.facts.level_load import Load
 from probe_ext.verdict.values.ruling_types import Confidence, Fact, Ruling
 
 CONFIDENCES: tuple[Confidence, ...] = ("low", "medium", "high")
-USUALLY_TOO_LARGE, LEAST_TOO_LARGE = 2.0, math.sqrt(2)
-"""by which an error is too large where that is not known; and at least, so that a longer level is clearly longer"""
-MAX_HOLD_S = 600
+USUALLY_TOO_LARGE = 2.0
+"""by which an error is too large where that is not known"""
+MIN_TIMES, MAX_HOLD_S = 2, 600
+"""as long as before, at least; and what no level need be held for"""
 
 
 Signs = Mapping[str, bool | None]
@@ -86,7 +87,7 @@ def longer_levels(loads: Sequence[Load], too_large: float = USUALLY_TOO_LARGE) -
 
     Errors fall with the root of the time. In whole tens of seconds; what would take MAX_HOLD_S or more is cut there.
     """
-    seconds = min((load.t_end - load.t_start for load in loads), default=0.0) * max(LEAST_TOO_LARGE, too_large) ** 2
+    seconds = min((load.t_end - load.t_start for load in loads), default=0.0) * max(MIN_TIMES, too_large**2)
     if not seconds < MAX_HOLD_S:
         return f"longer levels (--hold {MAX_HOLD_S} or more)"
     return f"longer levels (--hold {max(10, 10 * math.ceil(seconds / 10))})"

@@ -130,7 +130,8 @@ def _slower_over_time(facts: Facts) -> Ruling:
         if at_most < MIN_SLOWDOWN:
             return absent(rule, "With the users unchanged, the time per token did not grow.")
         why = "With the users unchanged, the time per token did not grow beyond noise, but the noise is too large to"
-        return unknown(rule, f"{why} rule out growth by {percent(MIN_SLOWDOWN - 1)}.", longer_levels(facts.loads))
+        longest = max(facts.loads, key=lambda load: load.t_end - load.t_start)
+        return unknown(rule, f"{why} rule out growth by {percent(MIN_SLOWDOWN - 1)}.", longer_levels([longest]))
     shown = [Fact("time per token at the end of the run over that at its start, at a like load", factor, "")]
     prompts = [load.prompt_whole for load in facts.loads if load.prompt_whole]
     if prompts and max(prompts) > MAX_PROMPT_RATIO * min(prompts):
