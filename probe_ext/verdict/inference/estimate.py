@@ -12,6 +12,7 @@ The steps:
 5. `capacity_curve`: where between the levels the served share crosses the limit.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -61,7 +62,7 @@ def _estimate(visits: Sequence[Visit], criteria: Criteria, critical: float | Non
         interval=placed.interval,
         bracket=placed.bracket,
         served_users=placed.served,
-        suggestion=_suggestion(evidence, placed, criteria),
+        suggestion=_suggestion(evidence, levels, placed, criteria),
         dispersion=_dispersion(evidence, criteria),
         drift=evidence.drift,
         contradictions=_users_at(evidence, evidence.contradicting),
@@ -164,21 +165,32 @@ def _interval(evidence: LevelEvidence, bracket: Bracket, curve: Crossing | None,
     return low, None if np.isinf(high) else int(high)
 
 
-def _suggestion(evidence: LevelEvidence, placed: _Place, criteria: Criteria) -> Suggestion | None:
+def _suggestion(
+    evidence: LevelEvidence, levels: Sequence[LevelEstimate], placed: _Place, criteria: Criteria
+) -> Suggestion | None:
     if placed.interval is None:
         return None
     low, high = placed.interval
-    users = int(placed.point) if placed.point is not None else _most_served(evidence, criteria)
+    users = int(placed.point) if placed.point is not None else _most_served(evidence, levels, criteria)
     likely = int(np.clip(users, low, np.inf if high is None else high))
     return Suggestion(in_unit_of(evidence.levels[0].users, likely), low, high)
 
 
-def _most_served(evidence: LevelEvidence, criteria: Criteria) -> int:
-    """Return the most users of a level that seems to be served; where users who must be served differ, each group."""
-    good = (evidence.fit >= criteria.served_share) & (evidence.sound.of > 0)
-    groups = () if evidence.comparison.rest_alike or evidence.groups is None else evidence.groups
-    short = [float(users) for group in groups for users in group.users[group.fit < criteria.served_share]]
-    return max(_users_at(evidence, good & (evidence.users < min(short, default=np.inf))), default=0)
+def _most_served(evidence: LevelEvidence, levels: Sequence[LevelEstimate], criteria: Criteria) -> int:
+    """Return the most users of a level that seems to be served, below any at which too many are worse off."""
+    good = _users_at(evidence, (evidence.fit >= criteria.served_share) & (evidence.sound.of > 0))
+    differ = [level for level, alike in zip(levels, evidence.served_alike, strict=True) if not alike]
+    apart = min((level.users for level in differ if _too_many_are_worse_off(level, criteria)), default=math.inf)
+    return max((users for users in good if users < apart), default=0)
+
+
+def _too_many_are_worse_off(level: LevelEstimate, criteria: Criteria) -> bool:
+    group, people = level.worse_group, level.people or level.users
+    return (
+        group is not None
+        and group.share < criteria.served_share
+        and group.users > (1 - criteria.users_share) * people
+    )
 
 
 def _dispersion(evidence: LevelEvidence, criteria: Criteria) -> Dispersion:
