@@ -29,8 +29,8 @@ _MAX_OTHERS = 3
 """numbers of users that share a proven state and are named"""
 _SLOW_REPLICA = "A slow replica behind a sticky load balancer looks like this."
 _IN_STEP = (
-    "Users who keep asking in step with each other may look like this: each keeps a good or a bad place in the queue for "
-    "a while. Longer levels (--hold), or users who think between requests, mix them."
+    "Users who keep asking in step with each other may look like this: each keeps a good or a bad place in the queue "
+    "for a while. Longer levels (--hold), or users who think between requests, mix them."
 )
 _PURPOSES = {
     "second_visit": "To rule out a disturbance",

@@ -187,9 +187,7 @@ def _most_served(evidence: LevelEvidence, levels: Sequence[LevelEstimate], crite
 def _too_many_are_worse_off(level: LevelEstimate, criteria: Criteria) -> bool:
     group, people = level.worse_group, level.people or level.users
     return (
-        group is not None
-        and group.share < criteria.served_share
-        and group.users > (1 - criteria.users_share) * people
+        group is not None and group.share < criteria.served_share and group.users > (1 - criteria.users_share) * people
     )
 
 
@@ -200,9 +198,7 @@ def _dispersion(evidence: LevelEvidence, criteria: Criteria) -> Dispersion:
     return Dispersion(phi, pooled.nu, pooled.lag, pooled.icc, pooled.source)
 
 
-def _groups(
-    evidence: LevelEvidence, levels: Sequence[LevelEstimate], criteria: Criteria
-) -> GroupCapacity | None:
+def _groups(evidence: LevelEvidence, levels: Sequence[LevelEstimate], criteria: Criteria) -> GroupCapacity | None:
     """Estimate each group's capacity, in users of both groups, from the replies of the group alone."""
     mixture = split_users(evidence.comparison.residuals)
     if evidence.groups is None or mixture is None:

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from probe_ext.verdict.evidence.columns import Floats
-from probe_ext.verdict.inference.dispersion import MIN_BLOCKS, Pooled, lag_factor
 from probe_ext.verdict.inference.critical_values import CONTRADICTION_ERROR
+from probe_ext.verdict.inference.dispersion import MIN_BLOCKS, Pooled, lag_factor
 from probe_ext.verdict.inference.observations import Level
 from probe_ext.verdict.inference.quantiles import f_quantile
 

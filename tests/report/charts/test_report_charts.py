@@ -60,7 +60,7 @@ def test_a_percentage_takes_ten_finished_replies() -> None:
     assert inside == ["90 %", "served", "10 %", "2 of 2", "served"]
     assert picture.bars[-1].parts[0][4] == "8 users: 2 of 2 finished replies served"
     assert picture.plot.points[-1] == "8 users: 2 of 2 served (unproven)"
-    more = levels([early, {**early, **{"replies_served": 7, "replies_strained": 1}}], 0.9, Marks())
+    more = levels([early, {**early, "replies_served": 7, "replies_strained": 1}], 0.9, Marks())
     assert more.plot.points == ["8 users, 2 visits together: 100 % served (unproven)"], "ten of both visits"
 
 
