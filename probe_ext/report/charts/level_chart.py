@@ -3,7 +3,7 @@
 The numbers of users stand at equal distances; what lies between them (interval, estimate, fit) is interpolated.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,8 +43,10 @@ class Bar:
     top: float
     """of 100 %"""
     state: str
-    parts: Sequence[tuple[str, float, float, str, str]]
-    """grade, top, height, what stands in it, title"""
+    parts: Sequence[tuple[str, float, float, float, str]]
+    """grade, top, height, share, title"""
+    few: Mapping[str, str]
+    """what stands in the part of a grade, where too few replies finished for percentages"""
 
 
 @dataclass(frozen=True)
@@ -141,11 +143,10 @@ def _bar(visits: Sequence[Level], x: float, width: float, scale: svg.Linear) -> 
     for grade, share in _shares(visits[0]).items():
         if share > 0:
             y = scale.top(below + share)
-            text = few.get(grade, formats.percent(share))
-            title = f"{_name(visits)}: {text} {'finished ' if few else 'of '}replies {grade}"
-            parts.append((grade, y, scale.top(below) - y, text, title))
+            of = f"{few[grade]} finished" if few else f"{formats.percent(share)} of"
+            parts.append((grade, y, scale.top(below) - y, share, f"{_name(visits)}: {of} replies {grade}"))
             below += share
-    return Bar(x, width, scale.top(1), visits[0]["state"], parts)
+    return Bar(x, width, scale.top(1), visits[0]["state"], parts, few)
 
 
 def _shares(level: Level) -> dict[str, float]:
@@ -173,10 +174,11 @@ def _inside(bar: Bar, bar_count: int) -> list[svg.Label]:
         return []
     kind = f"inb{'' if bar_count <= _MAX_LABELLED_PHONE_BARS else ' wide'} in-{bar.state}"
     labels = []
-    for grade, top, height, text, _ in bar.parts:
+    for grade, top, height, share, _ in bar.parts:
         x, y = bar.x + bar.width / 2, top + height / 2
         named = bar_count <= _MAX_NAMED_BARS and height > _MIN_NAMED_HEIGHT
         if height > _MIN_LABELLED_HEIGHT:
+            text = bar.few.get(grade, formats.percent(share))
             labels.append(svg.Label(x, y, text, f"{kind} on-{grade}", dy=-3 if named else 5))
         if named:
             wide = "" if bar_count <= _MAX_NAMED_PHONE_BARS else " wide"

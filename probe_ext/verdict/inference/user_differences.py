@@ -178,12 +178,12 @@ class Mixture:
         return np.asarray(self.chance > 0.5)
 
     def worse_at_once(self, level: Level) -> int:
-        """Return how many of the users who are there at once belong to the worse group, by rounding
+        """Return how many of the users who are there at once belong to the worse group.
 
-            Σ n · w ÷ Σ n  over the visits,    w = Σ chance · min(1, people ÷ users who were there)
+            Σ n · w ÷ Σ n  over the visits,    w = Σ chance · min(1, people ÷ users)  over the users who sent replies
 
-        where n is the replies of a visit, and both sums in w are over who sent them: visits may have had different
-        users, and in one visit some may have taken others' places. At least 1, and fewer than the level's users.
+        n: replies of the visit. Visits may have had different users, and within one, users may have taken others'
+        places. Rounded; at least 1, and fewer than the level's users.
         """
         replies, worse = [], []
         for visit in level.visits:
