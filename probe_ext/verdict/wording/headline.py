@@ -288,9 +288,10 @@ def _groups(estimate: CapacityEstimate, needed_share: float) -> list[str]:
         return []
     get = "gets" if worse.users == 1 else "get"
     who = f"{'about ' if level.visits > 1 else ''}{worse.users:,} of {things(level.users, 'user')}"
-    said = f"{capitalised(who)} {get} {percent(worse.share)} of their replies served"
+    share, others = (percent(round(one, 3)) for one in (worse.share, worse.others_share))
+    said = f"{capitalised(who)} {get} {share} of their replies served"
     shared = f"; {shared_in_words(groups.shared, worse.users)}" if groups.shared else ""
-    return [f"{said}, the others {percent(worse.others_share)}{shared}{_capacity_of_others(groups)}."]
+    return [f"{said}, the others {others}{shared}{_capacity_of_others(groups)}."]
 
 
 def _capacity_of_others(groups: GroupCapacity) -> str:
