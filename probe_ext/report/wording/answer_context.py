@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from probe_ext.report.wording import shared_sentences
-from probe_ext.report.wording.level_names import VISIT, Level, by_number, label
+from probe_ext.report.wording.level_names import Level, by_number, label, without_visit
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.inference.mix_cost import MIN_SHARE_RANGE
 from probe_ext.verdict.levels.shared_trait import ERROR
@@ -92,7 +92,7 @@ def proven(capacity: Capacity) -> str:
     """
     if not capacity["levels"]:
         return ""
-    names = {level["users"]: label({**level, VISIT: 1}) for level in capacity["levels"]}
+    names = {level["users"]: label(without_visit(level)) for level in capacity["levels"]}
     known = [
         _all_that(names.get(users, formats.count(users)), capacity, state)
         for users, state in zip(capacity["bracket"], ("held", "failed"), strict=True)
@@ -113,7 +113,7 @@ def proven(capacity: Capacity) -> str:
 
 def _all_that(end: str, capacity: Capacity, state: str) -> str:
     """Return `16 fails, as does 32`: the end of the bracket, and all other numbers which the picture shows so."""
-    names = [label({**level, VISIT: 1}) for level, *_ in by_number(capacity["levels"]) if level["state"] == state]
+    names = [label(without_visit(level)) for level, *_ in by_number(capacity["levels"]) if level["state"] == state]
     others = [name for name in names if name != end]
     said = f"{end} {shared_sentences.STATE_WORDS[state]}"
     if len(others) > _MAX_OTHERS:
