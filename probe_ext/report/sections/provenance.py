@@ -122,11 +122,12 @@ def _step(step: Mapping[str, Any], following: Mapping[str, Any]) -> str:
     return f"{shared_sentences.plain(step.get('state'))}, until {formats.span(_seconds(until))}"
 
 
-def blocks(evidence: Evidence) -> list[Block]:
-    """Return the manifest, group by group."""
+def blocks(evidence: Evidence, name: str = "") -> list[Block]:
+    """Return the manifest, group by group. `name`: of the run's directory, by which every command names the run."""
     manifest = evidence.manifest
     keys = ("run_id", "scenario", "locustfile", "started_at", "ended_at", "duration", "end_reason")
-    blocks = [_block("Run", "run", {key: manifest.get(key) for key in keys})]
+    named = {"directory": name} if name else {}
+    blocks = [_block("Run", "run", {**named, **{key: manifest.get(key) for key in keys}})]
     blocks.append(_block("Target", "target", manifest.get("target")))
     for server in mappings(manifest.get("server")):
         blocks.append(_block("Server", "server", {key: value for key, value in server.items() if key != "cache"}))

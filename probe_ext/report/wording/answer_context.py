@@ -121,12 +121,28 @@ def _all_that(end: str, capacity: Capacity, state: str) -> str:
     return f"{said}, as {'does' if len(others) == 1 else 'do'} {listed(others)}" if others else said
 
 
-def purpose(capacity: Capacity) -> str:
-    """Say what the next command is for."""
+def purpose(capacity: Capacity, *, searched: bool = False) -> str:
+    """Say what the next command is for. `searched`: this run was a search, which a further one does not continue."""
     if capacity["verdict"] == "invalid":
         return "To repeat it"
-    what = _PURPOSES[capacity["next_step"]["reason"]] if capacity["next_step"] else "To measure again"
+    if capacity["next_step"]:
+        what = _PURPOSES[capacity["next_step"]["reason"]]
+    elif searched and _is_search(capacity["next_command"] or ""):
+        what = "A new search, from the beginning, as none can be continued"
+    else:
+        what = "To measure again"
     return f"{what}{_expected_time(capacity)}"
+
+
+def elsewhere(capacity: Capacity) -> str:
+    """Say that the next run belongs on another machine, if this one shared the server's; empty otherwise."""
+    if not any(one["check"] == "own_machine" and one["state"] == "fail" for one in capacity["findings"]):
+        return ""
+    return "If you can, run it on another machine than the server's, with the server's address as --host."
+
+
+def _is_search(command: str) -> bool:
+    return "--search" in command.split()
 
 
 def _expected_time(capacity: Capacity) -> str:
@@ -134,7 +150,7 @@ def _expected_time(capacity: Capacity) -> str:
     if capacity["next_command"] is None:
         return ""
     if capacity["next_seconds"] is None:
-        is_search = "--levels" not in capacity["next_command"]
+        is_search = _is_search(capacity["next_command"])
         return " (how long a search takes is not known beforehand)" if is_search else ""
     return f" (about {things(max(1, round(capacity['next_seconds'] / 60)), 'minute')})"
 
