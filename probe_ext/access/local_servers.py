@@ -124,7 +124,8 @@ def choose(look: LocalLook, model: str | None = None) -> tuple[LocalServer, str]
     chosen = candidates[0]
     rest = [server for server in look.found if server is not chosen]
     others = f" Also found: {'; '.join(map(str, rest))}." if rest else ""
-    return chosen, f"testing {replace(chosen, model=model or chosen.model)}, found on this machine.{others} Another one: --host URL"
+    named = replace(chosen, model=model or chosen.model)
+    return chosen, f"testing {named}, found on this machine.{others} Another one: --host URL"
 
 
 def found_instead() -> str:

@@ -44,7 +44,11 @@ def _capacity(row: Row, first: str, who: Who) -> str:
 
 
 def _but(row: Row, interval: str) -> str:
-    seen = f" ({interval})" if row.change is not None and interval and not tells_nothing(row.scale, row.low, row.high) else ""
+    seen = (
+        f" ({interval})"
+        if row.change is not None and interval and not tells_nothing(row.scale, row.low, row.high)
+        else ""
+    )
     if row.reason == "server_changed" and row.minutes_more is not None:
         again = minutes_text(row.minutes_more)
         return f"{seen}: a server seemed to change during its run; measure again for {again} to rule out chance"

@@ -1,7 +1,7 @@
 """The server's base URL, which may have a gateway's path prefix."""
 
-import re
 import ipaddress
+import re
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 

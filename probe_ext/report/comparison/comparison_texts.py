@@ -1,6 +1,5 @@
 """The comparison for a terminal, and as `summary.md` for a pull request."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -55,7 +54,8 @@ def short_names(names: Sequence[str]) -> list[str]:
     """Return the names of set-ups as heads of columns: all cut at the same place, where they still differ."""
     if max(map(len, names)) <= _NAME_LETTERS + 1:
         return list(names)
-    common = len(os.path.commonprefix(names))
+    differ = (place for place, letters in enumerate(zip(*names, strict=False)) if len({*letters}) > 1)
+    common = next(differ, min(map(len, names)))
     for start in (0, max(0, common - _NAME_LETTERS // 2)):
         short = [_cut(name, start) for name in names]
         if len(set(short)) == len(set(names)):

@@ -78,7 +78,11 @@ _FIGURES: tuple[tuple[str, Column, _Format], ...] = (
     ("preemptions", Column("server", "preempted", "preemptions"), formats.count),
     ("waiting_max", Column("server", "waiting peak", "waiting"), formats.count),
 )
-_SERVED: tuple[str, Column, _Format] = ("slo_attainment", Column("served", "in this visit", "slo_attainment"), formats.percent)
+_SERVED: tuple[str, Column, _Format] = (
+    "slo_attainment",
+    Column("served", "in this visit", "slo_attainment"),
+    formats.percent,
+)
 """Shown where a number of users was visited more than once: visits may differ."""
 _RARE = {"server_ttft_p50", "way_p50"}
 """Shown only where a server sends them."""

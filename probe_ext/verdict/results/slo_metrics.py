@@ -83,9 +83,7 @@ def _fluidity(deadlines: Floats, missed: Floats) -> tuple[float | None, float | 
     )
 
 
-def goodput(
-    levels: Sequence[LevelResult], last_seconds: float, goal: float = GOODPUT_ATTAINMENT
-) -> Goodput | None:
+def goodput(levels: Sequence[LevelResult], last_seconds: float, goal: float = GOODPUT_ATTAINMENT) -> Goodput | None:
     """Return the highest rate of served replies over the numbers of users that attain the goal, bands excluded.
 
     All visits to a number of users count together, as they do for its state. `last_seconds`: of each visit, whose
