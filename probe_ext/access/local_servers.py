@@ -133,15 +133,14 @@ def found_instead() -> str:
     look = find_local_servers()
     if look.found:
         return f"; found on this machine: {'; '.join(map(str, look.found))}"
-    return f"; nothing listens there, and {_none(look)}"
+    return "; nor does an LLM server listen on the usual ports of this machine"
 
 
 def nothing_found(look: LocalLook) -> str:
     """Say what was tried, and what helps."""
-    return f"{_none(look)}; name yours with --host URL, or start a simulated one with `probe sim`"
-
-
-def _none(look: LocalLook) -> str:
     tried = ", ".join(f"{port} ({name})" for name, port in USUAL_PORTS.items())
     others = f"; something answers on {', '.join(look.others)}" if look.others else ""
-    return f"no LLM server was found on this machine (tried ports {tried}{others})"
+    return (
+        f"no LLM server was found on this machine (tried ports {tried}{others}); "
+        "name yours with --host URL, or start a simulated one with `probe sim`"
+    )
