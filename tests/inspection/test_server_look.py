@@ -80,7 +80,10 @@ def test_no_run_where_no_reply_can_be_expected(entry: dict[str, object], given: 
 @pytest.mark.parametrize(
     ("found", "said"),
     [
-        ((LocalServer("http://127.0.0.1:8000", "vllm", "0.32.0", "tiny"),), "found on this machine: vLLM 0.32.0 at http"),
+        (
+            (LocalServer("http://127.0.0.1:8000", "vllm", "0.32.0", "tiny"),),
+            "found on this machine: vLLM 0.32.0 at http",
+        ),
         ((), "nor does an LLM server listen on the usual ports of this machine"),
     ],
 )

@@ -138,7 +138,7 @@ def elsewhere(capacity: Capacity) -> str:
     """Say that the next run belongs on another machine, if this one shared the server's; empty otherwise."""
     if not any(one["check"] == "own_machine" and one["state"] == "fail" for one in capacity["findings"]):
         return ""
-    return "If you can, run it on another machine than the server's, with the address by which that one reaches the server."
+    return "If you can, run it on another machine than the server's, with the address by which it reaches the server."
 
 
 def _is_search(command: str) -> bool:

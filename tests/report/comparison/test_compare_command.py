@@ -2,8 +2,8 @@
 
 import json
 import shutil
-from dataclasses import replace
 from argparse import ArgumentParser, Namespace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,15 @@ from probe_ext.exit_codes import ExitCode
 from probe_ext.report import compare_command
 from probe_ext.report.comparison.comparison_schema import comparison_schema
 from probe_ext.report.comparison.comparison_texts import short_names
-from probe_ext.report.comparison.shown_rows import QUANTITIES, TOO_WIDE, change, interval, notes, shown_rows, why_no_verdict
+from probe_ext.report.comparison.shown_rows import (
+    QUANTITIES,
+    TOO_WIDE,
+    change,
+    interval,
+    notes,
+    shown_rows,
+    why_no_verdict,
+)
 from probe_ext.report.inputs.compared_runs import distinct_names
 from tests.test_docs import DOCS, names, section, tables
 
@@ -240,7 +248,8 @@ def test_a_refused_comparison_says_why_no_figure_has_a_verdict(with_a_level_more
     ("low", "high", "scale", "text"),
     [(0.07, 0.8, "ratio", "0.07 to 0.80 ×"), (0.62, None, "ratio", "at least 0.62 ×"),
      (None, 1.9, "ratio", "at most 1.90 ×"), (0.05, 22.51, "ratio", TOO_WIDE), (0.02, None, "ratio", TOO_WIDE),
-     (0.05, 1.9, "ratio", "0.05 to 1.90 ×"), (-0.9, 0.9, "difference", "-90 to +90 points"), (None, 0.3, "difference", "at most +30 points")],
+     (0.05, 1.9, "ratio", "0.05 to 1.90 ×"), (-0.9, 0.9, "difference", "-90 to +90 points"),
+     (None, 0.3, "difference", "at most +30 points")],
 )  # fmt: skip
 def test_limits_are_words_where_one_end_is_open(low: float | None, high: float | None, scale: str, text: str) -> None:
     assert interval({"low": low, "high": high, "scale": scale}) == text

@@ -192,7 +192,9 @@ def test_each_count_of_judged_replies_is_the_same_everywhere(drawn: Drawn) -> No
     levels = sorted(in_time, key=lambda level: (level["users"], level["t_start"]))
     cells = [row.cells[6].text for row in drawn.page.results.rows]
     assert [column.unit for column in drawn.page.results.columns][7] == "judged"
-    each = [[level["replies_judged"] for level in levels if level["users"] == users] for users in drawn.page.stack.users]
+    each = [
+        [level["replies_judged"] for level in levels if level["users"] == users] for users in drawn.page.stack.users
+    ]
     assert cells == [f"{sum(visits):,}" for visits in each]
     shown = [number for visits in each for number in ([sum(visits), *visits] if len(visits) > 1 else visits)]
     assert [line.split("%")[2].split()[0] for line in _rows_of(drawn)] == [f"{number:,}" for number in shown]
