@@ -110,6 +110,7 @@ def _read_command(given: Sequence[str]) -> tuple[Callable[[argparse.Namespace], 
         description="Measure how many concurrent users a self-hosted LLM server keeps served.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"probe-ext {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)

@@ -82,6 +82,8 @@ def test_after_imports_ctrl_c_is_what_it_was(handler: Any) -> None:
         (["docter", "http://127.0.0.1:1"], "doctor"),
         (["doctor", "http://127.0.0.1:1", "--scenario", "basline"], "baseline"),
         (["warmup", "http://127.0.0.1:1", "--usrs", "3"], "--users"),
+        (["report", "run", "--quie"], "--quiet"),
+        (["compare", "--mean", "cache", "a", "b"], "--meant"),
         (["sim", "--personality", "seqential"], "sequential"),
         (["sim", "--profile", "demo-wal"], "demo-wall"),
     ],

@@ -7,7 +7,7 @@ timeout and without the API key or further headers: whatever listens there may b
 import socket
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from probe_ext.measure.safe_text import safe_text
@@ -109,8 +109,11 @@ def _is_openai_list(url: str, fetcher: Getter) -> bool:
     return page.get("object") == "list"
 
 
-def choose(look: LocalLook) -> tuple[LocalServer, str]:
-    """Return the server to test, and what to tell the user. SettingsError if there is none, or no reason to choose."""
+def choose(look: LocalLook, model: str | None = None) -> tuple[LocalServer, str]:
+    """Return the server to test, and what to tell the user. SettingsError if there is none, or no reason to choose.
+
+    `model`: the one that was asked for, if any.
+    """
     started = [server for server in look.found if server.kind not in _ALWAYS_ON]
     candidates = started or list(look.found)
     if not candidates:
@@ -121,7 +124,16 @@ def choose(look: LocalLook) -> tuple[LocalServer, str]:
     chosen = candidates[0]
     rest = [server for server in look.found if server is not chosen]
     others = f" Also found: {'; '.join(map(str, rest))}." if rest else ""
-    return chosen, f"testing {chosen}, found on this machine.{others} Another one: --host URL"
+    named = replace(chosen, model=model or chosen.model)
+    return chosen, f"testing {named}, found on this machine.{others} Another one: --host URL"
+
+
+def found_instead() -> str:
+    """Say which servers answer on this machine where none listens on the port that was asked for."""
+    look = find_local_servers()
+    if look.found:
+        return f"; found on this machine: {'; '.join(map(str, look.found))}"
+    return "; nor does an LLM server listen on the usual ports of this machine"
 
 
 def nothing_found(look: LocalLook) -> str:

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 
 from probe_ext.access.known_server import KnownServer
+from probe_ext.access.local_servers import found_instead
 from probe_ext.closest_name import did_you_mean
 from probe_ext.settings.options import Options
 from probe_ext.settings.secrets import API_KEY_VARIABLE
 
 STARTING = {"502", "503", "504"}
 """HTTP statuses of a server, or of what is in front of it, while the model loads"""
+_REFUSED = "connection refused"
 _ANSWERS_TO_LISTED_ONLY = "vllm"
 """the engine that refuses every other name; llama.cpp takes any, Ollama and gateways more than they list"""
 _MAX_NAMED = 5
@@ -24,7 +26,8 @@ def models_problem(server: KnownServer, options: Options) -> str | None:
     """Return why no model would answer; None if one may."""
     url, why = server.url, server.models_error
     if why and not _can_be_tried(why, options.model):
-        return f"--host {url}: {why}{_hint(why)}"
+        elsewhere = found_instead() if why.startswith(_REFUSED) and server.target.is_loopback else ""
+        return f"--host {url}: {why}{_hint(why)}{elsewhere}"
     if server.model is None:
         return f"--host {url}: {_no_models(why) if why else _none_can_chat(server.models or ())}"
     return _not_listed(server, options.model) if options.model else None

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from probe_ext.compare.values import Aspects, Row
 from probe_ext.verdict.phrasing.plurals import Who, is_or_are, things
 
+WIDE = 2.0
+"""a ratio that may be below 1 ÷ this and above this says nothing of the change"""
 SIMPLE_RATIO = 1.95
 """from here on `2.4 times as many` reads better than `140 % more`"""
 
@@ -42,7 +44,11 @@ def _capacity(row: Row, first: str, who: Who) -> str:
 
 
 def _but(row: Row, interval: str) -> str:
-    seen = f" ({interval})" if row.change is not None and interval else ""
+    seen = (
+        f" ({interval})"
+        if row.change is not None and interval and not tells_nothing(row.scale, row.low, row.high)
+        else ""
+    )
     if row.reason == "server_changed" and row.minutes_more is not None:
         again = minutes_text(row.minutes_more)
         return f"{seen}: a server seemed to change during its run; measure again for {again} to rule out chance"
@@ -68,6 +74,11 @@ def _others(rows: Sequence[Row], first: str) -> str:
         f"Of {things(len(rows), 'other figure')}, {better} {is_or_are(better)} better than with "
         f"“{first}”, {worse} worse, and {len(rows) - better - worse} undecided."
     )
+
+
+def tells_nothing(scale: str, low: float | None, high: float | None) -> bool:
+    """Tell whether the limits of a change are so wide that neither it nor they mean anything: half, or twice."""
+    return scale == "ratio" and (low is None or low < 1 / WIDE) and (high is None or high > WIDE)
 
 
 def change_text(ratio: float) -> str:

@@ -20,6 +20,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from probe_ext.closest_name import did_you_mean
 from probe_ext.compare.compare_set_ups import compare
 from probe_ext.compare.set_up import SetUp
 from probe_ext.compare.set_up_aspects import WAIVABLE
@@ -122,11 +123,18 @@ def write(comparison: Comparison, needed_share: float, out: Path) -> Path:
 def _of_files(args: argparse.Namespace) -> tuple[Comparison, float]:
     rest = getattr(args, "rest", ())
     if rest:
-        raise SettingsError(f"unknown argument {' '.join(rest)!r}; options of probe run need URLs to measure")
+        meant = did_you_mean(rest[0].partition("=")[0], _options()) if rest[0].startswith("-") else ""
+        raise SettingsError(f"unknown argument {' '.join(rest)!r}{meant}; options of probe run need URLs to measure")
     if args.between is not None:
         raise SettingsError(f"--between {args.between}: requires one URL")
     set_ups = _load(args.set_ups, args.slo, args.price_per_hour)
     return compare(set_ups, args.meant), _needed_share(set_ups)
+
+
+def _options() -> list[str]:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return [name for action in parser._actions for name in action.option_strings]  # noqa: SLF001 - no public access
 
 
 def _measured(args: argparse.Namespace, out: Path) -> tuple[Comparison, float]:

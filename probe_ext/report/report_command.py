@@ -178,7 +178,7 @@ def build(
     judged_by = (profile, run_judged.one_profile)
     tests = gate_tests(asked.completed(run_judged.options), capacity, evidence, judged_by, required)
     files = {path.name for path in run.iterdir() if path.is_file()}
-    view = page.page(capacity, evidence, profile, run_judged.given, files)
+    view = page.page(capacity, evidence, profile, run_judged.given, files, run.resolve().name)
     _write(run, judgement, (gated, tests), view, run_judged.given)
     manifest.replace_text(run / directory.PAUSES, pauses.csv_text(evidence, profile))
     return Built(judgement, gated, tests, run / directory.CAPACITY_HTML, run_judged.given)

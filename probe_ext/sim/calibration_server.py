@@ -204,7 +204,9 @@ def _response(status: bytes, body: bytes) -> bytes:
 
 def main() -> int:
     """Print the port, serve, and print the totals as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--rate", type=float, default=50.0, help="tokens per second of each stream [50]")
     parser.add_argument("--first", type=float, default=0.05, help="seconds until the first token [0.05]")
     parser.add_argument("--null", action="store_true", help="send each reply in a single write")

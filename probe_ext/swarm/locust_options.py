@@ -106,6 +106,7 @@ def add_options(parser: ArgumentParser, *, takes_workload: bool = False) -> None
 
     `takes_workload`: the locustfile runs the one that is named, so that the web form offers a choice.
     """
+    parser.allow_abbrev = False  # a misspelt `--level` would be taken for `--levels`
     group = parser.add_argument_group("probe-ext: how many users feel served")
     for option in OPTIONS:
         action: Any = group.add_argument(

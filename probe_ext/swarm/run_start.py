@@ -65,10 +65,12 @@ class RunStart:
     def prepare(self) -> None:
         """Prepare what the command line asks for. Headless, a run that cannot work is refused before any load."""
         try:
-            choose_host(self._environment)
+            chosen = choose_host(self._environment)
             if self._headless:
-                self._prepare_headless()
+                self._prepare_headless(chosen)
             else:
+                if chosen is not None:
+                    print_line(chosen)
                 options = self._process.read_options()
                 given = self._preflight.take_workload(options)
                 self._attach_shape(options, plan_of(options, given[0] if given else None))
@@ -78,13 +80,16 @@ class RunStart:
             logger.debug("while preparing", exc_info=error)
             self.refuse(f"internal error (please report): {type(error).__name__}: {error}")
 
-    def _prepare_headless(self) -> None:
+    def _prepare_headless(self, chosen: str | None) -> None:
+        """Prepare the run; `chosen` says which server was found, once it is known that a run against it can start."""
         self._phase.enter(Phase.PREPARING)
         given = self._environment.parsed_options
         if not self._preflight.opens_stream():
             take_default_levels(given, self._environment.user_classes, self._preflight.workload())
         options = self._process.read_options()
         prepared = self._preflight.prepare(options, self._environment.host)
+        if chosen is not None:
+            print_line(chosen)
         self._hold_if_ending()
         self._coordinator.prompt_files = _files_of(prepared)  # workers that join from now on need them
         if prepared.plan is not None:

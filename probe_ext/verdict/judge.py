@@ -138,7 +138,7 @@ def judge(
         kinds=run.kinds,
         cold_user=cold,
         pauses=_pauses(evidence, profile, assignment, metrics),
-        goodput=goodput(undisturbed),
+        goodput=goodput(undisturbed, judged.last_seconds),
         **_sizing(at, paused, given, who),
         gpu=gpu_use(evidence, levels, proven, paused, who),
         trace=replayed_trace(evidence.manifest, evidence.replies),

@@ -73,6 +73,17 @@ def test_the_first_page_answers_a_stranger() -> None:
     assert len(start.split()) < 500
 
 
+def test_what_the_first_run_says_of_its_table_is_in_the_table() -> None:
+    page = text("docs/first-run.md")
+    rows = {cells[0]: cells[1:] for line in page.splitlines() if len(cells := re.split(r"\s{2,}", line.strip())) > 4}
+    judged = {users: int(cells[3 if "–" in cells[1] else 2]) for users, cells in rows.items() if users != "users"}
+    assert set(judged) == {"2", "8 (2 visits)", "8 (1st)", "8 (2nd)", "16"}
+    assert judged["8 (2 visits)"] == judged["8 (1st)"] + judged["8 (2nd)"]
+    assert f"Two users are proven served by only {judged['2']} replies because eight users are served" in page
+    explained = [row[0] for row in tables(section("docs/first-run.md", "Try it without a server"))[0]]
+    assert {name for cell in explained for name in cell.split(", ")} == {*rows["users"], "users", "(last)"}
+
+
 MOVED = {
     "timing.md": ("timestamps-of-one-reply", "how-bytes-are-timed", "measurement-accuracy", "figures-of-one-reply"),
     "outcomes.md": ("outcomes",),

@@ -283,7 +283,9 @@ def test_replaces_a_run_only_with_force(sim: str, dead_host: str, run: Path) -> 
 def test_refused_run_ends_its_workers(dead_host: str) -> None:
     process = start([str(BIN / "probe"), "run", "capacity", "--host", dead_host, "--processes", "2"])
     said, _ = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, said.splitlines()) == (2, [f"probe: --host {dead_host}: connection refused"])
+    (line,) = said.splitlines()
+    assert process.returncode == 2
+    assert line.startswith(f"probe: --host {dead_host}: connection refused; "), "what else runs here"
     wait_for(lambda: not alive(process.pid), "the workers to go")
 
 

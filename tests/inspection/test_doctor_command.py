@@ -4,6 +4,7 @@ import argparse
 import json
 import re
 import socket
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,16 @@ def test_problems_come_first(examination: Examination) -> None:
     mixed = of(Status.WARN, Status.PROBLEM, Status.UNKNOWN, base=examination)
     assert [finding.status for finding in to_fix(mixed.findings)] == [Status.PROBLEM, Status.WARN]
     assert sentence(mixed).endswith("1 question could not be answered.")
+
+
+@pytest.mark.parametrize(("status", "said"), [(Status.OK, True), (Status.UNKNOWN, False)])
+def test_nothing_to_fix_names_the_shared_cpu_of_which_the_report_will_warn(
+    status: Status, said: bool, examination: Examination
+) -> None:
+    finding = CheckResult("server_process", status, "seen.")
+    text = sentence(replace(of(Status.OK, base=examination), findings=(finding,)))
+    assert text.startswith("Nothing to fix before a run with up to ")
+    assert ("; but load generator and server share this machine's CPU." in text) == said
 
 
 def test_a_check_that_takes_too_long_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,9 @@ import gevent
 import pytest
 from look_helpers import subject_on
 
+from probe_ext.access import local_servers
 from probe_ext.access.known_server import KnownServer
+from probe_ext.access.local_servers import LocalLook, LocalServer
 from probe_ext.access.sender import Answered, Question
 from probe_ext.access.start_problem import start_problem
 from probe_ext.client.wire.address import parse_target
@@ -73,6 +75,28 @@ def test_no_run_where_no_reply_can_be_expected(entry: dict[str, object], given: 
     assert why is not None
     assert said in why
     assert "\n" not in why
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (
+            (LocalServer("http://127.0.0.1:8000", "vllm", "0.32.0", "tiny"),),
+            "found on this machine: vLLM 0.32.0 at http",
+        ),
+        ((), "nor does an LLM server listen on the usual ports of this machine"),
+    ],
+)
+def test_a_wrong_port_of_this_machine_is_answered_with_what_runs_here(
+    found: tuple[LocalServer, ...], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_servers, "find_local_servers", lambda: LocalLook(found))
+    refused = known(models=None, models_error="connection refused")
+    here = replace(refused, target=parse_target("http://127.0.0.1:8001"))
+    why = start_problem(here, read_options({}))
+    assert why is not None
+    assert why.startswith(f"--host http://127.0.0.1:8001: connection refused; {said}")
+    assert start_problem(refused, read_options({})) == "--host http://server:8000: connection refused", "elsewhere"
 
 
 @pytest.mark.parametrize(

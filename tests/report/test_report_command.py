@@ -289,7 +289,10 @@ def test_one_interruption_is_one_finding_with_one_advice(run: Path, capsys: pyte
     found = {one["check"]: one for one in capacity["findings"] if one["check"] in about}
     assert [name for name, one in found.items() if one["advice"]] == ["ended"]
     assert "let the run end" not in found["ended"]["advice"]
-    assert "A new search takes about 7 minutes, and may be stopped again" in found["ended"]["advice"]
+    assert (
+        "a new one starts from the beginning and takes about 7 minutes. It may be stopped again"
+        in found["ended"]["advice"]
+    )
     assert capacity["next_seconds"] == 160.0 + 250.0
     assert "search" not in found
     assert "The search needed about 5 more minutes." in found["ended"]["why"]

@@ -336,6 +336,13 @@ def test_wrong_locust_options_are_said_by_the_command_that_was_given(
     )
 
 
+@pytest.mark.parametrize(("short", "option"), [("--level", "--levels"), ("--run-tim", "--run-time")])
+def test_a_misspelt_option_is_not_taken_for_the_one_that_it_begins(
+    short: str, option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert f"unknown option {short} 3 (did you mean {option}?)" in error_of(monkeypatch, capsys, "run", short, "3")
+
+
 @pytest.mark.parametrize("given", [("--api-key", "sk-1"), ("--api-key=sk-1",), ("--token", "sk-1")])
 def test_an_api_key_as_option_points_to_the_variable_and_is_not_repeated(
     given: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

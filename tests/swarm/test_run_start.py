@@ -175,3 +175,25 @@ def test_a_kind_that_is_not_streamed_is_not_told_that_streaming_is_broken(
         found: Any = SimpleNamespace(workload=workload, first_reply="a reply")
         start._print_what_to_fix(PreparedRun(read_options({}), found, tmp_path))
     assert judged == [["a reply"]]
+
+
+def test_a_server_is_said_to_be_tested_once_that_is_possible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+
+    def refuse(*_: Any) -> PreparedRun:
+        raise SettingsError("--model nope: http://x does not serve it")
+
+    start = a_start(lambda _: None, tmp_path, headless=True)
+    monkeypatch.setattr(run_start, "choose_host", lambda _: "testing vLLM at http://x")
+    monkeypatch.setattr(run_start, "print_line", said.append)
+    monkeypatch.setattr(start, "refuse", said.append)
+    monkeypatch.setattr(start, "_hold_if_ending", lambda: said.append("prepared"))
+    start._preflight = SimpleNamespace(prepare=refuse, opens_stream=lambda: True)  # type: ignore[assignment]
+    start._process.read_options = lambda: read_options({})  # type: ignore[method-assign]
+    start._environment.host = "http://x"
+    start.prepare()
+    assert said == ["--model nope: http://x does not serve it"]
+    said.clear()
+    start._preflight = SimpleNamespace(prepare=lambda *_: None, opens_stream=lambda: True)  # type: ignore[assignment]
+    start.prepare()
+    assert said[:2] == ["testing vLLM at http://x", "prepared"]

@@ -1,5 +1,6 @@
 """The server's base URL, which may have a gateway's path prefix."""
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
@@ -28,6 +29,14 @@ class Target:
     def url(self) -> str:
         """Scheme, authority and prefix: the base of all control calls."""
         return f"{'https' if self.tls else 'http'}://{self.authority}{self.prefix}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it can only be a server on this machine, or a tunnel that begins here."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost" or self.host.endswith(".localhost")
 
     def path(self, tail: str) -> str:
         """Return the request target of an API path such as `/v1/models`."""

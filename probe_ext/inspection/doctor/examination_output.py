@@ -74,9 +74,15 @@ def sentence(examination: Examination) -> str:
     rest = f" {things(unknown, 'question')} could not be answered." if unknown else ""
     users = things(examination.plan.users, "user")
     if not fixes:
-        return f"Nothing to fix before a run with up to {users}.{rest}"
+        shared = "; but load generator and server share this machine's CPU" if _shares_cpu(examination) else ""
+        return f"Nothing to fix before a run with up to {users}{shared}.{rest}"
     names = listed([finding.title for finding in fixes], most=6)
     return f"To fix before a run with up to {users}: {names}.{rest}"
+
+
+def _shares_cpu(examination: Examination) -> bool:
+    """Tell whether the server's process runs here, of which a report will warn."""
+    return any(one.id == "server_process" and one.status is not Status.UNKNOWN for one in examination.findings)
 
 
 def show(examination: Examination, to: TextIO) -> None:

@@ -36,6 +36,7 @@ _ELSEWHERE = (
     "It runs on another machine: its open files and disks cannot be seen. There, `ulimit -n` and `df -h` show them: a "
     "limit of 1024 refuses connections, and a full disk stops engines without naming the disk."
 )
+_OWN_MACHINE = "If you can, run the load generator on another machine: otherwise the report warns of the shared CPU."
 _NO_PROC = "The server runs on this machine, which is not Linux: its open files and disks cannot be seen."
 
 
@@ -93,7 +94,7 @@ def judged(process: Process, users: int) -> CheckResult:
         evidence = f"{here}, but {listed(full)}: engines fail on a full disk without naming it."
         return CheckResult("server_process", Status.WARN, evidence, "Free some disk space.", figures)
     evidence = f"{here}; free disk space: {listed(room)}. Load generator and server share its CPU."
-    return CheckResult("server_process", Status.OK, evidence, None, figures)
+    return CheckResult("server_process", Status.OK, evidence, _OWN_MACHINE, figures)
 
 
 def _nearly_full(free: int, whole: int) -> bool:

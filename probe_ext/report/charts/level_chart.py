@@ -10,7 +10,7 @@ import numpy as np
 
 from probe_ext.measure.rate import Rate
 from probe_ext.report.charts import svg
-from probe_ext.report.wording.level_names import Level, by_number, label, users_label
+from probe_ext.report.wording.level_names import Level, by_number, label, users_label, without_visit
 from probe_ext.report.wording.percentiles import few_finished
 from probe_ext.report.wording.shared_sentences import GRADES, STATE_SIGNS, STATE_WORDS
 from probe_ext.verdict.phrasing import formats
@@ -158,7 +158,7 @@ def _shares(level: Level) -> dict[str, float]:
 
 
 def _name(visits: Sequence[Level]) -> str:
-    name = users_label(visits[0])
+    name = users_label(without_visit(visits[0]))
     return f"{name}, {len(visits)} visits together" if len(visits) > 1 else name
 
 
@@ -188,7 +188,7 @@ def _inside(bar: Bar, bar_count: int) -> list[svg.Label]:
 
 def _below(numbers: Sequence[Sequence[Level]], axis: _Axis) -> list[svg.Label]:
     """Name the numbers of users, as many as fit, and how often each was visited, if more than once."""
-    first = [visits[0] for visits in numbers]
+    first = [without_visit(visits[0]) for visits in numbers]
     on_phones = {i for i, _ in some(first, _PHONE_LETTERS)}
     labels = []
     for i, level in some(first, _DESKTOP_LETTERS):

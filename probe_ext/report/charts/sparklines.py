@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from probe_ext.report.charts import svg
 from probe_ext.report.charts.level_chart import some, under
-from probe_ext.report.wording.level_names import Level, by_users, label, users_label
+from probe_ext.report.wording.level_names import Level, by_number, label, users_label, without_visit
 from probe_ext.report.wording.percentiles import figure as shown_figure
 from probe_ext.report.wording.percentiles import why_not_shown
 from probe_ext.verdict.phrasing import formats
@@ -29,29 +30,36 @@ class Figure:
 def sparkline(
     all_levels: Sequence[Level], figure: Figure, bound: tuple[float, float] | None, states: Mapping[int, str]
 ) -> svg.Plot | None:
-    """Draw a figure against the levels, with the profile's bound; None if no level has it.
+    """Draw a figure against the numbers of users, with the profile's bound; None if no visit has it.
 
-    `states`: what is proven of each number of users by this figure's dimension alone, which colours its point.
+    Visits to one number of users are points above each other; the line goes through their median. `states`: what is
+    proven of each number of users by this figure's dimension alone, which colours its points.
     """
-    all_levels = by_users(all_levels)
-    known = [(i, value) for i, lv in enumerate(all_levels) if (value := shown_figure(lv, figure.key)) is not None]
+    numbers = by_number(all_levels)
+    values = [[v for visit in visits if (v := shown_figure(visit, figure.key)) is not None] for visits in numbers]
+    known = [i for i, of_visits in enumerate(values) if of_visits]
     if not known:
         return None
-    scale = _scale([v for _, v in known] + ([bound[0]] if bound else []))
-    pitch = svg.WIDTH / len(all_levels)
-    at = [((i + 0.5) * pitch, scale.top(v)) for i, v in known]
-    shapes = [svg.Shape(svg.polyline(at), "ln")]
-    shapes += [
-        svg.Shape(svg.dots([point]), f"dot big {states.get(all_levels[i]['users'], 'unproven')}")
-        for (i, _), point in zip(known, at, strict=True)
-    ]
-    labels = [under((i + 0.5) * pitch / 10, label(lv), 16) for i, lv in some(all_levels, _CARD_LETTERS)]
+    scale = _scale([v for of_visits in values for v in of_visits] + ([bound[0]] if bound else []))
+    pitch = svg.WIDTH / len(numbers)
+    middles = {i: ((i + 0.5) * pitch, scale.top(median(values[i]))) for i in known}
+    shapes = [svg.Shape(svg.polyline(middles.values()), "ln")]
+    for i in known:
+        points = [(middles[i][0], scale.top(value)) for value in values[i]]
+        shapes.append(svg.Shape(svg.dots(points), f"dot big {states.get(numbers[i][0]['users'], 'unproven')}"))
+    names = [without_visit(visits[0]) for visits in numbers]
+    labels = [under((i + 0.5) * pitch / 10, label(lv), 16) for i, lv in some(names, _CARD_LETTERS)]
     if bound:
         shapes.insert(0, svg.Shape(f"M0 {svg.number(scale.top(bound[0]))}H{svg.WIDTH}", "thr"))
         labels.append(svg.Label(0, scale.top(bound[0]), figure.bound_text(bound[0]), "thrlab", "start", dy=-4))
-    labels.append(_written(figure.text(known[-1][1]), *at[-1]))
-    points = [f"{users_label(lv)}: {_reading(lv, figure)}" for lv in all_levels]
-    return svg.Plot(figure.name, "; ".join(points[i] for i, _ in known), 96, shapes, labels, points=points)
+    labels.append(_written(figure.text(median(values[known[-1]])), *middles[known[-1]]))
+    read = [f"{users_label(name)}: {_readings(visits, figure)}" for name, visits in zip(names, numbers, strict=True)]
+    return svg.Plot(figure.name, "; ".join(read[i] for i in known), 96, shapes, labels, points=read)
+
+
+def _readings(visits: Sequence[Level], figure: Figure) -> str:
+    read = ", ".join(_reading(visit, figure) for visit in visits)
+    return f"{read} in {len(visits)} visits" if len(visits) > 1 else read
 
 
 def _reading(level: Level, figure: Figure) -> str:

@@ -11,6 +11,8 @@ from probe_ext.report.comparison.shown_rows import ShownRow, notes, set_up_facts
 from probe_ext.report.outputs.summary_and_junit import markdown
 from probe_ext.report.outputs.terminal import console_of
 
+_NAME_LETTERS = 16
+"""of a set-up's name, at the head of a column: the time of a run directory"""
 _COLOURS = {"better": "green", "worse": "red"}
 _SIGNS = {"better": "✅", "worse": "❌", "cannot_tell": "❔", "no_verdict": "–"}
 Json = Mapping[str, Any]
@@ -48,9 +50,29 @@ def _aspects(title: str, names: Sequence[str], aspects: Sequence[Json]) -> Table
     return table
 
 
+def short_names(names: Sequence[str]) -> list[str]:
+    """Return the names of set-ups as heads of columns: all cut at the same place, where they still differ."""
+    if max(map(len, names)) <= _NAME_LETTERS + 1:
+        return list(names)
+    differ = (place for place, letters in enumerate(zip(*names, strict=False)) if len({*letters}) > 1)
+    common = next(differ, min(map(len, names)))
+    for start in (0, max(0, common - _NAME_LETTERS // 2)):
+        short = [_cut(name, start) for name in names]
+        if len(set(short)) == len(set(names)):
+            return short
+    return list(names)
+
+
+def _cut(name: str, start: int) -> str:
+    end = start + _NAME_LETTERS
+    return f"{'…' if start else ''}{name[start:end]}{'…' if len(name) > end else ''}"
+
+
 def _figures(names: Sequence[str], rows: Sequence[ShownRow]) -> Table:
     table = Table(box=None, pad_edge=False)
-    pair = len(names) == 2
+    pair, all_names = len(names) == 2, names
+    names = short_names(all_names)
+    shortened = dict(zip(all_names, names, strict=True))
     heads = (
         "figure",
         "users",
@@ -61,10 +83,11 @@ def _figures(names: Sequence[str], rows: Sequence[ShownRow]) -> Table:
         "limits",
     )
     for head in heads:
-        table.add_column(head, justify="left" if head == "figure" else "right")
+        width = len(head) if head in names else None
+        table.add_column(head, justify="left" if head == "figure" else "right", min_width=width)
     table.add_column("")
     for row in rows:
-        cells = (row.name, row.users, *(() if pair else (row.set_up,)), row.baseline, row.value, row.change)
+        cells = (row.name, row.users, *(() if pair else (shortened[row.set_up],)), row.baseline, row.value, row.change)
         result = row.outcome_text + (f" ({row.why})" if row.why else "")
         table.add_row(*cells, row.interval, Text(result, style=_COLOURS.get(row.outcome, "yellow")))
     return table

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from probe_ext.compare.comparison_sentence import minutes_text, more_minutes_text
+from probe_ext.compare.comparison_sentence import minutes_text, more_minutes_text, tells_nothing
 from probe_ext.compare.set_up_aspects import PLURAL, WAIVABLE
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import Who, listed, one_of, people, things
@@ -64,6 +64,8 @@ QUANTITIES: Mapping[str, Shown] = {
 OUTCOMES = {"better": "better", "worse": "worse", "cannot_tell": "can't tell", "no_verdict": "no verdict"}
 ABOUT_THE_SAME = "about the same"
 """result of a row whose limits lie so close together that any difference is small"""
+TOO_WIDE = "from less than half to more than twice"
+"""limits that say nothing of the change"""
 _WHY = {
     "too_few": "too few data",
     "gap_between_levels": "levels too far apart",
@@ -149,9 +151,13 @@ def _suggested(set_up: Json) -> str:
 
 def change(row: Json) -> str:
     """Return `1.24 ×`, `+3 points`; a dash where there is none."""
-    if row["change"] is None or row["reason"] == "no_limit_reached":
+    if row["change"] is None or row["reason"] == "no_limit_reached" or _tells_nothing(row):
         return formats.DASH
     return formats.ratio(row["change"]) if row["scale"] == "ratio" else f"{round(100 * row['change']):+d} points"
+
+
+def _tells_nothing(row: Json) -> bool:
+    return tells_nothing(row["scale"], row["low"], row["high"])
 
 
 def interval(row: Json) -> str:
@@ -159,6 +165,8 @@ def interval(row: Json) -> str:
     low, high = row["low"], row["high"]
     if low is None and high is None:
         return formats.DASH
+    if _tells_nothing(row):
+        return TOO_WIDE
     is_ratio = row["scale"] == "ratio"
     unit = " ×" if is_ratio else " points"
     ends = [None if end is None else _limit(end, is_ratio=is_ratio) for end in (low, high)]

@@ -11,7 +11,7 @@ from probe_ext.report.outputs.gate import Gate
 from probe_ext.report.sections.level_table import Table
 from probe_ext.report.sections.optional.kinds import KindTable, proven_users
 from probe_ext.report.sections.page import Page
-from probe_ext.report.wording.level_names import by_number, users_label
+from probe_ext.report.wording.level_names import by_number, users_label, without_visit
 from probe_ext.report.wording.shared_sentences import STATE_WORDS, extra_sentences
 from probe_ext.report.wording.shown_findings import read
 from probe_ext.verdict.judge import NOTHING_GIVEN
@@ -126,7 +126,7 @@ def _level(suite: ET.Element, visits: Sequence[Mapping[str, Any]], required: int
     )
     result = STATE_WORDS[state] + (f" ({why})" if why else "")
     is_failure = state == "failed" and level["users"] <= required
-    case = _case(suite, users_label(level), result if is_failure else None)
+    case = _case(suite, users_label(without_visit(level)), result if is_failure else None)
     case.set("time", f"{sum(visit['t_end'] - visit['t_start'] for visit in visits):.1f}")
     if state != "held" and not is_failure:
         ET.SubElement(case, "skipped", message=_xml(result))

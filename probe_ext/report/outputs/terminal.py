@@ -13,7 +13,7 @@ from probe_ext.compare.gate_tests import GateTest
 from probe_ext.report.outputs.gate import Gate
 from probe_ext.report.sections.optional.kinds import KindTable, kinds_section
 from probe_ext.report.wording.answer_context import kinds_are_users
-from probe_ext.report.wording.level_names import by_users, label
+from probe_ext.report.wording.level_names import Level, by_number, label, together
 from probe_ext.report.wording.percentiles import figure
 from probe_ext.report.wording.shared_sentences import STATE_WORDS, extra_sentences
 from probe_ext.verdict.judge import NOTHING_GIVEN
@@ -27,8 +27,8 @@ _COLOURS = {"held": "green", "failed": "red", "unproven": "yellow"}
 _HEADS = ("users", "served", "95 %", "broken", "judged", "total tok/s", "per reply", "TTFT p95", "silence", "KV", "")
 _CUT_SHORT = {("ended", "unproven"), ("search", "unproven")}
 """Undecided findings that are shown: the run was cut short."""
-_PIPE_COLUMNS = 100
-"""Width where there is no terminal."""
+_PIPE_COLUMNS = 120
+"""Width where there is no terminal: enough for the table of levels."""
 
 
 class _Screen(Console):
@@ -87,12 +87,16 @@ def _table(capacity: Mapping[str, Any]) -> Table:
     stream = capacity["load"] == "rate"
     for head in ("req/s", *_HEADS[1:8], "not sent", *_HEADS[9:]) if stream else _HEADS:
         table.add_column(head, justify="right", no_wrap=True)
-    for level in by_users(capacity["levels"]):
-        state = level["state"]
-        cells = _cells(level)
-        if stream:
-            cells[8] = formats.count(level["unsent"])
-        table.add_row(*cells, Text(STATE_WORDS[state], style=_COLOURS[state]))
+    for visits in by_number(capacity["levels"]):
+        level = together(visits)
+        state = Text(STATE_WORDS[level["state"]], style=_COLOURS[level["state"]])
+        if len(visits) == 1:
+            table.add_row(label(level), *_results(level), *_figures(level, stream=stream), state)
+            continue
+        # A row has either what all visits together prove, or what one of them was like.
+        table.add_row(label(level), *_results(level), *[""] * len(_figures(level, stream=stream)), state)
+        for visit in visits:
+            table.add_row(label(visit), *_own_shares(visit), *_figures(visit, stream=stream), "")
     return table
 
 
@@ -105,11 +109,22 @@ def _kinds(by_kind: KindTable) -> Table:
     return table
 
 
-def _cells(level: Mapping[str, Any]) -> list[str]:
+def _results(level: Level) -> list[str]:
     low, high = (formats.percent(level[f"served_share_{end}"]).removesuffix(" %") for end in ("low", "high"))
     interval = formats.DASH if low == high == formats.DASH else f"{low}–{high}"
     shares = [formats.percent(level["served_share"]), interval, formats.percent(level["broken_share"])]
+    return [*shares, formats.count(level["replies_judged"])]
+
+
+def _own_shares(visit: Level) -> list[str]:
+    """Return a single visit's shares in the columns of results; it has no interval of its own."""
+    judged = visit["replies_judged"]
+    broken = visit["replies_broken"] / judged if judged else None
+    return [formats.percent(visit["slo_attainment"]), "", formats.percent(broken), formats.count(judged)]
+
+
+def _figures(level: Level, *, stream: bool) -> list[str]:
     speed = [formats.rate(level["total_tokens_per_s"]), formats.rate(figure(level, "decode_rate_p50"))]
     waits = [formats.seconds(figure(level, "ttft_p95")), formats.seconds(level["longest_gap_max"])]
     kv = formats.percent(level["kv_usage_max"])
-    return [label(level), *shares, formats.count(level["replies_judged"]), *speed, *waits, kv]
+    return [*speed, waits[0], formats.count(level["unsent"]) if stream else waits[1], kv]

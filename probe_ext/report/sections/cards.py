@@ -8,7 +8,7 @@ from typing import Any
 from probe_ext.measure.outcome import Outcome
 from probe_ext.report.charts.sparklines import Figure, sparkline, two_bars
 from probe_ext.report.charts.svg import Plot
-from probe_ext.report.wording.level_names import by_users
+from probe_ext.report.wording.level_names import by_number
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import capitalised, things, unit
@@ -104,7 +104,7 @@ def _card(key: str, title: str, figure: Figure, capacity: Mapping[str, Any], pro
     plot = sparkline(levels, figure, next(iter(bounds)) if len(bounds) == 1 else None, states) if levels else None
     first = _is_first_limit(capacity, key)
     answer = _capacity(result, first=first) if bounds else "not judged by this profile"
-    users = [level["users"] for level in by_users(levels)]
+    users = [visits[0]["users"] for visits in by_number(levels)]
     return Card(key, title, answer, plot, _interval(result) + capitalised(figure.name), first, users)
 
 

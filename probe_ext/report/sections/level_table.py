@@ -7,7 +7,7 @@ from typing import Any
 
 from probe_ext.report.charts.level_chart import fitted_share
 from probe_ext.report.wording.answer_context import worse_group
-from probe_ext.report.wording.level_names import by_number, by_users, label, order_note
+from probe_ext.report.wording.level_names import VISITS, by_number, by_users, label, order_note, together
 from probe_ext.report.wording.percentiles import why_not_shown
 from probe_ext.report.wording.shared_sentences import STATE_SIGNS, STATE_WORDS
 from probe_ext.verdict.phrasing import formats
@@ -78,6 +78,12 @@ _FIGURES: tuple[tuple[str, Column, _Format], ...] = (
     ("preemptions", Column("server", "preempted", "preemptions"), formats.count),
     ("waiting_max", Column("server", "waiting peak", "waiting"), formats.count),
 )
+_SERVED: tuple[str, Column, _Format] = (
+    "slo_attainment",
+    Column("served", "in this visit", "slo_attainment"),
+    formats.percent,
+)
+"""Shown where a number of users was visited more than once: visits may differ."""
 _RARE = {"server_ttft_p50", "way_p50"}
 """Shown only where a server sends them."""
 _SERVER_FIGURES = {"kv_usage_max", "preemptions", "waiting_max"}
@@ -104,11 +110,11 @@ _RESULTS = (
 
 
 def results_table(levels: Sequence[Mapping[str, Any]]) -> Table:
-    """Return what is proven of each level, by rising users."""
+    """Return what is proven of each number of users, all its visits together."""
     stream = _STREAM if by_rate(levels) else ()
     rows = [
         Row(label(level), [*_results(level), *_stream(level, stream)], str(level["state"]), level["users"])
-        for level in by_users(levels)
+        for level in map(together, by_number(levels))
     ]
     return _table((_head(levels), *_RESULTS, *(column for _, column, _ in stream)), rows)
 
@@ -127,16 +133,19 @@ def _head(levels: Sequence[Mapping[str, Any]]) -> Column:
 
 
 def figures_table(levels: Sequence[Mapping[str, Any]], no_server: str) -> Table:
-    """Return the figures of each level; `no_server` is the reason if the server's metrics are missing."""
+    """Return the figures of each visit; `no_server` is the reason if the server's metrics are missing."""
+    visits = by_users(levels)
     figures = [figure for figure in _FIGURES if figure[0] not in _RARE or _is_known(figure[0], levels)]
+    if any(visit[VISITS] > 1 for visit in visits):
+        figures.insert(0, _SERVED)
     rows = [
         Row(
-            label(level),
-            [_figure(level, key, text, no_server) for key, _, text in figures],
-            str(level["state"]),
-            level["users"],
+            label(visit),
+            [_figure(visit, key, text, no_server) for key, _, text in figures],
+            str(visit["state"]),
+            visit["users"],
         )
-        for level in by_users(levels)
+        for visit in visits
     ]
     return _table((_head(levels), *(column for _, column, _ in figures)), rows)
 
@@ -208,7 +217,7 @@ def notes(capacity: Mapping[str, Any]) -> list[str]:
         lines.append("The number of users kept changing: each row is a band of the ramp, of nearly constant users.")
     if any(len(visits) > 1 for visits in by_number(capacity["levels"])):
         what = "rate" if by_rate(capacity["levels"]) else "number of users"
-        lines.append(f"Result and shares are of all visits to a {what} together; figures are of each visit.")
+        lines.append(f"Results are of all visits to a {what} together, and the figures below them of each visit alone.")
     lines += [note] if (note := order_note(capacity["levels"])) else []
     lines += [note] if (note := _which_replies(capacity)) else []
     return lines + _of_reasoning(capacity)

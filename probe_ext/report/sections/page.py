@@ -28,6 +28,7 @@ from probe_ext.report.wording.level_names import label
 from probe_ext.report.wording.shown_findings import ShownFinding, folded_summary, read, trust
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.evidence.evidence import Evidence
+from probe_ext.verdict.evidence.manifest_view import search_of
 from probe_ext.verdict.judge import NOTHING_GIVEN
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import RATE_UNIT, capitalised, things
@@ -69,6 +70,8 @@ class Next:
     purpose: str
     command: Sequence[str]
     """word by word, so that no word is broken at a hyphen"""
+    where: str
+    """on which machine, if not on the one of this run; empty otherwise"""
 
 
 @dataclass(frozen=True)
@@ -190,13 +193,13 @@ def page(
     profile: SloProfile,
     given: Given = NOTHING_GIVEN,
     files: Collection[str] = (),
+    directory: str = "",
 ) -> Page:
-    """Build the page of one judged run. `files`: names of the files beside it, which it links to."""
+    """Build the page of one judged run. `files`: names of the files beside it, which it links to; in `directory`."""
     levels = capacity["levels"]
     no_server = provenance.why_no_server(evidence.manifest)
     profiles = answer_context.used_profiles(capacity, profile)
     findings, shown = read(capacity["findings"]), _answer(capacity)
-    command = (capacity["next_command"] or "").split()
     return Page(
         title=f"{capitalised(capacity['sentence'])} {provenance.model(evidence.manifest)}",
         sentence=capitalised(capacity["sentence"]),
@@ -211,7 +214,7 @@ def page(
         picture_notes=[note for note in _picture_notes(capacity) if note],
         bars_note=_bars_note(capacity),
         trust=trust(findings),
-        next=Next(answer_context.purpose(capacity), command) if command else None,
+        next=_next(capacity, evidence.manifest) if capacity["next_command"] else None,
         cards=cards(capacity, profiles),
         kinds=kinds_section(capacity),
         axis=time_axis.time_axis(levels, evidence, profile, no_server, partial(rolling_lanes, capacity)),
@@ -235,9 +238,18 @@ def page(
         folded_summary=folded_summary(findings),
         damage=evidence.damage,
         counts=provenance.counts(evidence),
-        blocks=[*provenance.blocks(evidence), *map(provenance.profile_block, profiles), provenance.files(files)],
+        blocks=[
+            *provenance.blocks(evidence, directory),
+            *map(provenance.profile_block, profiles),
+            provenance.files(files),
+        ],
         glossary=terms(profile, capacity["think_time"], capacity["who"]),
     )
+
+
+def _next(capacity: Capacity, manifest: Mapping[str, Any]) -> Next:
+    purpose = answer_context.purpose(capacity, searched=bool(search_of(manifest)))
+    return Next(purpose, capacity["next_command"].split(), answer_context.elsewhere(capacity))
 
 
 def _badge(verdict: str) -> Badge:

@@ -61,11 +61,19 @@ def model(manifest: Mapping[str, Any]) -> str:
 def facts(manifest: Mapping[str, Any], profiles: Sequence[SloProfile], levels: Sequence[Any]) -> list[str]:
     """Return the facts beside the badge."""
     generators = things(len(workers(manifest)), "load generator")
-    unit = "band" if any(level["band"] for level in levels) else "level"
-    length = f"{things(len(levels), unit)}, {formats.span(_seconds(manifest.get('duration')))}"
+    length = f"{_levels(levels)}, {formats.span(_seconds(manifest.get('duration')))}"
     when = shared_sentences.when(shared_sentences.plain(manifest.get("started_at")))
     judged_by = f"SLO profile{'s' * (len(profiles) > 1)} {', '.join(profile.name for profile in profiles)}"
     return [f"model {model(manifest)}", judged_by, length, generators, when]
+
+
+def _levels(levels: Sequence[Any]) -> str:
+    """Return `6 levels in 13 visits`, `4 levels`, `9 bands`."""
+    if any(level["band"] for level in levels):
+        return things(len(levels), "band")
+    numbers = len({level["users"] for level in levels})
+    visits = f" in {len(levels)} visits" if len(levels) > numbers else ""
+    return f"{things(numbers, 'level')}{visits}"
 
 
 def why_no_server(manifest: Mapping[str, Any]) -> str:
@@ -114,11 +122,12 @@ def _step(step: Mapping[str, Any], following: Mapping[str, Any]) -> str:
     return f"{shared_sentences.plain(step.get('state'))}, until {formats.span(_seconds(until))}"
 
 
-def blocks(evidence: Evidence) -> list[Block]:
-    """Return the manifest, group by group."""
+def blocks(evidence: Evidence, name: str = "") -> list[Block]:
+    """Return the manifest, group by group. `name`: of the run's directory, by which every command names the run."""
     manifest = evidence.manifest
     keys = ("run_id", "scenario", "locustfile", "started_at", "ended_at", "duration", "end_reason")
-    blocks = [_block("Run", "run", {key: manifest.get(key) for key in keys})]
+    named = {"directory": name} if name else {}
+    blocks = [_block("Run", "run", {**named, **{key: manifest.get(key) for key in keys}})]
     blocks.append(_block("Target", "target", manifest.get("target")))
     for server in mappings(manifest.get("server")):
         blocks.append(_block("Server", "server", {key: value for key, value in server.items() if key != "cache"}))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from probe_ext.report.wording import shared_sentences
-from probe_ext.report.wording.level_names import VISIT, VISITS, Level, by_number, label
+from probe_ext.report.wording.level_names import VISITS, Level, by_number, label, without_visit
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.inference.mix_cost import MIN_SHARE_RANGE
 from probe_ext.verdict.levels.shared_trait import ERROR
@@ -97,7 +97,7 @@ def proven(capacity: Capacity) -> str:
     """
     if not capacity["levels"]:
         return ""
-    names = {level["users"]: label({**level, VISIT: 1}) for level in capacity["levels"]}
+    names = {level["users"]: label(without_visit(level)) for level in capacity["levels"]}
     known = [
         _all_that(names.get(users, formats.count(users)), capacity, state)
         for users, state in zip(capacity["bracket"], ("held", "failed"), strict=True)
@@ -118,7 +118,7 @@ def proven(capacity: Capacity) -> str:
 
 def _all_that(end: str, capacity: Capacity, state: str) -> str:
     """Return `16 fails, as does 32`: the end of the bracket, and all other numbers which the picture shows so."""
-    names = [label({**level, VISIT: 1}) for level, *_ in by_number(capacity["levels"]) if level["state"] == state]
+    names = [label(without_visit(level)) for level, *_ in by_number(capacity["levels"]) if level["state"] == state]
     others = [name for name in names if name != end]
     said = f"{end} {shared_sentences.STATE_WORDS[state]}"
     if len(others) > _MAX_OTHERS:
@@ -126,12 +126,28 @@ def _all_that(end: str, capacity: Capacity, state: str) -> str:
     return f"{said}, as {'does' if len(others) == 1 else 'do'} {listed(others)}" if others else said
 
 
-def purpose(capacity: Capacity) -> str:
-    """Say what the next command is for."""
+def purpose(capacity: Capacity, *, searched: bool = False) -> str:
+    """Say what the next command is for. `searched`: this run was a search, which a further one does not continue."""
     if capacity["verdict"] == "invalid":
         return "To repeat it"
-    what = _PURPOSES[capacity["next_step"]["reason"]] if capacity["next_step"] else "To measure again"
+    if capacity["next_step"]:
+        what = _PURPOSES[capacity["next_step"]["reason"]]
+    elif searched and _is_search(capacity["next_command"] or ""):
+        what = "A new search, from the beginning, as none can be continued"
+    else:
+        what = "To measure again"
     return f"{what}{_expected_time(capacity)}"
+
+
+def elsewhere(capacity: Capacity) -> str:
+    """Say that the next run belongs on another machine, if this one shared the server's; empty otherwise."""
+    if not any(one["check"] == "own_machine" and one["state"] == "fail" for one in capacity["findings"]):
+        return ""
+    return "If you can, run it on another machine than the server's, with the address by which it reaches the server."
+
+
+def _is_search(command: str) -> bool:
+    return "--search" in command.split()
 
 
 def _expected_time(capacity: Capacity) -> str:
@@ -139,7 +155,7 @@ def _expected_time(capacity: Capacity) -> str:
     if capacity["next_command"] is None:
         return ""
     if capacity["next_seconds"] is None:
-        is_search = "--levels" not in capacity["next_command"]
+        is_search = _is_search(capacity["next_command"])
         return " (how long a search takes is not known beforehand)" if is_search else ""
     return f" (about {things(max(1, round(capacity['next_seconds'] / 60)), 'minute')})"
 

@@ -93,7 +93,7 @@ the pause, and ends with one when it rose as the reply went on. Chance: how many
 shifting them by random times within short windows, in which the load hardly changes; the mean, and the range of 95 % \
 of the shifts. "More than chance" means at least a fifth of the pauses more, and is wrong in at most 2.5 % of runs \
 without a connection. Overlap is evidence, not proof of a cause.
-slo_attainment | SLO attainment | Served replies over judged replies, failures included, of one visit to the level.
+slo_attainment | SLO attainment | Served replies over judged replies, failures included, of one visit.
 goodput_rps | goodput | Served replies per second in which judged replies were sent. DistServe's goal is the highest \
 rate at which 90 % of the requests are served.
 fluidity_index | fluidity index | Share of token deadlines met (Etalon): the first token is due within the profile's \

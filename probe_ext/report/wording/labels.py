@@ -5,7 +5,7 @@ from probe_ext.verdict.phrasing import formats
 
 LABELS = {
     "run": {
-        "run_id": "name",
+        "run_id": "id, in run.json",
         "locustfile": "Locust file",
         "started_at": "started",
         "ended_at": "ended",

@@ -1,4 +1,7 @@
-"""Levels in order of rising users, each with a name; repeated visits of one number of users are numbered."""
+"""Levels in order of rising users, each with a name; repeated visits of one number of users are numbered.
+
+`12 (2nd)` names one visit, `12` or `12 (5 visits)` all of them together.
+"""
 
 import itertools
 from collections import Counter
@@ -14,20 +17,26 @@ Level = Mapping[str, Any]
 VISIT = "visit"
 """Key, not in `capacity.json`: counts how often the run had reached this number of users."""
 VISITS = "visits"
-"""Likewise: how often it did in all."""
-_ORDINALS = {2: "2nd", 3: "3rd"}
+"""Key, not in `capacity.json`: how often the run reached this number of users in all."""
+_ORDINALS = {1: "1st", 2: "2nd", 3: "3rd"}
+_ADDED_UP = ("replies_judged", "replies_open", "delayed", "unsent")
+"""Counts of one visit each; results and shares are of all visits together already."""
 
 
 def in_time(levels: Sequence[Level]) -> list[Level]:
     """Return levels in order of time, with their VISIT and VISITS."""
+    all_visits = Counter(_users(level) for level in levels)
     visits: Counter[tuple[int, int]] = Counter()
-    in_all = Counter((level["users_low"], level["users_high"]) for level in levels)
     numbered: list[Level] = []
     for level in levels:
-        users = (level["users_low"], level["users_high"])
+        users = _users(level)
         visits[users] += 1
-        numbered.append({VISIT: visits[users], VISITS: in_all[users], **level})
+        numbered.append({VISIT: visits[users], VISITS: all_visits[users], **level})
     return numbered
+
+
+def _users(level: Level) -> tuple[int, int]:
+    return level["users_low"], level["users_high"]
 
 
 def by_users(levels: Sequence[Level]) -> list[Level]:
@@ -41,18 +50,36 @@ def by_number(levels: Sequence[Level]) -> list[list[Level]]:
     return [list(visits) for _, visits in groups]
 
 
+def together(visits: Sequence[Level]) -> Level:
+    """Return what all visits to one number of users say together, without the figures of a single visit."""
+    first = visits[0]
+    added = {key: sum(visit[key] for visit in visits) for key in _ADDED_UP if first.get(key) is not None}
+    if first.get("sent_rate") is not None:
+        seconds = [visit["t_end"] - visit["t_start"] for visit in visits]
+        sent = sum(visit["sent_rate"] * length for visit, length in zip(visits, seconds, strict=True))
+        added["sent_rate"] = sent / sum(seconds)
+    return {**first, VISIT: None, VISITS: len(visits), **added}
+
+
+def without_visit(level: Level) -> Level:
+    """Return a level that is named by its number of users alone."""
+    return {**level, VISIT: None, VISITS: 1}
+
+
 def label(level: Level) -> str:
-    """Return `8`, `6–8` for a band of a ramp, `8 (2nd)` for a repeated level."""
+    """Return `8`, `6–8` for a band of a ramp; `8 (2nd)` for one of several visits, `8 (3 visits)` for all of them."""
     low, high = level["users_low"], level["users_high"]
     users = f"{formats.count(low)}–{formats.count(high)}" if low != high else formats.count(level["users"])
-    visit = level.get(VISIT, 1)
-    return users if visit == 1 else f"{users} ({_ORDINALS.get(visit, f'{visit}th')})"
+    visit, visits = level.get(VISIT), level.get(VISITS, 1)
+    if visits == 1:
+        return users
+    return f"{users} ({f'{visits} visits' if visit is None else _ORDINALS.get(visit, f'{visit}th')})"
 
 
 def users_label(level: Level) -> str:
-    """Return `1 user`, `8 users`, `6–8 users`, `8 users (2nd visit)`."""
+    """Return `1 user`, `8 users`, `6–8 users`, `8 users (2nd visit)`, `8 users (3 visits)`."""
     name, _, visit = label(level).partition(" (")
-    of = f" ({visit.removesuffix(')')} visit)" if visit else ""
+    of = f" ({visit.removesuffix(')')}{'' if visit.endswith('visits)') else ' visit'})" if visit else ""
     one = name == "1" and not isinstance(level["users"], Rate)
     return f"{name} {'user' if one else unit(level['users'])}{of}"
 

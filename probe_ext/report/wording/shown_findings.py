@@ -43,10 +43,13 @@ def read(findings: Sequence[Mapping[str, Any]]) -> list[ShownFinding]:
 
 
 def folded_summary(findings: Sequence[ShownFinding]) -> str:
-    """Return `11 checks passed, 2 undecided`, of the findings that are folded."""
-    kinds = [finding.kind for finding in findings if not finding.is_important]
-    passed = f"{things(kinds.count('good'), 'check')} passed"
-    return f"{passed}, {kinds.count('open')} undecided" if "open" in kinds else passed
+    """Return `11 checks passed, 2 of 3 undecided`: the findings that are folded, by the counts that `trust` names."""
+    open_ones = [finding for finding in findings if finding.kind == "open"]
+    folded = sum(not finding.is_important for finding in open_ones)
+    passed = f"{things(sum(finding.kind == 'good' for finding in findings), 'check')} passed"
+    if not folded:
+        return passed
+    return f"{passed}, {folded if folded == len(open_ones) else f'{folded} of {len(open_ones)}'} undecided"
 
 
 def trust(findings: Sequence[ShownFinding]) -> str:

@@ -8,31 +8,29 @@ from probe_ext.access.local_servers import choose, find_local_servers, nothing_f
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.secrets import API_KEY_VARIABLE, has_api_key
 from probe_ext.swarm.locust_options import finds_host
-from probe_ext.swarm.terminal.console import print_line
 
 
-def choose_host(environment: Environment) -> None:
-    """Set the host that Locust and the run use, and say which. SettingsError if headless and there is none to choose.
+def choose_host(environment: Environment) -> str | None:
+    """Set the host that Locust and the run use, and return what to tell of it; None if it was given.
 
-    A web UI starts without one, too: its form asks for it.
+    SettingsError if headless and there is none to choose. A web UI starts without one, too: its form asks for it.
     """
     given = environment.parsed_options
     if environment.host or not finds_host(given):
-        return
+        return None
     own = {user.host for user in environment.user_classes if user.host}
     if len(own) == 1:
         _set_host(environment, own.pop())
-        return
+        return None
     look = find_local_servers()
     try:
-        chosen, line = choose(look)
+        chosen, line = choose(look, given.model)
     except SettingsError as error:
         if given.headless:
             raise
-        print_line(f"{nothing_found(look)}, or in the form" if not look.found else str(error))
-        return
-    print_line(f"{line}. Its requests carry the key in {API_KEY_VARIABLE}" if has_api_key() else line)
+        return f"{nothing_found(look)}, or in the form" if not look.found else str(error)
     _set_host(environment, chosen.url)
+    return f"{line}. Its requests carry the key in {API_KEY_VARIABLE}" if has_api_key() else line
 
 
 def _set_host(environment: Environment, host: Any) -> None:

@@ -12,6 +12,7 @@ from probe_ext.measure.sketch import LatencySketch
 from probe_ext.verdict.evidence.columns import numbers
 from probe_ext.verdict.evidence.evidence import Evidence, quantile
 from probe_ext.verdict.evidence.manifest_view import by_kernel, calibration, number, workers
+from probe_ext.verdict.evidence.shared_machine import shares_machine
 from probe_ext.verdict.phrasing.formats import percent, seconds
 from probe_ext.verdict.phrasing.plurals import listed
 from probe_ext.verdict.phrasing.worker_names import is_lone, worker_name
@@ -65,8 +66,9 @@ def keep_up_advice(manifest: Mapping[str, Any]) -> str:
         return MORE_WORKERS_OR_OWN_MACHINE
     if max(used) >= MIN_BUSY_CPU_SHARE:
         return f"{MORE_WORKERS}."
+    other = "probably the server, which runs there too," if shares_machine(manifest) else "something else"
     return (
-        f"More workers do not help: the busiest used only {percent(max(used))} of a core, so something else kept its "
+        f"More workers do not help: the busiest used only {percent(max(used))} of a core, so {other} kept its "
         "machine busy. Give the load generator a machine of its own."
     )
 

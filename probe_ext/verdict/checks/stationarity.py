@@ -1,16 +1,14 @@
 """Was only the server measured, and did it perform the same all the time?"""
 
-import ipaddress
 import math
 from collections.abc import Iterator, Sequence
-from urllib.parse import urlsplit
 
 import numpy as np
 
 from probe_ext.measure.findings import FindingName
 from probe_ext.verdict.evidence.columns import Floats, is_any, numbers
 from probe_ext.verdict.evidence.evidence import Evidence
-from probe_ext.verdict.evidence.manifest_view import workers
+from probe_ext.verdict.evidence.shared_machine import server_address, shares_machine
 from probe_ext.verdict.phrasing.formats import percent, seconds
 from probe_ext.verdict.phrasing.plurals import listed, things
 from probe_ext.verdict.results.slo_metrics import token_windows
@@ -29,7 +27,6 @@ MAX_DECLINE = 0.10
 """Of the throughput, from the start of a level to its end."""
 MIN_SIGMA = 2.33
 """Standard deviations; without a trend, one level in a hundred declines so steadily by chance."""
-_LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain", "ip6-localhost"})
 
 
 def steady_checks(evidence: Evidence, levels: Sequence[LevelResult]) -> Iterator[Finding]:
@@ -41,12 +38,10 @@ def steady_checks(evidence: Evidence, levels: Sequence[LevelResult]) -> Iterator
 
 def _own_machine(evidence: Evidence) -> Finding:
     """A load generator on the server's machine takes CPU from it and bypasses the network."""
-    target = evidence.manifest.get("target")
-    host = _host(target.get("host")) if isinstance(target, dict) else ""
+    host = server_address(evidence.manifest)
     if not host:
         return Finding("own_machine", "unproven", False, "The address of the server is not known.")
-    ours = {str(worker.get("host") or "").lower() for worker in workers(evidence.manifest)} - {""}
-    if not _loopback(host) and host not in ours:
+    if not shares_machine(evidence.manifest):
         return Finding("own_machine", "pass", False, f"The server was reached over a network ({host}).")
     why = f"The load generator ran on the server's machine ({host}): they shared its CPU, and no network was involved."
     advice = (
@@ -54,20 +49,6 @@ def _own_machine(evidence: Evidence) -> Finding:
         "Ignore this if the address is a tunnel or port forwarding to another machine."
     )
     return Finding("own_machine", "fail", False, why, advice)
-
-
-def _host(url: object) -> str:
-    try:
-        return (urlsplit(str(url or "")).hostname or "").lower()
-    except ValueError:
-        return ""
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host in _LOCAL_NAMES or host.endswith(".localhost")
 
 
 def _warming(evidence: Evidence, levels: Sequence[LevelResult]) -> Finding:

@@ -83,17 +83,29 @@ def _fluidity(deadlines: Floats, missed: Floats) -> tuple[float | None, float | 
     )
 
 
-def goodput(levels: Sequence[LevelResult], goal: float = GOODPUT_ATTAINMENT) -> Goodput | None:
-    """Return the highest rate of served replies over the levels that attain the goal, bands excluded."""
-    attained = [
-        (level.goodput_rps, level.users)
-        for level in levels
-        if not level.band and level.goodput_rps and level.slo_attainment and level.slo_attainment >= goal - EPSILON
-    ]
-    if not attained:
+def goodput(levels: Sequence[LevelResult], last_seconds: float, goal: float = GOODPUT_ATTAINMENT) -> Goodput | None:
+    """Return the highest rate of served replies over the numbers of users that attain the goal, bands excluded.
+
+    All visits to a number of users count together, as they do for its state. `last_seconds`: of each visit, whose
+    replies are not judged.
+    """
+    visits: dict[int, list[LevelResult]] = {}
+    for level in levels:
+        if not level.band and level.slo_attainment is not None:
+            visits.setdefault(level.users, []).append(level)
+    rates = [(rate, users) for users, held in visits.items() if (rate := _goodput_of(held, last_seconds, goal))]
+    if not rates:
         return None
-    rate, users = max(attained)
+    rate, users = max(rates)
     return Goodput(goal, users, rate)
+
+
+def _goodput_of(visits: Sequence[LevelResult], last_seconds: float, goal: float) -> float:
+    """Return the served replies per second of all these visits; 0 if fewer than the goal were served."""
+    served = sum(visit.replies_served + visit.replies_open for visit in visits)
+    seconds = sum(visit.t_end - visit.t_start - last_seconds for visit in visits)
+    attained = served >= (goal - EPSILON) * sum(visit.replies_judged for visit in visits)
+    return served / seconds if attained and seconds > 0 else 0.0
 
 
 def token_windows(windows: Sequence[Window]) -> Floats | None:

@@ -7,14 +7,14 @@ from probe_ext.verdict.values.json_types import Amount, Count, Fraction, Load, T
 
 @dataclass(frozen=True)
 class Goodput:
-    """The highest goodput of the levels at which enough requests are served: DistServe's goal (OSDI 2024)."""
+    """The highest goodput of the numbers of users at which enough requests are served: DistServe's goal (OSDI 2024)."""
 
     goal: Fraction
     """required SLO attainment"""
     users: Load
     """of the level, or its rate"""
     replies_per_s: Amount
-    """served replies of that level per second: its `goodput_rps`"""
+    """served replies per second, all visits to that number of users together"""
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,10 @@ def repeat_search(search: Mapping[str, Any]) -> str:
     else:
         most = f", at most {minutes(longest)} (--search-time)" if longest > 0 else ""
         how_long = f"takes a time that is not known yet{most}"
-    return f"What was found so far is kept. A new search {how_long}, and may be stopped again at any time."
+    return (
+        "What was found so far stays in this report. A search cannot be continued: a new one starts from the "
+        f"beginning and {how_long}. It may be stopped again at any time."
+    )
 
 
 def why_nothing(manifest: Mapping[str, Any]) -> str:

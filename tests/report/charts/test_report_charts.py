@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from probe_ext.report.charts import svg
 from probe_ext.report.charts.level_chart import Marks, Span, levels
 from probe_ext.report.charts.sparklines import Figure, sparkline
 from probe_ext.verdict.phrasing.formats import seconds
@@ -83,4 +84,18 @@ def test_a_percentile_of_too_few_replies_is_not_drawn() -> None:
 def test_sparklines_are_in_order_of_users() -> None:
     plot = sparkline(SEARCHED, Figure("wait", "first_word_p95", seconds, str), None, {})
     assert plot is not None
-    assert [point.partition(" ")[0] for point in plot.points] == ["1", "2", "3", "4", "4"]
+    assert [point.partition(" ")[0] for point in plot.points] == ["1", "2", "3", "4"]
+
+
+def test_visits_to_one_number_of_users_stand_above_each_other() -> None:
+    """The line goes through their median, once, and does not run to and fro between them."""
+    visits = [level(1, 1.0), *(level(4, wait) for wait in (8.0, 2.0, 4.0)), level(8, 6.0)]
+    plot = sparkline(visits, Figure("wait", "first_word_p95", seconds, str), None, {})
+    assert plot is not None
+    line, *points = plot.shapes
+    places = [tuple(map(float, place.split())) for place in line.d.removeprefix("M").split("L")]
+    assert [x for x, _ in places] == pytest.approx([svg.WIDTH / 6, svg.WIDTH / 2, 5 * svg.WIDTH / 6], abs=0.01)
+    dots = [float(dot.partition("h")[0].split()[1]) for dot in points[1].d.split("M")[1:]]
+    assert len(dots) == 3
+    assert places[1][1] == sorted(dots)[1]
+    assert plot.points[1] == "4 users: 8.0 s, 2.0 s, 4.0 s in 3 visits"

@@ -3,17 +3,29 @@
 import json
 import shutil
 from argparse import ArgumentParser, Namespace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from probe_ext.compare.comparison_sentence import comparison_sentence
 from probe_ext.compare.questions import KINDS
 from probe_ext.compare.set_up_aspects import NAMES, PLURAL, WAIVABLE
+from probe_ext.compare.values import Row
 from probe_ext.exit_codes import ExitCode
 from probe_ext.report import compare_command
 from probe_ext.report.comparison.comparison_schema import comparison_schema
-from probe_ext.report.comparison.shown_rows import QUANTITIES, interval, notes, shown_rows, why_no_verdict
+from probe_ext.report.comparison.comparison_texts import short_names
+from probe_ext.report.comparison.shown_rows import (
+    QUANTITIES,
+    TOO_WIDE,
+    change,
+    interval,
+    notes,
+    shown_rows,
+    why_no_verdict,
+)
 from probe_ext.report.inputs.compared_runs import distinct_names
 from tests.test_docs import DOCS, names, section, tables
 
@@ -234,11 +246,36 @@ def test_a_refused_comparison_says_why_no_figure_has_a_verdict(with_a_level_more
 
 @pytest.mark.parametrize(
     ("low", "high", "scale", "text"),
-    [(0.07, 0.8, "ratio", "0.07 to 0.80 ×"), (0.02, None, "ratio", "at least 0.02 ×"),
-     (None, 30.0, "ratio", "at most 30.00 ×"), (None, 0.3, "difference", "at most +30 points")],
+    [(0.07, 0.8, "ratio", "0.07 to 0.80 ×"), (0.62, None, "ratio", "at least 0.62 ×"),
+     (None, 1.9, "ratio", "at most 1.90 ×"), (0.05, 22.51, "ratio", TOO_WIDE), (0.02, None, "ratio", TOO_WIDE),
+     (0.05, 1.9, "ratio", "0.05 to 1.90 ×"), (-0.9, 0.9, "difference", "-90 to +90 points"),
+     (None, 0.3, "difference", "at most +30 points")],
 )  # fmt: skip
 def test_limits_are_words_where_one_end_is_open(low: float | None, high: float | None, scale: str, text: str) -> None:
     assert interval({"low": low, "high": high, "scale": scale}) == text
+
+
+def test_a_change_that_may_be_half_or_twice_is_no_figure() -> None:
+    row = {"change": 1.0, "reason": "gap_between_levels", "scale": "ratio"}
+    assert change({**row, "low": 0.05, "high": 22.51}) == "–"
+    assert change({**row, "low": 0.9, "high": 1.2}) == "1.00 ×"
+    capacity = Row("capacity", None, "b", 4, 4, "ratio", 1.0, 0.05, 22.51, "cannot_tell", "gap_between_levels", None)
+    assert "0.05" not in comparison_sentence(["a", "b"], [capacity], [])
+    assert "(95 %: 0.90 to 1.20 times)" in comparison_sentence(["a", "b"], [replace(capacity, low=0.9, high=1.2)], [])
+
+
+@pytest.mark.parametrize(
+    ("names", "heads"),
+    [
+        (["before", "after"], ["before", "after"]),
+        (["20261130T174231Z-capacity", "20261130T174909Z-capacity"], ["20261130T174231Z…", "20261130T174909Z…"]),
+        (["20261130T174231Z-capacity", "20261130T174231Z-chat"], ["…74231Z-capacity", "…74231Z-chat"]),
+        (["http://127.0.0.1:8000", "http://127.0.0.1:8001"], ["….0.1:8000", "….0.1:8001"]),
+        (["a" * 20 + "b" * 30, "a" * 20 + "c" + "b" * 29, "a" * 20 + "b" * 29 + "c"], None),
+    ],
+)
+def test_names_of_runs_are_cut_at_one_place_where_they_differ(names: list[str], heads: list[str] | None) -> None:
+    assert short_names(names) == (heads or names)
 
 
 def test_a_part_below_the_whole_is_explained(written: Path) -> None:

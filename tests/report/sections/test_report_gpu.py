@@ -10,6 +10,7 @@ from probe_ext.bundled import folder
 from probe_ext.measure.table_rows import GpuRow
 from probe_ext.report.inputs import frames
 from probe_ext.report.outputs.render import html as render
+from probe_ext.report.sections.optional.gpu import gpu_section
 from probe_ext.report.sections.page import Page, page
 from probe_ext.run import directory, tables
 from probe_ext.settings.slo import load_profile
@@ -53,6 +54,11 @@ def test_lanes_table_and_energy(tmp_path: Path) -> None:
     assert lanes == ["GPU", "GPU clock", "GPU temperature"]
     assert shown.gpu is not None
     assert [row.head for row in shown.gpu.table.rows] == ["1", "2", "4", "8"]
+    first, *rest = capacity["gpu"]["by_level"]
+    again = {**capacity, "gpu": {**capacity["gpu"], "by_level": [first, *rest, {**first, "t_start": 999.0}]}}
+    visited = gpu_section(again)
+    assert visited is not None
+    assert [row.head for row in visited.table.rows] == ["1 (1st)", "1 (2nd)", "2", "4", "8"]
     level = capacity["gpu"]["by_level"][0]
     assert level["power"] == pytest.approx(WATTS, rel=0.02)
     tokens_per_s = next(one for one in capacity["levels"] if one["users"] == 1)["total_tokens_per_s"]

@@ -49,6 +49,9 @@ def test_the_answer_in_its_parts(page: Page) -> None:
     warnings, passed, undecided = (sum(one.kind == kind for one in shown) for kind in ("warn", "good", "open"))
     assert page.trust == f"With {warnings} warning; {passed} checks passed, {undecided} undecided."
     assert warnings + passed + undecided == len(shown)
+    above = sum(one.kind == "open" for one in page.findings)
+    of = f"{undecided - above} of " if above else ""
+    assert page.folded_summary == f"{passed} checks passed, {of}{undecided} undecided"
 
 
 def shown(whole_run: Path, **changes: Any) -> Page:

@@ -33,3 +33,22 @@ def capacity(before: str, interval: str, low: int, high: int | None) -> dict[str
 def test_a_suggested_number_is_marked_if_the_answer_names_it(said: dict[str, Any], mark: bool, interval: str) -> None:
     assert answer_context.mark(said) == ((26, "probably 26, not proven") if mark else None), "26 minutes are no users"
     assert answer_context.interval(said) == interval
+
+
+@pytest.mark.parametrize(
+    ("searched", "command", "said"),
+    [
+        (True, "probe run capacity --search", "A new search, from the beginning, as none can be continued"),
+        (False, "probe run capacity --search", "To measure again"),
+        (True, "probe run capacity --levels 4,8", "To measure again"),
+    ],
+)
+def test_a_search_after_a_search_is_said_to_start_anew(searched: bool, command: str, said: str) -> None:
+    content = {"verdict": "unproven", "next_step": None, "next_command": command, "next_seconds": 780.0}
+    assert answer_context.purpose(content, searched=searched) == f"{said} (about 13 minutes)"
+
+
+@pytest.mark.parametrize("state", ["fail", "pass", "unproven"])
+def test_the_next_run_belongs_on_another_machine_where_this_one_was_shared(state: str) -> None:
+    said = answer_context.elsewhere({"findings": [{"check": "own_machine", "state": state}]})
+    assert said.startswith("If you can, run it on another machine") == (state == "fail")

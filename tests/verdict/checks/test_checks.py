@@ -248,6 +248,17 @@ def test_the_load_of_a_worker(check: str, changes: dict[str, Any], expected: tup
     assert result(check, with_worker(**changes)) == expected
 
 
+@pytest.mark.parametrize(
+    ("host", "cause"),
+    [("http://127.0.0.1:8000", "probably the server, which runs there too,"), ("http://gpu:8000", "something else")],
+)
+def test_on_one_machine_the_server_is_named_as_what_kept_it_busy(host: str, cause: str) -> None:
+    late = worker(started=len(GOOD), loop_lag_max=1.5, cpu_seconds=3.0)
+    found = judge(run(GOOD, manifest=manifest(workers=[late], target={"host": host, "model": "m"})), CHAT).findings
+    advice = next(finding.advice for finding in found if finding.check == "loop_lag")
+    assert f"only 3 % of a core, so {cause} kept its machine busy." in advice
+
+
 @pytest.mark.parametrize(("late", "expected"), [(0.05, ("pass", False)), (0.5, ("fail", False)), (1.5, ("fail", True))])
 def test_late_starts(late: float, expected: tuple[str, bool]) -> None:
     rows = [reply(u, 6.0 + t, late=late) for t in range(20) for u in range(2)]

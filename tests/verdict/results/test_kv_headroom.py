@@ -73,6 +73,8 @@ def test_queued_users_hold_no_memory() -> None:
 def test_a_level_far_from_saturation_is_not_near_it() -> None:
     headroom = headroom_of(article(rows=PUBLISHED[:3]))
     assert (headroom.users, headroom.near_saturation, headroom.saturation) == (16, False, (16, None))
+    assert "shared by all); it was not the limit in this run." in headroom.sentence
+    assert "not the limit" not in headroom_of(article()).sentence
 
 
 def test_one_more_user_matters_where_there_are_few() -> None:

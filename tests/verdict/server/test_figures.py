@@ -182,3 +182,20 @@ def test_goodput_is_the_highest_rate_with_nine_of_ten_served() -> None:
         == pytest.approx(four.replies_served / (four.t_end - four.t_start - 1))
     )
     assert judge(evidence(late, staircase((8, 120), (8, 60))), CHAT).goodput is None
+
+
+def test_goodput_is_of_all_visits_and_not_of_the_best_one() -> None:
+    """Four users twice: all served in one visit, a third in the other; so two users have the goodput."""
+    slow = [reply(u, 120.1 + 3 * i, first=120.1 + 3 * i + (0.1 if i % 3 else 5)) for i in range(18) for u in range(4)]
+    rows = [*steady(4, 0, 60), *steady(2, 60, 60), *slow]
+    verdict = judge(evidence(rows, staircase((4, 60), (2, 60), (4, 60))), CHAT)
+    first, second = (level for level in verdict.levels if level.users == 4)
+    assert (first.slo_attainment, verdict.goodput and verdict.goodput.users) == (1.0, 2)
+    assert second.slo_attainment is not None
+    assert second.slo_attainment < 0.9
+    alike = judge(evidence([*steady(4, 0, 60), *steady(2, 60, 60), *steady(4, 120, 60)],
+                           staircase((4, 60), (2, 60), (4, 60))), CHAT)  # fmt: skip
+    assert alike.goodput is not None
+    four = [level for level in alike.levels if level.users == 4]
+    seconds = sum(level.t_end - level.t_start - 1 for level in four)
+    assert alike.goodput.replies_per_s == pytest.approx(sum(level.replies_served for level in four) / seconds)

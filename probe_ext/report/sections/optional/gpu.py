@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from probe_ext.report.sections.level_table import Cell, Column, Heading, Row, Table
+from probe_ext.report.wording.level_names import by_users, label
 from probe_ext.verdict.phrasing import formats
 
 _COLUMNS = (
@@ -42,14 +43,15 @@ def gpu_section(capacity: Mapping[str, Any]) -> GpuSection | None:
     head = Column("rate", "requests/s", "rate") if capacity["load"] == "rate" else Column("users", "", "users")
     columns = (head, *_COLUMNS)
     states = {level["users"]: str(level["state"]) for level in capacity["levels"]}
+    in_order = sorted(gpu["by_level"], key=lambda level: level["t_start"])
     rows = [
         Row(
-            f"{level['users']:,}",
+            label(level),
             [_cell(level[key], text, gpu["why_no_energy"] if key.startswith("joules") else "") for key, text in _KEYS],
             states.get(level["users"], "unproven"),
             level["users"],
         )
-        for level in sorted(gpu["by_level"], key=lambda level: (level["users"], level["t_start"]))
+        for level in by_users([{**one, "users_low": one["users"], "users_high": one["users"]} for one in in_order])
     ]
     return GpuSection(gpu["sentence"], Table(columns, rows, [Heading(c.head, [c]) for c in columns]), _notes(gpu))
 

@@ -253,7 +253,8 @@ def _sentence(
         if measured.agreement in ("too_low", "too_high"):
             sentences.append(_disagreement(forecast, fits, f"{tokens}{shared}", measured))
         else:
-            sentences.append(f"By its size the KV cache has room for {fits} ({tokens}{shared}).")
+            not_full = "; it was not the limit in this run" if near is False and saturated is None else ""
+            sentences.append(f"By its size the KV cache has room for {fits} ({tokens}{shared}){not_full}.")
         sentences.append(_queued_users(best, who))
     elif measured.by_gauge is not None:
         replies = things(math.floor(measured.by_gauge), "reply", "replies")
