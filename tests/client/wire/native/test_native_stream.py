@@ -251,12 +251,13 @@ from pathlib import Path
 from probe_ext.client.wire.native import native_extension
 from probe_ext.client.wire.native.native_arrivals import arrivals_of
 stream = native_extension.reader_module().Reader(thread=False).open(-1, 0.0, False)
-blocks = [bytes([number % 251]) * (1 << 20) for number in range(8)]
+blocks = [bytes([number]) * 1000001 for number in range(8)]
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 before = resource.getrlimit(resource.RLIMIT_AS)
 resource.setrlimit(resource.RLIMIT_AS, (used + (48 << 20), before[1]))
 for number in range(200):
     stream.feed(blocks[number % 8], number + 1.0)
+stream.feed(b"for which there is room", 300.0)
 resource.setrlimit(resource.RLIMIT_AS, before)
 *columns, lags, ended, _, error, _, _ = stream.take()
 (part,) = arrivals_of(*columns).parts
