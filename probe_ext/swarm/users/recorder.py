@@ -134,10 +134,7 @@ class Recorder:
         return f"{self._backup_file}{' (incomplete)' if self._backup_incomplete else ''}"
 
     def note_connection(self, stamped: bool, reading_path: str | None) -> None:
-        """Note how the sockets of this process are read, which the first one that was connected shows.
-
-        `reading_path` is None where none was: an attempt that fails tells nothing of those that follow.
-        """
+        """Note how the sockets of this process are read, which the first connection shows; one that failed does not."""
         if self.reading_path is None and reading_path is not None:
             self.stamped, self.reading_path = stamped, reading_path
 
