@@ -36,7 +36,7 @@ MAX_OVERDUE_S = 0.001  # of 99 % of the reads of a worker that reads without del
 TOKEN_RATE = 50.0  # tokens/s of each stream in the search for the token limit
 MAX_LAG_S = 1 / TOKEN_RATE  # of 99 % of the reads of a worker that keeps up; after that, the next token has arrived
 TOKEN_STREAMS = (25, 50, 100, 200, 400, 800, 1600)
-OPEN_STREAMS = (100, 250, 500, 1000, 2000, 4000, 8000, 16000)
+OPEN_STREAMS = (100, 250, 500, 1000, 2000, 4000, 8000, 16000, 20000)
 LIMITS = ("tokens_per_second_on_time", "tokens_per_second", "open_streams_on_time", "open_streams")
 """a worker's limits: without delay, and while it keeps up at all"""
 KEYS = (

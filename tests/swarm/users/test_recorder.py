@@ -83,6 +83,19 @@ def test_every_started_reply_is_one_row() -> None:
     assert not recorder.in_flight
 
 
+def test_a_first_connection_that_fails_does_not_tell_how_sockets_are_read() -> None:
+    recorder = Recorder("w")
+    recorder.begin("r1", 100.0, None)
+    told = []
+    for stamped, path in [(False, None), (True, "native"), (False, "python: not built")]:
+        recorder.note_connection(stamped, path)
+        ask(recorder, a_reply())
+        recorder.flush()
+        newest = recorder.unacknowledged[max(recorder.unacknowledged)]
+        told.append((newest["stamped"], newest["reading_path"]))
+    assert told == [(None, None), (True, "native"), (True, "native")]
+
+
 def test_reply_without_a_connection_has_a_row_with_missing_marks() -> None:
     recorder = Recorder("w")
     recorder.begin("r1", 100.0, None)

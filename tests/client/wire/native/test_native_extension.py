@@ -3,6 +3,9 @@
 import importlib.util
 import math
 import os
+import platform
+import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -87,6 +90,28 @@ def test_a_connection_without_kernel_timestamps_is_read_by_python(monkeypatch: p
         connection.close()
 
 
+LIBRARY = Path(native_extension.__file__).with_name("_reader.abi3.so")
+is_built = pytest.mark.skipif(not LIBRARY.exists(), reason="NOT CHECKED: not built")
+
+
+@is_built
+def test_a_library_that_is_built_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or all tests of the extension would be left out: `python hatch_build.py` builds it anew."""
+    monkeypatch.delenv(NATIVE_VARIABLE, raising=False)
+    monkeypatch.delenv(PORTABLE_VARIABLE, raising=False)
+    assert reading_path() == NATIVE
+
+
+@is_built
+@pytest.mark.skipif(shutil.which("readelf") is None, reason="NOT CHECKED: no readelf")
+def test_the_library_needs_the_c_library_only() -> None:
+    """OpenSSL is looked up where Python has it, and Python is the process itself: neither is linked."""
+    listed = subprocess.run(["readelf", "--dynamic", LIBRARY], capture_output=True, text=True, check=True).stdout
+    needed = set(re.findall(r"\(NEEDED\).*\[(lib\w+|ld)\b", listed))
+    assert "libc" in needed
+    assert needed - {"libasan", "libubsan"} <= {"libc", "libm", "libdl", "libpthread", "ld"}
+
+
 def hatch_build() -> object:
     spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
     assert spec is not None
@@ -118,6 +143,20 @@ def test_says_in_one_line_why_it_is_not_compiled(
     assert reason in str(caught.value)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "value"), [(platform, "python_implementation", lambda: "PyPy"), (sys, "platform", "darwin")]
+)
+def test_is_not_compiled_on_other_platforms(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, owner: object, name: str, value: object
+) -> None:
+    monkeypatch.delenv(NATIVE_VARIABLE, raising=False)
+    build = hatch_build()
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, value)
+        with pytest.raises(build.NotBuiltError, match="CPython on Linux"):  # type: ignore[attr-defined]
+            build.compile_extension(tmp_path / "_reader.abi3.so")  # type: ignore[attr-defined]
 
 
 @pytest.mark.skipif(reading_path() != NATIVE, reason=f"NOT CHECKED: {reading_path()}")

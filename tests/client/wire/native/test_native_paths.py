@@ -8,7 +8,19 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recorded_replies import HEAD, KEY, STREAMS, chunked, events_of, recorded, shortened, sse
+from recorded_replies import (
+    HEAD,
+    KEY,
+    RECORDINGS,
+    STREAMS,
+    chunked,
+    events_of,
+    recorded,
+    shortened,
+    sized,
+    sse,
+    variants,
+)
 from reply_catalogue import entries
 from test_event_pattern import CORRUPTIONS, ROLE, chat
 from test_matched_runs import CHUNKED, END, IRREGULAR, REGULAR_READS, chunk
@@ -113,6 +125,40 @@ def test_recordings_lead_to_the_same_reply_under_any_cuts(name: str, seed: int) 
     if rng.random() < 0.2:  # the connection is lost in its middle
         stream = stream[: rng.randrange(len(stream))]
     compare(cut(rng, stream), taken)
+
+
+def recorded_responses() -> dict[str, bytes]:
+    """Return every recorded response, with its own head if it was recorded."""
+    found = {name: recorded(name)[0] + b"".join(map(chunk, events_of(recorded(name)[1]))) + END for name in STREAMS}
+    raw = {path.name: path.read_bytes() for kind in ("nonstream_*", "error_*") for path in RECORDINGS.glob(kind)}
+    for name, data in (raw | variants()).items():
+        if data.startswith(b"HTTP/"):
+            found[name] = data.rstrip(b"\n")
+        elif data.startswith(b"data:"):
+            found[name] = CHUNKED + b"".join(map(chunk, events_of(data))) + END
+        else:
+            found[name] = sized(data.rstrip(b"\n"))
+    return found
+
+
+RESPONSES = recorded_responses()
+
+
+def test_no_recorded_response_is_left_out() -> None:
+    kinds = ("sse_", "nonstream_", "error_", "errors_and_variants_")
+    files = [path.name for path in RECORDINGS.iterdir() if path.name.startswith(kinds)]
+    assert len(RESPONSES) == len(files) - 1 + len(variants()) >= 30
+
+
+@pytest.mark.parametrize("name", RESPONSES)
+def test_whole_recorded_responses_lead_to_the_same_reply(name: str) -> None:
+    """Whatever their status and content type."""
+    response = RESPONSES[name]
+    for taken in (TAKE_AT_END, TAKE_WHEN_WOKEN):
+        compare([response], taken)
+    for seed in range(6):
+        rng = random.Random(seed)
+        compare(cut(rng, response), [rng.random() < 0.2 for _ in range(20)])
 
 
 HEADS_WITHOUT_CHUNKS = [

@@ -1,5 +1,6 @@
 """The native reader with real sockets: times, wakeups, back-pressure, forks, signals and exit."""
 
+import ctypes
 import json
 import os
 import signal
@@ -24,7 +25,7 @@ from probe_ext.client.wire import kernel_receive
 from probe_ext.client.wire.connection import Connection
 from probe_ext.client.wire.kernel_receive import Arrivals
 from probe_ext.client.wire.native import native_extension, native_stream
-from probe_ext.client.wire.native.native_arrivals import arrivals_of
+from probe_ext.client.wire.native.native_arrivals import EventRun, arrivals_of
 from probe_ext.client.wire.native.native_stream import NativeStream, native_reactor
 from probe_ext.measure import clock
 from probe_ext.measure.outcome import Outcome
@@ -189,6 +190,87 @@ def test_many_small_reads_pause_too(pair: Pair) -> None:
     assert reads >= 1024
     assert sum(map(len, taken(arrived))) >= 1024
     assert native_reactor().reader.registered == 1, "reading goes on"
+
+
+def test_many_matched_events_pause_reading_too(pair: Pair) -> None:
+    """Their values are kept until Python asks, however few bytes they are."""
+    assert native.add_pattern((b"data: ", b"\n\n"), "n") >= 0
+    event = b"data: 7\n\n"
+    together = chunk(event * 100) * 64
+    arrived = NativeStream(pair[0], 0.0, may_defer=True)
+    pair[1].send(CHUNKED)
+    pair[1].setblocking(False)
+    rest = b""
+    with gevent.Timeout(PATIENCE_S):
+        while native_reactor().reader.registered:
+            rest = rest or together
+            with suppress(BlockingIOError):
+                rest = rest[pair[1].send(rest) :]
+            gevent.sleep(0)
+    runs = [part for part in arrived.take_arrivals().parts if isinstance(part, EventRun)]
+    assert 16384 <= sum(len(run.at) for run in runs) <= 16384 + 32768 // len(event) + 100
+    assert native_reactor().reader.registered == 1, "reading goes on"
+    arrived.stop()
+    native.forget_patterns()
+
+
+def in_use() -> int:
+    """Return how many bytes `malloc` has handed out and not taken back."""
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "mallinfo2"):
+        pytest.skip("NOT CHECKED: this C library has no mallinfo2")
+
+    class Info(ctypes.Structure):
+        _fields_ = [(f"field_{n}", ctypes.c_size_t) for n in range(10)]
+
+    libc.mallinfo2.restype = Info
+    return int(libc.mallinfo2().field_7)  # uordblks
+
+
+def test_finished_streams_leave_no_memory_behind() -> None:
+    """What is kept, pending, taken or not is freed, and of a stream that is dropped in its middle, too."""
+    reader = native.Reader(thread=False)
+    whole = CHUNKED + EVENT * 10 + b"a" * 1000
+
+    def replies(count: int) -> None:
+        for number in range(count):
+            one = reader.open(-1, 0.0, True)
+            one.feed(whole[: len(whole) - number % 2000], 1.0)
+            if number % 2:
+                one.take()
+
+    replies(2000)
+    before = in_use()
+    replies(4000)
+    assert in_use() - before < 4000 * 50
+
+
+NO_MEMORY = """
+import resource
+from pathlib import Path
+from probe_ext.client.wire.native import native_extension
+from probe_ext.client.wire.native.native_arrivals import arrivals_of
+stream = native_extension.reader_module().Reader(thread=False).open(-1, 0.0, False)
+blocks = [bytes([number]) * 1000001 for number in range(8)]
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+before = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (used + (48 << 20), before[1]))
+for number in range(200):
+    stream.feed(blocks[number % 8], number + 1.0)
+stream.feed(b"for which there is room", 300.0)
+resource.setrlimit(resource.RLIMIT_AS, before)
+*columns, lags, ended, _, error, _, _ = stream.take()
+(part,) = arrivals_of(*columns).parts
+assert (ended, error) == (1, 12), (ended, error)
+assert 0 < len(part.data) < 200, len(part.data)
+assert part.data == [blocks[number % 8] for number in range(len(part.data))]
+"""
+
+
+@pytest.mark.skipif("libasan" in os.environ.get("LD_PRELOAD", ""), reason="NOT CHECKED: ASan needs the address space")
+def test_if_memory_runs_out_the_reply_ends_with_all_that_came_before() -> None:
+    ran = subprocess.run([sys.executable, "-c", NO_MEMORY], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
 
 
 def test_draining_is_bounded(pair: Pair) -> None:
