@@ -16,8 +16,6 @@ import numpy as np
 from benchmarks.native import CLIENT_CORE, Server
 
 PROBE = Path(sys.executable).with_name("probe")
-READING = "reading the sockets"
-"""The stage that runs in the reading thread."""
 LOCUSTFILE = Path(__file__).with_name("users.py")
 
 
@@ -67,9 +65,9 @@ def stages(target: Server, load: Load) -> dict[str, Any]:
     """Measure the CPU per stage of one run, see `stages`."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "stages.json"
-        run(target, load, stages_path=path, native=False)  # the thread of the C extension has no stages
+        done = run(target, load, stages_path=path)
         result: dict[str, Any] = json.loads(path.read_text())
-        return result
+        return result | {"path": done.reading_path}
 
 
 def run(  # noqa: PLR0913 -- all but the server and the load by name
