@@ -168,7 +168,7 @@ def _with_workers(count: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-_OTHER_FILES = 100
+_OTHER_FILES = 200
 """that a load generator or the server may have open besides its connections"""
 _TOKENS_A_SECOND = 40_000
 
@@ -183,13 +183,22 @@ def many_open(streams: int) -> dict[str, Any]:
     streams = streams if files == resource.RLIM_INFINITY else min(streams, files - _OTHER_FILES)
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))  # of server and load generator, too
     seconds, spawning = 75, streams / 1000
-    with native.server("--rate", str(_TOKENS_A_SECOND / streams)) as server:
-        run = probe_run.run(server, probe_run.Load(streams, seconds), "--drain", "0s", "-r", "1000")
-    steady = [tokens for second, tokens in run.tokens_by_second.items() if spawning + 3 <= second < seconds - 3]
+    with (
+        native.many_ports() as namespace,
+        native.server("--rate", str(_TOKENS_A_SECOND / streams), namespace=namespace) as server,
+    ):
+        load = probe_run.Load(streams, seconds)
+        run = probe_run.run(server, load, "--drain", "0s", "-r", "1000", namespace=namespace)
+    first_end = 100 * streams / _TOKENS_A_SECOND
+
+    def rate(since: float, until: float) -> float:
+        return statistics.median(n for second, n in run.tokens_by_second.items() if since <= second < until)
+
     outcomes = [row["outcome"] for row in run.rows]
     return {
         "streams": streams, "most_open": server.totals["most_open"], "path": run.reading_path,
-        "tokens_a_second": statistics.median(steady), "target_tokens_a_second": _TOKENS_A_SECOND,
+        "tokens_a_second": rate(spawning + 3, first_end - 1), "target_tokens_a_second": _TOKENS_A_SECOND,
+        "tokens_a_second_ending": rate(first_end + 3, seconds - 3),
         "us": 1e6 * run.worker_cpu / run.total("events"), "lag_p99": run.lag_p99, "unresolved": run.unresolved,
         "loop_lag_max": run.manifest["workers"][0]["loop_lag_max"],
         "complete": outcomes.count("complete"),
