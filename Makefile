@@ -231,7 +231,7 @@ study: $(READY) ## how often the estimate is right, on servers of known truth (v
 study-compare: $(READY) ## how often probe compare is right, on pairs of known difference (virtual time; 1 hour, resumable)
 	@$(BIN)/python -m scripts.comparisons
 
-bench: $(READY) ## measure timing accuracy and CPU cost against other tools; writes benchmarks/RESULTS.md (30 minutes)
+bench: $(READY) ## measure timing accuracy and CPU cost against other tools; writes benchmarks/RESULTS.md (1.5 hours)
 	@$(BIN)/python -m benchmarks --install-peers; code=$$?; [ $$code -eq 77 ] || exit $$code
 
 examples: $(READY) ## re-render the reports of the committed example runs

@@ -22,10 +22,11 @@ CASES = [
 """Streams, TLS, niceness of the process that keeps each core busy (None: there is none), kernel timestamps."""
 
 
-def measure(seconds: float) -> list[dict[str, Any]]:
-    """Measure all cases; those with TLS are skipped if no certificate can be created."""
+def measure(seconds: float, turns: int) -> list[list[dict[str, Any]]]:
+    """Measure all cases in turn; return the turns of each. Without a certificate, those with TLS are skipped."""
     cases = [case for case in CASES if not case[1] or native.certificate()]
-    return [_measure_case(*case, seconds) for case in cases]
+    by_turn = [[_measure_case(*case, seconds) for case in cases] for _ in range(turns)]
+    return [list(of_case) for of_case in zip(*by_turn, strict=True)]
 
 
 def _measure_case(streams: int, tls: bool, nice: int | None, timestamps: bool, seconds: float) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def _measure_case(streams: int, tls: bool, nice: int | None, timestamps: bool, s
             run = probe_run.run(server, probe_run.Load(streams, seconds), token_log=True, timestamps=timestamps)
         assert run.token_log is not None
         error = token_error(run.token_log, read_truth(truth))
-    case = {"streams": streams, "tls": tls, "nice": nice, "timestamps": timestamps}
+    case = {"streams": streams, "tls": tls, "nice": nice, "timestamps": timestamps, "path": run.reading_path}
     return (
         case
         | asdict(error)

@@ -5,8 +5,9 @@ end cancel out.
 """
 
 import os
+import resource
 import statistics
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -19,25 +20,19 @@ def cost(
 ) -> dict[str, Any]:
     """Measure the CPU per token of `probe run` and of the C reader."""
     with native.server("--rate", str(rate), tls=tls) as server:
-        bare = native.run_reader(server, streams, lengths[1] - lengths[0], tokens)
+        bare = native.run_reader(server, streams, min(10, lengths[1] - lengths[0]), tokens)
         short, long = (probe_run.run(server, probe_run.Load(streams, seconds, tokens)) for seconds in lengths)
     probe_us = _us_per_token(short, long, lambda run: run.worker_cpu)
     return {
         "streams": streams, "tokens": tokens, "rate": rate, "tls": tls, "seconds": lengths[1],
         "us": probe_us, "bare_us": bare["cpu_us_per_token"], "ratio": probe_us / bare["cpu_us_per_token"],
-        "lag_p99": long.lag_p99, "unresolved": long.unresolved,
+        "lag_p99": long.lag_p99, "path": long.reading_path,
     }  # fmt: skip
 
 
 def _us_per_token(short: probe_run.Run, long: probe_run.Run, cpu: Callable[[probe_run.Run], float]) -> float:
     """Return the CPU microseconds per token between two runs."""
     return 1e6 * (cpu(long) - cpu(short)) / (long.total("tokens_out") - short.total("tokens_out"))
-
-
-def by_load(repeats: int) -> list[dict[str, Any]]:
-    """Measure the two target loads without TLS and the smaller one with TLS, ``repeats`` times each."""
-    cases: Iterable[tuple[int, bool]] = [(100, False), (400, False), *([(100, True)] if native.certificate() else [])]
-    return [cost(n, tls=tls, lengths=(3, 9)) for _ in range(repeats) for n, tls in cases]
 
 
 PAUSE_US = 8000
@@ -113,15 +108,24 @@ def _turns(case: Case, repeats: int) -> dict[str, Any]:
     return {**asdict(case), "us": arms, "unresolved": unresolved, "paths": paths}
 
 
-def by_shape() -> list[dict[str, Any]]:
-    """Measure whether tokens cost more with more streams, longer runs or longer replies, always at 5,000 tokens/s.
+SHAPES: dict[str, list[dict[str, Any]]] = {
+    "streams": [{"streams": n, "rate": 5000 / n, "lengths": (9, 21)} for n in (50, 200, 400)],
+    "length of the run": [{"streams": 100, "lengths": (4, seconds)} for seconds in (12, 40)],
+    "tokens a reply": [{"streams": 100, "tokens": tokens, "lengths": (9, 21)} for tokens in (50, 200, 400)],
+}
+"""what grows, and the arguments of `cost` from the smallest to the largest; always 5,000 tokens/s
 
-    A reply takes 1 to 8 s; each run is long enough for several.
+A reply takes 1 to 8 s; each run is long enough for several.
+"""
+
+
+def by_shape(turns: int) -> dict[str, list[list[dict[str, Any]]]]:
+    """Measure in turn whether tokens cost more with more streams, longer runs or longer replies.
+
+    Returns the turns of each of SHAPES.
     """
-    streams = [cost(n, rate=5000 / n, lengths=(9, 25)) for n in (50, 200, 400)]
-    run_length = [cost(100, lengths=(4, seconds)) for seconds in (12, 40)]
-    reply_length = [cost(100, tokens=tokens, lengths=(9, 25)) for tokens in (50, 200, 400)]
-    return [*streams, *run_length, *reply_length]
+    by_turn = [{what: [cost(**case) for case in cases] for what, cases in SHAPES.items()} for _ in range(turns)]
+    return {what: [list(case) for case in zip(*(turn[what] for turn in by_turn), strict=True)] for what in SHAPES}
 
 
 def by_stage() -> dict[str, Any]:
@@ -132,17 +136,19 @@ def by_stage() -> dict[str, Any]:
     us_per_token = 1e6 / spent["tokens"]
     return {
         "stages": {stage: seconds * us_per_token for stage, seconds in spent["seconds"].items()},
-        "threads": {
+        "cpu": {
             name: {kind: seconds * us_per_token for kind, seconds in usage.items()}
-            for name, usage in spent["threads"].items()
+            for name, usage in spent["cpu"].items()
         },
         "bare_us": bare["cpu_us_per_token"],
+        "path": spent["path"],
     }
 
 
-def by_workers() -> list[dict[str, Any]]:
-    """Measure CPU per token of workers and master, with one worker and with two."""
-    return [_with_workers(count) for count in (1, 2)]
+def by_workers(turns: int) -> list[list[dict[str, Any]]]:
+    """Measure CPU per token of workers and master, with one worker and with two, in turn; return the turns of each."""
+    by_turn = [[_with_workers(count) for count in (1, 2)] for _ in range(turns)]
+    return [list(of_count) for of_count in zip(*by_turn, strict=True)]
 
 
 def _with_workers(count: int) -> dict[str, Any]:
@@ -155,22 +161,46 @@ def _with_workers(count: int) -> dict[str, Any]:
     seconds = long.manifest["duration"] - short.manifest["duration"]
     master = (long.process_cpu - long.worker_cpu) - (short.process_cpu - short.worker_cpu)
     return {
-        "workers": count, "streams": 200 * count,
+        "workers": count, "streams": 200 * count, "path": long.reading_path,
         "us": _us_per_token(short, long, lambda run: run.worker_cpu),
         "master_us": _us_per_token(short, long, lambda run: run.process_cpu - run.worker_cpu),
         "master_share_of_a_core": master / seconds / count,
     }  # fmt: skip
 
 
+_OTHER_FILES = 200
+"""that a load generator or the server may have open besides its connections"""
+_TOKENS_A_SECOND = 40_000
+
+
 def many_open(streams: int) -> dict[str, Any]:
-    """Open many streams in one worker, 1,000 more per second, at 2 tokens/s each."""
-    with native.server("--rate", "2") as server:
-        run = probe_run.run(server, probe_run.Load(streams, 30, 60), "--drain", "0s", "-r", "1000")
-    with_all_open = [tokens for second, tokens in run.tokens_by_second.items() if 20 <= second < 28]
+    """Open many streams in one worker, 1,000 more per second, with 40,000 tokens/s once all are open.
+
+    If a process may not open so many files here, it is as many streams as it may. Replies are of 100 tokens, so that
+    each stream ends one and begins another.
+    """
+    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    streams = streams if files == resource.RLIM_INFINITY else min(streams, files - _OTHER_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))  # of server and load generator, too
+    seconds, spawning = 75, streams / 1000
+    with (
+        native.many_ports() as namespace,
+        native.server("--rate", str(_TOKENS_A_SECOND / streams), namespace=namespace) as server,
+    ):
+        load = probe_run.Load(streams, seconds)
+        run = probe_run.run(server, load, "--drain", "0s", "-r", "1000", namespace=namespace)
+    first_end = 100 * streams / _TOKENS_A_SECOND
+
+    def rate(since: float, until: float) -> float:
+        return statistics.median(n for second, n in run.tokens_by_second.items() if since <= second < until)
+
+    outcomes = [row["outcome"] for row in run.rows]
     return {
-        "streams": streams, "most_open": server.totals["most_open"],
-        "tokens_a_second": statistics.median(with_all_open),
+        "streams": streams, "most_open": server.totals["most_open"], "path": run.reading_path,
+        "tokens_a_second": rate(spawning + 3, first_end - 1), "target_tokens_a_second": _TOKENS_A_SECOND,
+        "tokens_a_second_ending": rate(first_end + 3, seconds - 3),
         "us": 1e6 * run.worker_cpu / run.total("events"), "lag_p99": run.lag_p99, "unresolved": run.unresolved,
         "loop_lag_max": run.manifest["workers"][0]["loop_lag_max"],
-        "failed": sum(row["outcome"] not in {"complete", "ended_by_us"} for row in run.rows),
+        "complete": outcomes.count("complete"),
+        "failed": sum(outcome not in {"complete", "ended_by_us"} for outcome in outcomes),
     }  # fmt: skip

@@ -75,8 +75,7 @@ def server(
     namespace: str | None = None,
 ) -> Iterator[Server]:
     """Run `paced` on its own core, and in another network namespace if one is named."""
-    inside = ["ip", "netns", "exec", namespace] if namespace else []
-    line = [*inside, "taskset", "-c", SERVER_CORE, str(build("paced")), "--host", host, *arguments]
+    line = [*inside(namespace), "taskset", "-c", SERVER_CORE, str(build("paced")), "--host", host, *arguments]
     if truth is not None:
         line += ["--truth", str(truth)]
     if tls:
@@ -129,6 +128,35 @@ def other_machine() -> Iterator[tuple[str, str]]:
         link.terminate()
         link.wait()
         subprocess.run(["ip", "netns", "del", name], check=False)
+
+
+MANY_PORTS = "1024 65535"
+"""of a machine that opens many connections to one address
+
+Linux gives out every other port of the range first; once these are used, each further connection searches all of them.
+"""
+
+
+@contextmanager
+def many_ports() -> Iterator[str | None]:
+    """Make a network namespace with a wide range of local ports, and return its name; None: this takes root."""
+    if os.geteuid():
+        yield None
+        return
+    name = f"ports{os.getpid()}"
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    try:
+        subprocess.run(["ip", "-n", name, "link", "set", "lo", "up"], check=True)
+        write = f"echo {MANY_PORTS} > /proc/sys/net/ipv4/ip_local_port_range"
+        subprocess.run([*inside(name), "sh", "-c", write], check=True)
+        yield name
+    finally:
+        subprocess.run(["ip", "netns", "del", name], check=False)
+
+
+def inside(namespace: str | None) -> list[str]:
+    """Return what a command line begins with to run in a network namespace; nothing for this one."""
+    return ["ip", "netns", "exec", namespace] if namespace else []
 
 
 @contextmanager

@@ -13,11 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.native import CLIENT_CORE, Server
+from benchmarks.native import CLIENT_CORE, Server, inside
 
 PROBE = Path(sys.executable).with_name("probe")
-READING = "reading the sockets"
-"""The stage that runs in the reading thread."""
 LOCUSTFILE = Path(__file__).with_name("users.py")
 
 
@@ -67,9 +65,9 @@ def stages(target: Server, load: Load) -> dict[str, Any]:
     """Measure the CPU per stage of one run, see `stages`."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "stages.json"
-        run(target, load, stages_path=path, native=False)  # the thread of the C extension has no stages
+        done = run(target, load, stages_path=path)
         result: dict[str, Any] = json.loads(path.read_text())
-        return result
+        return result | {"path": done.reading_path}
 
 
 def run(  # noqa: PLR0913 -- all but the server and the load by name
@@ -82,6 +80,7 @@ def run(  # noqa: PLR0913 -- all but the server and the load by name
     stages_path: Path | None = None,
     native: bool = True,
     think: float = 0.0,
+    namespace: str | None = None,
 ) -> Run:
     """Run a load on the given cores. Raises CalledProcessError if it fails."""
     with tempfile.TemporaryDirectory() as folder:
@@ -98,7 +97,7 @@ def run(  # noqa: PLR0913 -- all but the server and the load by name
             environment["BENCH_NO_TIMESTAMPS"] = "1"
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         completed = subprocess.run(
-            ["taskset", "-c", core, *_command(target, load, out), *more],
+            [*inside(namespace), "taskset", "-c", core, *_command(target, load, out), *more],
             env=environment, capture_output=True, text=True, check=False,
         )  # fmt: skip
         after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -1,11 +1,12 @@
 """Measure the CPU of each stage of a run: the functions of each stage are timed with the thread's CPU clock.
 
 The benchmark's locustfile imports this if BENCH_STAGES is set, to the file to write. To keep the overhead of timing
-small, only functions that never block are timed, a few per reply and one for all sockets read together. The rest of
-each thread's CPU is reported, too.
+small, only functions that never block are timed, a few per reply. The thread of the C extension is a stage of its own,
+by the kernel's account of threads; the rest of the process is reported, too.
 """
 
 import json
+import os
 import resource
 import time
 from collections import defaultdict
@@ -15,11 +16,11 @@ from typing import Any
 
 from gevent.monkey import get_original
 
-from benchmarks.probe_run import READING
 from probe_ext.access.endpoint import Endpoint
+from probe_ext.access.prompt_source import Prompts
 from probe_ext.client import reply
-from probe_ext.client.wire import kernel_receive, socket_reactor
 from probe_ext.client.wire.connection import Connection
+from probe_ext.client.wire.native.native_stream import NativeStream
 from probe_ext.swarm.master.active_run import ActiveRun
 from probe_ext.swarm.run_files.collector import Collector
 from probe_ext.swarm.users import recorder
@@ -27,27 +28,29 @@ from probe_ext.swarm.users.llm import Llm
 from probe_ext.target.metrics.poller import Poller
 
 WARM_UP_S = 3.0
-"""Time after the first read that is not counted: users are still starting, and code runs for the first time."""
+"""Time after the first stage that is not counted: users are still starting, and code runs for the first time."""
 
 STAGES: list[tuple[str, Any, str]] = [
-    (READING, socket_reactor.SocketReactor, "_read_ready"),
-    ("assigning kernel timestamps", kernel_receive, "arrivals"),
-    ("finding the events in the reads", reply.ReplyReader, "feed"),
+    ("registering the socket", NativeStream, "__init__"),
+    ("taking what the thread read, as Python values", NativeStream, "take_arrivals"),
+    ("head, token events and end of the reply", reply.ReplyReader, "feed"),
     ("determining the outcome", reply.ReplyReader, "fill"),
     ("computing the row: rates, gaps, deadlines", recorder, "reply_row"),
     ("adding to window sketches", recorder, "write_windows"),
     ("notifying Locust and listeners", Llm, "_fire_events"),
+    ("making the prompt", Prompts, "next"),
     ("building the next request", Endpoint, "request"),
-    ("sending the request", Connection, "send"),
-    ("sending batches to the master", recorder.Recorder, "flush"),
+    ("sending the request", Connection, "begin_send"),
+    ("packing batches, backup of the rows", recorder.Recorder, "flush"),
     ("writing tables to disk", Collector, "accept"),
     ("updating the live figures", ActiveRun, "_update_live"),
-    ("polling the server's metrics", Poller, "poll"),
+    ("reading the server's metrics", Poller, "poll"),
 ]
-
+_READER = "probe-reader"
+"""name of the extension's thread"""
 
 Used = tuple[float, float]
-"""CPU seconds in all, and in the kernel."""
+"""CPU seconds in all, and in the kernel"""
 
 
 class StageTimer:
@@ -55,9 +58,8 @@ class StageTimer:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
-        self.threads: dict[int, tuple[Used, Used]] = {}
-        """Each thread's usage when counting began, and at its latest stage."""
-        self.reader: int | None = None
+        self.since: dict[str, Used] = {}
+        """what the extension's thread and the whole process had used when counting began; empty before"""
         self.tokens = 0
         self._inner: dict[int, float] = defaultdict(float)
         self._first: float | None = None
@@ -73,18 +75,29 @@ class StageTimer:
                 return function(*args, **kwargs)
             finally:
                 after = clock()
-                self._count(stage, me, monotonic(), before, after)
+                if self._is_warm(monotonic()):
+                    self.seconds[stage] += after - before - self._inner[me]
                 self._inner[me] = outer + after - before
 
         return call
 
-    def _count(self, stage: str, me: int, now: float, before: float, after: float) -> None:
+    def _is_warm(self, now: float) -> bool:
         self._first = self._first or now
-        if now - self._first >= WARM_UP_S:
-            self.seconds[stage] += after - before - self._inner[me]
-            used = after, resource.getrusage(resource.RUSAGE_THREAD).ru_stime
-            self.threads[me] = (self.threads.get(me, (used, used))[0], used)
-            self.reader = me if stage == READING else self.reader
+        if not self.since and now - self._first >= WARM_UP_S:
+            self.since = used()
+        return bool(self.since)
+
+
+def used() -> dict[str, Used]:
+    """Return what the extension's thread and the whole process have used so far. RuntimeError without that thread."""
+    process = resource.getrusage(resource.RUSAGE_SELF)
+    for task in Path("/proc/self/task").iterdir():
+        if (task / "comm").read_text().strip() == _READER:
+            user, kernel = map(int, (task / "stat").read_text().rpartition(")")[2].split()[11:13])
+            second = os.sysconf("SC_CLK_TCK")
+            reader = (user + kernel) / second, kernel / second
+            return {"thread": reader, "process": (process.ru_utime + process.ru_stime, process.ru_stime)}
+    raise RuntimeError("no thread of the C extension: is it built?")
 
 
 def measure(path: Path, on_reply: Callable[[Callable[..., None]], None], at_end: Callable[..., None]) -> None:
@@ -94,18 +107,15 @@ def measure(path: Path, on_reply: Callable[[Callable[..., None]], None], at_end:
         setattr(owner, name, timer.timed(stage, getattr(owner, name)))
 
     def count(reply: Any, **_: Any) -> None:
-        if timer.threads:
+        if timer.since:
             timer.tokens += reply.tokens_out or 0
 
     def write(**_: Any) -> None:
-        threads = {
-            "reading thread" if me == timer.reader else "main thread": {
-                "cpu": to[0] - since[0],
-                "kernel": to[1] - since[1],
-            }
-            for me, (since, to) in timer.threads.items()
+        cpu = {
+            name: {kind: to - since for kind, to, since in zip(("all", "kernel"), now, timer.since[name], strict=True)}
+            for name, now in used().items()
         }
-        path.write_text(json.dumps({"tokens": timer.tokens, "seconds": timer.seconds, "threads": threads}))
+        path.write_text(json.dumps({"tokens": timer.tokens, "seconds": timer.seconds, "cpu": cpu}))
 
     on_reply(count)
     at_end(write)

@@ -28,6 +28,8 @@ class TokenError:
     ttft_p99: float
     outside_p99: float
     """How far token times are outside the server's write; within it, the true time is unknown."""
+    outside_p99_alone: float
+    """The same for the tokens whose read returned no other."""
     write_p99: float
     """Duration of the write."""
 
@@ -46,4 +48,12 @@ def token_error(token_log: dict[str, Any], truth: dict[str, Any]) -> TokenError:
     ttft_error = np.abs(ttft - true) * 1e6
     p50, p99 = np.percentile(error, [50, 99])
     ttfts = np.percentile(ttft_error, [50, 99])
-    return TokenError(len(error), p50, p99, error.max(), *ttfts, np.percentile(outside, 99), np.percentile(write, 99))
+    outsides = [np.percentile(of_tokens, 99) for of_tokens in (outside, outside[_alone(token_log["at"], first)])]
+    return TokenError(len(error), p50, p99, error.max(), *ttfts, *outsides, np.percentile(write, 99))
+
+
+def _alone(at: Any, first: Any) -> Any:
+    """Tell which tokens have a time that neither the one before nor the one after has, of the same reply."""
+    as_before = np.concatenate([[False], at[1:] == at[:-1]])
+    as_before[first] = False
+    return ~(as_before | np.concatenate([as_before[1:], [False]]))

@@ -8,7 +8,8 @@
  * The text of every token is the CLOCK_MONOTONIC time in nanoseconds just before the write that passes it to the kernel.
  * --truth FILE records {reply, number, arrived, before, before_real, after} for each token: six int64, where `arrived`
  * is when the request reached the kernel; the write happens between `before` and `after`.
- * It uses one thread, exits on SIGTERM or SIGINT, and prints totals and CPU time as its last line.
+ * It uses one thread, exits on SIGTERM or SIGINT, and prints as its last line totals, CPU time, and when the first request
+ * of any kind and the first one for a reply reached the kernel (CLOCK_MONOTONIC).
  */
 #include "wire.h"
 
@@ -50,6 +51,7 @@ static size_t heap_length, heap_capacity;
 static int poller;
 static volatile sig_atomic_t stopping;
 static int64_t replies, tokens, blocked;
+static int64_t first_request, first_chat; /* when they arrived; 0 before */
 static int open_now, open_most;
 #ifdef WITH_TLS
 static SSL_CTX *tls;
@@ -260,6 +262,7 @@ static int is_true(const char *body, const char *key) {
 }
 
 static int handle(struct conn *c, const char *head, const char *body, int length) {
+    if (!first_request) first_request = c->arrived;
     if (!strncmp(head, "GET /v1/models ", 15))
         return send_response(c, "200 OK",
                             "{\"object\":\"list\",\"data\":[{\"id\":\"paced\",\"object\":\"model\",\"owned_by\":\"bench\","
@@ -267,6 +270,7 @@ static int handle(struct conn *c, const char *head, const char *body, int length
     if (!strncmp(head, "GET /health ", 12)) return send_response(c, "200 OK", "{}");
     if (strncmp(head, "POST ", 5) || !strstr(head, "/chat/completions "))
         return send_response(c, "404 Not Found", "{\"error\":{\"message\":\"paced: not found\",\"code\":404}}");
+    if (!first_chat) first_chat = c->arrived;
     c->reply = ++replies;
     c->total = number_after(body, "\"max_completion_tokens\"", number_after(body, "\"max_tokens\"", default_tokens));
     c->prompt = length / 5;
@@ -477,7 +481,9 @@ int main(int argc, char **argv) {
     fflush(stdout);
     serve(listener);
     write_truth();
-    printf("{\"replies\": %lld, \"tokens\": %lld, \"blocked\": %lld, \"most_open\": %d, \"cpu_seconds\": %.6f}\n",
-           (long long)replies, (long long)tokens, (long long)blocked, open_most, cpu_seconds());
+    printf("{\"replies\": %lld, \"tokens\": %lld, \"blocked\": %lld, \"most_open\": %d, \"cpu_seconds\": %.6f, "
+           "\"first_request_ns\": %lld, \"first_chat_ns\": %lld}\n",
+           (long long)replies, (long long)tokens, (long long)blocked, open_most, cpu_seconds(), (long long)first_request,
+           (long long)first_chat);
     return 0;
 }
