@@ -180,6 +180,11 @@ class UserKind(Section):
     agent: Agent | None = None
     """programs that call tools between their requests; None: people, or other clients"""
 
+    @property
+    def seed_name(self) -> str:
+        """What draws and texts are made from, beside the seed: kinds that ask servers of their own ask alike."""
+        return "" if self.host else self.name
+
     @field_validator("name")
     @classmethod
     def _check_name(cls, name: str) -> str:
