@@ -187,7 +187,10 @@ class _Parts:
 
     def findings(self) -> list[dict[str, Any]]:
         """Return what could not be told to belong to a server; replies that are lost invalidate all parts."""
-        said = [f"{name}: {lines:,} lines are of no server" for name, lines in sorted(self._lost.items())]
+        said = [
+            f"{name}: {'1 line is' if lines == 1 else f'{lines:,} lines are'} of no server"
+            for name, lines in sorted(self._lost.items())
+        ]
         said += [f"{name}: the last line is cut off" for name in sorted(set(self._cut_off))]
         if not said:
             return []

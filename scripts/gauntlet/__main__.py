@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from probe_ext.measure import clock
 from probe_ext.workload.workload_file import folder_of
 from scripts.gauntlet.commands import WORKLOAD, Load, board, load_test, workload_with
 from scripts.gauntlet.page import page
@@ -114,7 +115,7 @@ def _wait_for_the_middle(run: "subprocess.Popen[bytes]", load: Load) -> None:
             manifest = json.loads(file.read_text(encoding="utf-8"))
             if segments := manifest["arrivals"]["segments"]:
                 began = manifest["started_unix"] + segments[0]["from"]
-                time.sleep(max(0.0, began + load.hold / 2 - time.time()))
+                time.sleep(max(0.0, began + load.hold / 2 - clock.wall()))
                 return
     raise RuntimeError(f"the run ended with exit code {run.returncode}: see {RUNS / 'six.log'}")
 

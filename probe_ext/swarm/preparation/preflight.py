@@ -11,6 +11,7 @@ from probe_ext.access.workload_lengths import check_unused_options
 from probe_ext.bundled import folder
 from probe_ext.client.api.negotiation import Negotiated
 from probe_ext.load.boundary_search import SearchPlan
+from probe_ext.load.level_plan import LevelPlan
 from probe_ext.load.series_plan import SeriesPlan
 from probe_ext.measure.findings import recorded_finding
 from probe_ext.run.directory import make_run_directory
@@ -241,7 +242,8 @@ def refuse_mixture(given: Namespace, planned: Plan | None) -> None:
     if planned is None:
         return
     flags = {SearchPlan: "--search", SeriesPlan: "the workload's series"}
-    plan = "--rate" if getattr(given, "rate", None) else flags.get(type(planned), "--levels")
+    by_rate = getattr(given, "rate", None) or (isinstance(planned, LevelPlan) and planned.by_rate)
+    plan = "--rate" if by_rate else flags.get(type(planned), "--levels")
     for name, flag in (("num_users", "-u"), ("spawn_rate", "-r"), ("run_time", "-t")):
         if getattr(given, name, None):
             raise SettingsError(
