@@ -71,7 +71,7 @@ def split(run: Path) -> dict[str, Path]:
     parts.locust()
     rows = Counter((kind, reply_id.rpartition(":")[0]) for reply_id, kind in replies.items())
     for kind, own in manifests.items():
-        workers = [{**worker, "rows": rows[kind, str(worker["id"])]} for worker in own["workers"]]
+        workers = [_with_rows(worker, rows[kind, str(worker["id"])], content) for worker in own["workers"]]
         findings = [*(own.get("findings") or []), *parts.findings()]
         manifest.write(places[kind], {**own, "workers": workers, "findings": findings})
     return places
@@ -124,8 +124,13 @@ def _manifest_of(content: Manifest, kind: str) -> Manifest:
 def _worker_of(worker: dict[str, Any], kind: str) -> dict[str, Any]:
     counted = worker.get("started_of")
     started = counted.get(kind, 0) if isinstance(counted, dict) else None
-    kept = {key: value for key, value in worker.items() if key != "started_of"}
-    return {**kept, "id": worker.get("id"), "started": started}
+    return {**worker, "id": worker.get("id"), "started": started, "started_of": None}
+
+
+def _with_rows(worker: dict[str, Any], rows: int, content: Manifest) -> dict[str, Any]:
+    """Add the number of rows; after a merge, at least as many replies were started."""
+    started = worker["started"]
+    return {**worker, "rows": rows, "started": max(started, rows) if content.get("merged") and started else started}
 
 
 class _Parts:

@@ -127,6 +127,14 @@ def test_each_server_has_a_manifest_of_its_own(run: Path) -> None:
     assert [finding["why"] for finding in own["findings"]] == ["slow"]
 
 
+@pytest.mark.parametrize(("merged", "started"), [([], 1), ([{"worker": "w2", "replies": 1}], 2)])
+def test_rows_that_were_merged_had_been_started(run: Path, merged: list[dict[str, Any]], started: int) -> None:
+    content = manifest.read(run)
+    content["workers"][1]["started_of"]["slow"] = 1
+    manifest.write(run, {**content, "merged": merged})
+    assert manifest.read(split(run)["slow"])["workers"][1]["started"] == started
+
+
 def test_what_is_of_no_server_is_said_and_lost_replies_invalidate(run: Path) -> None:
     with (run / "requests.csv").open("a") as file:
         file.write("w1:99,w1,w1:0,nobody\n")

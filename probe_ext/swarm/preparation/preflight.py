@@ -142,9 +142,11 @@ class Preflight:
                 preparation = self._asked_and_warmed(preparation, prepared.options)
         finally:
             self._tell(None)
-        for finding in preparation.findings:
-            if finding["check"] != "equal_failures":  # which is said with the end of the run
-                print_line(finding["why"])
+        said = [("", preparation), *((f"{one.kind}: ", one.preparation) for one in preparation.by_host)]
+        for name, about in said:
+            for finding in about.findings:
+                if finding["check"] != "equal_failures":  # which is said with the end of the run
+                    print_line(f"{name}{finding['why']}")
         return replace(prepared, preparation=preparation)
 
     def _asked_and_warmed(self, preparation: Preparation, given: Options) -> Preparation:
