@@ -118,7 +118,7 @@ class ProcessState:
         setattr(self.environment.parsed_options, PREPARED, prepared)
 
     def prepared_of(self, kind: str) -> dict[str, Any]:
-        """Return what the master prepared for a kind of user."""
+        """Return what the master prepared for a kind of user, which may have a server of its own."""
         prepared = self.prepared
         return {**prepared, **(prepared.get("by_host") or {}).get(kind, {})}
 

@@ -36,7 +36,7 @@ class StreamingUser(User):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         process = process_state_of(self.environment)
-        self.options, prepared = self.options_of(process), self.prepared_of(process)
+        self.options, prepared = self.options_of(process), process.prepared_of(self.scenario or "")
         name = self.scenario or str(prepared.get("scenario") or type(self).__name__)
         model = str(prepared.get("model") or self.options.model or "")
         form = RequestForm.from_dict(prepared["form"]) if prepared.get("form") else None
@@ -53,10 +53,6 @@ class StreamingUser(User):
     def options_of(self, process: ProcessState) -> Options:
         """Return the options that this user's requests follow."""
         return process.options
-
-    def prepared_of(self, process: ProcessState) -> dict[str, Any]:
-        """Return what the master prepared for this user's requests."""
-        return process.prepared
 
     def end_run(self) -> NoReturn:
         """End the whole run from a task. Does not return: Locust kills the user."""

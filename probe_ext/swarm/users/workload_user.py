@@ -57,11 +57,6 @@ class WorkloadUser(StreamingUser):
         assert self.kind is not None  # noqa: S101 -- checked at the beginning
         return replace(process.options, api=self.kind.api) if self.kind.api else process.options
 
-    def prepared_of(self, process: ProcessState) -> dict[str, Any]:
-        """Return what the master prepared for the kind, which may have a server of its own."""
-        assert self.kind is not None  # noqa: S101 -- checked at the beginning
-        return process.prepared_of(self.kind.name)
-
     def wait_time(self) -> float:
         """Return the pause before this user's next request in seconds; Locust waits for it after each conversation."""
         return self.person.pause()
