@@ -1,5 +1,6 @@
 """Kinds of user that ask servers of their own: what a workload may say of them, and that all servers get the same."""
 
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -7,14 +8,17 @@ from typing import Any
 import pytest
 
 from probe_ext.access.kind_prompts import KindPrompts
+from probe_ext.live.host_counts import HostCounts
 from probe_ext.load.series_plan import SeriesPlan
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import read_options
 from probe_ext.swarm.preparation.several_hosts import check_hosts
 from probe_ext.swarm.preparation.stream_plan import kinds_of, plan_of, slots_of
+from probe_ext.target.control.urls import urls_by_host
 from probe_ext.workload.arrival_times import ArrivalCount, ArrivalForm, own_arrivals
 from probe_ext.workload.draws import Draws
 from probe_ext.workload.workload_file import Workload, parse_workload
+from tests.report.synthetic_run import reply
 
 A, B = "http://127.0.0.1:8001", "http://127.0.0.1:8002"
 
@@ -97,6 +101,25 @@ def test_each_host_has_all_connections() -> None:
     options = read_options({"rate": "2", "max_in_flight": "30"})
     assert slots_of(options, two()) == 60
     assert slots_of(options, workload({"name": "a"}, {"name": "b"})) == 30
+
+
+def test_metrics_belong_to_the_host_at_their_port_or_to_all_on_their_machine() -> None:
+    hosts = ["http://a:1", "http://a:2", "https://b"]
+    urls = ["http://a:2/gpu", "http://a:9400/metrics", "https://b:443/metrics", "http://c/metrics"]
+    assert urls_by_host(urls, hosts) == ([[urls[1]], [urls[0], urls[1]], [urls[2]]], [urls[3]])
+
+
+def test_replies_are_counted_by_server() -> None:
+    counts = HostCounts()
+    assert counts.line() == ""
+    for scenario, outcome in (
+        ("slow", "complete"),
+        ("fast", "complete"),
+        ("slow", "not_sent"),
+        ("slow", "ended_by_us"),
+    ):
+        counts.add(replace(reply(1, 0, 0.0, 1), scenario=scenario, outcome=outcome))
+    assert counts.line() == "fast 1, slow 3 (1 failed)"
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])

@@ -99,7 +99,7 @@ class ActiveRun(RunFacts):
         if self.live:
             self._greenlets.append(gevent.spawn(self._keep_live))
         self.write_manifest()
-        if preparation.metrics_urls:  # of the only server
+        if not preparation.by_host and self.pollers[""].metrics:
             self._greenlets.append(gevent.spawn(self._watch_others))
         for pollers in self.pollers.values():
             pollers.start()
@@ -284,8 +284,7 @@ class ActiveRun(RunFacts):
         self.note_users()
         self._update_live()
         pollers = [poller for of_host in self.pollers.values() for poller in of_host.all]
-        for poller in pollers:
-            poller.poll_last(_LAST_POLLS_TIMEOUT_S / len(pollers))
+        gevent.joinall([gevent.spawn(poller.poll_last, _LAST_POLLS_TIMEOUT_S) for poller in pollers])
         self.collector.write_again()
         if self.collector.unwritten:
             self._rows_reserve.free()

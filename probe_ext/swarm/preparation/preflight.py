@@ -1,5 +1,6 @@
 """Prepare a run: check that its options fit together, ask the server about itself, make the directory, warm up."""
 
+import contextlib
 import re
 from argparse import Namespace
 from collections.abc import Callable
@@ -140,6 +141,10 @@ class Preflight:
                 preparation = self._with_hosts(preparation)
             else:
                 preparation = self._asked_and_warmed(preparation, prepared.options)
+        except SettingsError:
+            with contextlib.suppress(OSError):  # it is not empty
+                prepared.directory.rmdir()
+            raise
         finally:
             self._tell(None)
         said = [("", preparation), *((f"{one.kind}: ", one.preparation) for one in preparation.by_host)]
