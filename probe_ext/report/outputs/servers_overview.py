@@ -10,8 +10,13 @@ from probe_ext.page.environment import environment, style
 from probe_ext.report.outputs.render import TEMPLATES
 from probe_ext.report.outputs.summary_and_junit import markdown
 from probe_ext.report.sections.page import Badge, badge
+from probe_ext.report.wording.level_names import label
+from probe_ext.report.wording.percentiles import figure
 from probe_ext.run import directory
 from probe_ext.run.manifest import replace_text
+from probe_ext.verdict.phrasing import formats
+
+FIGURES = ("requests/s", "served", "broken", "TTFT p50", "TTFT p95", "total tok/s")
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,16 @@ class ServerRow:
         return badge(self.capacity["verdict"])
 
     @property
+    def figures(self) -> list[str]:
+        """The figures of its highest rate, in the order of FIGURES; dashes without one."""
+        level = max(self.capacity["levels"], key=lambda one: one["users"], default=None)
+        if level is None:
+            return [formats.DASH] * len(FIGURES)
+        shares = [formats.percent(level[name]) for name in ("served_share", "broken_share")]
+        waits = [formats.seconds(figure(level, name)) for name in ("ttft_p50", "ttft_p95")]
+        return [label(level), *shares, *waits, formats.rate(level["total_tokens_per_s"])]
+
+    @property
     def link(self) -> str:
         """Its page, for a browser."""
         return self.page.as_posix()
@@ -64,5 +79,5 @@ def write(run: Path, rows: Sequence[ServerRow]) -> Path:
     replace_text(run / directory.SUMMARY, "\n".join(lines) + "\n")
     page = run / directory.CAPACITY_HTML
     template = environment(TEMPLATES).get_template("servers.html.j2")
-    replace_text(page, template.render(title=title, rows=rows, style=style()))
+    replace_text(page, template.render(title=title, heads=FIGURES, rows=rows, style=style()))
     return page
