@@ -123,7 +123,8 @@ def _report_one(args: argparse.Namespace) -> int:
 def _report_servers(args: argparse.Namespace, servers: Mapping[str, Path]) -> int:
     """Report each server of a run by itself, and write an overview."""
     if args.prometheus:
-        raise SettingsError(f"--prometheus: {args.run} is over several servers; give one of {directory.SERVERS}/")
+        folder = args.run / directory.SERVERS
+        raise SettingsError(f"--prometheus: {args.run} is a run over several servers; report one of {folder}")
     found, rows = [], []
     for name, part in servers.items():
         built = _build(args, part)
