@@ -176,7 +176,7 @@ class Llm:
             choices=self._endpoint.choices(parameters),
         )
         number = self._recorder.start(exchange, arrival.number if arrival else None)
-        name = name or self._scenario
+        name = self._windows_of or name or self._scenario  # a server's rows are told by their scenario
         lengths = (made.asked_tokens, made.shared_tokens) if made else (None, None)
         info = RequestInfo(self.user, name, kind, *lengths, self._windows_of)
         try:
