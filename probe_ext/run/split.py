@@ -122,8 +122,8 @@ def _manifest_of(content: Manifest, kind: str) -> Manifest:
 
 
 def _worker_of(worker: dict[str, Any], kind: str) -> dict[str, Any]:
-    counted = worker.get("started_of")
-    started = counted.get(kind, 0) if isinstance(counted, dict) else None
+    counted = worker.get("started_of") or (None if worker.get("started") else {})
+    started = counted.get(kind, 0) if isinstance(counted, dict) and worker.get("started") is not None else None
     return {**worker, "id": worker.get("id"), "started": started, "started_of": None}
 
 

@@ -135,6 +135,14 @@ def test_rows_that_were_merged_had_been_started(run: Path, merged: list[dict[str
     assert manifest.read(split(run)["slow"])["workers"][1]["started"] == started
 
 
+@pytest.mark.parametrize(("said", "started"), [({"started": 0}, 0), ({"started": None}, None), ({"started": 5}, None)])
+def test_how_many_a_worker_started_is_not_guessed(run: Path, said: dict[str, Any], started: int | None) -> None:
+    content = manifest.read(run)
+    content["workers"][1] = {"id": "w2", "started_of": None, **said}
+    manifest.write(run, content)
+    assert manifest.read(split(run)["slow"])["workers"][1]["started"] == started
+
+
 def test_what_is_of_no_server_is_said_and_lost_replies_invalidate(run: Path) -> None:
     with (run / "requests.csv").open("a") as file:
         file.write("w1:99,w1,w1:0,nobody\n")
