@@ -425,6 +425,8 @@ def test_files_of_a_run(real_run: Path) -> None:
         directory.SERVER_PROMETHEUS,
         directory.PROMETHEUS,
         directory.GPU,
+        directory.SERVERS,
+        directory.SERVERS_JSON,
     }  # not requested
     constants = {value for name, value in vars(directory).items() if name.isupper() and isinstance(value, str)}
     assert constants - {directory.LOCUST_PREFIX, *directory._OTHER_OUTPUTS} <= set(_files())

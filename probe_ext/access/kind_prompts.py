@@ -47,7 +47,7 @@ class KindPrompts:
             system_tokens=system.tokens or 0 if system else 0,
             system=system.text if system else None,
             prefix_tokens=kind.shared_prefix_tokens,
-            name=f" {kind.name}",
+            name=f" {kind.seed_name}".rstrip(),
         )
         self.question_tokens = max(1, options.input_tokens - round(self.chats.base_tokens))
         """of a kind whose prompts are those of the options"""

@@ -18,6 +18,9 @@ SKETCH_SECONDS = 5
 COUNT_SECONDS = 1
 """window length of a count"""
 
+OF_KIND = "/"
+"""`ttft/NAME` is the metric `ttft` of one kind of user: in runs over several servers, each kind asks its own"""
+
 _SKETCH_BATCH_SIZE = 4000
 """durations added to a sketch together, which takes about a millisecond, and a fraction of it with the C extension"""
 

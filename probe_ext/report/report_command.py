@@ -20,7 +20,7 @@ from probe_ext.exit_codes import ExitCode
 from probe_ext.load.level_plan import parse_rate
 from probe_ext.measure.rate import Rate
 from probe_ext.report.inputs.judged_run import REPORT_OPTIONS, judged_run
-from probe_ext.report.outputs import render, summary_and_junit, terminal
+from probe_ext.report.outputs import render, servers_overview, summary_and_junit, terminal
 from probe_ext.report.outputs.asked_gates import (
     NOTHING_ASKED,
     AskedGates,
@@ -30,9 +30,11 @@ from probe_ext.report.outputs.asked_gates import (
 )
 from probe_ext.report.outputs.capacity_schema import validate
 from probe_ext.report.outputs.gate import Gate, gate
+from probe_ext.report.outputs.servers_overview import ServerRow
 from probe_ext.report.sections import page, pauses
 from probe_ext.run import directory, manifest
 from probe_ext.run.manifest import ManifestError
+from probe_ext.run.split import split
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import OPTIONS, Option
 from probe_ext.settings.slo import REASONINGS, Reasoning
@@ -93,30 +95,58 @@ def _add_option(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Build the report and print the verdict. Returns the exit code."""
+    """Build the report and print the verdict. Returns the exit code; of several servers, the worst."""
     try:
-        why = server_figures(args.run, args.prometheus, args.prometheus_match)
-        if why and args.prometheus:
-            return _usage_error(why)
-        if why:  # requested by the run and not by this command, and the verdict does not need it
-            print(f"probe report: {why}", file=sys.stderr)  # noqa: T201 (output of a command)
-        built = build(
-            args.run,
-            slo=args.slo,
-            reasoning=args.reasoning,
-            required=args.fail_under_users or args.fail_under_rate,
-            given=Given(args.team_think_time, args.price_per_hour, args.window),
-            asked=AskedGates(args.fail_over, args.baseline, args.margin),
-        )
+        servers = split(args.run)
+        code = _report_servers(args, servers) if servers else _report_one(args)
     except (ManifestError, SettingsError) as error:
         return _usage_error(str(error))
     except OSError as error:
         return _usage_error(f"{error.filename or args.run}: {error.strerror or error}")
-    if not args.quiet:
-        terminal.show(built.judgement.to_view(), built.gate, built.page, sys.stdout, built.given, built.tests)
     if why := append_to_step_summary(args.run / directory.SUMMARY):
         print(f"probe report: {why}", file=sys.stderr)  # noqa: T201 (output of a command)
+    return code
+
+
+def _report_one(args: argparse.Namespace) -> int:
+    why = server_figures(args.run, args.prometheus, args.prometheus_match)
+    if why and args.prometheus:
+        return _usage_error(why)
+    if why:  # requested by the run and not by this command, and the verdict does not need it
+        print(f"probe report: {why}", file=sys.stderr)  # noqa: T201 (output of a command)
+    built = _build(args, args.run)
+    if not args.quiet:
+        terminal.show(built.judgement.to_view(), built.gate, built.page, sys.stdout, built.given, built.tests)
     return exit_code(built)
+
+
+def _report_servers(args: argparse.Namespace, servers: Mapping[str, Path]) -> int:
+    """Report each server of a run by itself, and write an overview."""
+    if args.prometheus:
+        folder = args.run / directory.SERVERS
+        raise SettingsError(f"--prometheus: {args.run} is a run over several servers; report one of {folder}")
+    found, rows = [], []
+    for name, part in servers.items():
+        built = _build(args, part)
+        host = str(mapping(manifest.read(part).get("target")).get("host"))
+        gates = [one.sentence for one in (built.gate, *built.tests) if one is not None]
+        rows.append(ServerRow(name, host, built.judgement.to_view(), gates, built.page.relative_to(args.run)))
+        found.append(exit_code(built))
+    page = servers_overview.write(args.run, rows)
+    if not args.quiet:
+        terminal.show_servers([(row.name, row.sentence, row.gates) for row in rows], page, sys.stdout)
+    return max(found)
+
+
+def _build(args: argparse.Namespace, run: Path) -> Built:
+    return build(
+        run,
+        slo=args.slo,
+        reasoning=args.reasoning,
+        required=args.fail_under_users or args.fail_under_rate,
+        given=Given(args.team_think_time, args.price_per_hour, args.window),
+        asked=AskedGates(args.fail_over, args.baseline, args.margin),
+    )
 
 
 def _usage_error(why: str) -> int:

@@ -25,13 +25,16 @@ PAUSES = "pauses.csv"
 CAPACITY_JSON = "capacity.json"
 CAPACITY_HTML = "capacity.html"
 COMPARE_JSON = "compare.json"
+SERVERS = "servers"
+"""folder of a run over several servers, with a run directory for each"""
+SERVERS_JSON = "servers.json"
 SUMMARY = "summary.md"
 JUNIT = "junit.xml"
 
 _WORKER_ROWS = "requests-*.csv"
 _RUN_FILE_PATTERNS = (
     *(MANIFEST, REQUESTS, GAPS, USERS, SERVER, GPU, SERVER_PROMETHEUS, PROMETHEUS, SKETCHES),
-    *(PAUSES, CAPACITY_JSON, CAPACITY_HTML, SUMMARY, JUNIT),
+    *(PAUSES, CAPACITY_JSON, CAPACITY_HTML, SUMMARY, JUNIT, SERVERS_JSON),
     *(_WORKER_ROWS, "gaps-*.csv", "worker-*.json", f"{LOCUST_PREFIX}_*.csv"),
     *("*.json.new", "*.jsonl.new", "*.csv.new"),
 )
@@ -179,3 +182,12 @@ def _remove_run(path: Path) -> None:
     for entry in path.iterdir():
         if any(fnmatchcase(entry.name, pattern) for pattern in _RUN_FILE_PATTERNS) and not entry.is_dir():
             entry.unlink()
+    servers = path / SERVERS
+    if servers.is_dir() and not servers.is_symlink():
+        for part in servers.iterdir():
+            if part.is_dir() and not part.is_symlink() and contains_run(part):
+                _remove_run(part)
+                with contextlib.suppress(OSError):  # it has other contents
+                    part.rmdir()
+        with contextlib.suppress(OSError):
+            servers.rmdir()

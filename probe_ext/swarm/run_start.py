@@ -36,7 +36,8 @@ from probe_ext.swarm.preparation.preflight import (
     take_default_levels,
 )
 from probe_ext.swarm.preparation.provability import profile_line, proof_line
-from probe_ext.swarm.preparation.stream_plan import kinds_of, plan_of, rates_of
+from probe_ext.swarm.preparation.stream_plan import kinds_of, plan_of, rates_of, slots_of
+from probe_ext.swarm.preparation.target_probe import Preparation
 from probe_ext.swarm.preparation.workload_plan import workload_lines
 from probe_ext.swarm.terminal.console import print_line
 from probe_ext.swarm.web.run_display import RunDisplay
@@ -65,7 +66,7 @@ class RunStart:
     def prepare(self) -> None:
         """Prepare what the command line asks for. Headless, a run that cannot work is refused before any load."""
         try:
-            chosen = choose_host(self._environment)
+            chosen = choose_host(self._environment, self._preflight.workload())
             if self._headless:
                 self._prepare_headless(chosen)
             else:
@@ -94,7 +95,9 @@ class RunStart:
         self._coordinator.prompt_files = _files_of(prepared)  # workers that join from now on need them
         if prepared.plan is not None:
             print_line(plan_line(prepared.plan))
-        self._attach_shape(options, _to_carry_out(prepared.plan, given))
+        prepared_workload = prepared.preparation.workload
+        slots = slots_of(options, prepared_workload.workload if prepared_workload else None)
+        self._attach_shape(options, _to_carry_out(prepared.plan, given), slots)
         if demand := profile_line(prepared):
             print_line(demand)
         for line in workload_lines(prepared.preparation.workload, options):
@@ -164,8 +167,11 @@ class RunStart:
             runner.quit()
         sys.exit(code)
 
-    def _attach_shape(self, options: Options, plan: Plan | None) -> None:
-        """Make a plan Locust's load shape; without one, Locust keeps its user fields."""
+    def _attach_shape(self, options: Options, plan: Plan | None, slots: int | None = None) -> None:
+        """Make a plan Locust's load shape; without one, Locust keeps its user fields.
+
+        `slots`: connections of an open stream, if not --max-in-flight.
+        """
         environment, coordinator = self._environment, self._coordinator
         if plan is None:
             if isinstance(environment.shape_class, LevelShape):
@@ -177,9 +183,11 @@ class RunStart:
             lambda: coordinator.run.now() if coordinator.run else 0.0,
         )
         if isinstance(plan, LevelPlan | SeriesPlan) and plan.by_rate:
-            slots = options.max_in_flight
             shape: LevelShape = RateShape(
-                plan, slots, lambda: coordinator.run.stream if coordinator.run else None, *reads
+                plan,
+                slots or options.max_in_flight,
+                lambda: coordinator.run.stream if coordinator.run else None,
+                *reads,
             )
         else:
             shape = LevelShape(plan, *reads)
@@ -283,6 +291,7 @@ class RunStart:
             "context": preparation.context,
             "prompt_files": _files_of(prepared),
             "stream_kinds": list(kinds_of(workload)) if rates_of(prepared.plan) else None,
+            "by_host": {one.kind: _of_host(one.preparation) for one in preparation.by_host},
         }
         try:
             run = self._make_run(prepared)
@@ -311,6 +320,17 @@ class RunStart:
 def _to_carry_out(plan: Plan | None, given: Namespace) -> Plan | None:
     """Return the plan; of a search that someone watches, one that goes on after its precision is reached."""
     return open_ended(plan) if isinstance(plan, SearchPlan) and is_open_ended(given) else plan
+
+
+def _of_host(preparation: Preparation) -> dict[str, Any]:
+    """Return what users of one of several servers need to know of it."""
+    return {
+        "host": preparation.host,
+        "model": preparation.model,
+        "prompts": preparation.prompts,
+        "form": preparation.negotiation.form.as_dict() if preparation.negotiation else None,
+        "context": preparation.context,
+    }
 
 
 def _files_of(prepared: PreparedRun) -> list[dict[str, Any]]:

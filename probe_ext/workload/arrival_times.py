@@ -94,12 +94,27 @@ class ScheduledArrival:
 
 
 def own_arrivals(
-    times: Iterator[float], kinds: Mapping[str, float], seed: str, before: Mapping[str, int], index: int, of: int
+    times: Iterator[float],
+    kinds: Mapping[str, float],
+    seed: str,
+    before: Mapping[str, int],
+    index: int,
+    of: int,
+    *,
+    to_each: bool = False,
 ) -> Iterator[ScheduledArrival]:
     """Yield what worker `index` of `of` takes of a segment's schedule.
 
-    `before`: number of arrivals of each kind in the run's earlier segments.
+    `before`: number of arrivals of each kind in the run's earlier segments. `to_each`: every arrival comes to each
+    kind, as the same one of its run; the workers take turns within an arrival, too.
     """
+    if to_each:
+        for number, at in enumerate(times):
+            for place, kind in enumerate(kinds):
+                if (number + place) % of == index:
+                    place_in_run = before.get(kind, 0) + number
+                    yield ScheduledArrival(at, kind, place_in_run, place_in_run)
+        return
     counts, in_run = Counter(before), sum(before.values())
     for number, at in enumerate(times):
         kind = kind_of(kinds, seed, number)
@@ -111,8 +126,8 @@ def own_arrivals(
 class ArrivalCount:
     """Counts the arrivals of a segment, by kind, as time goes on."""
 
-    def __init__(self, times: Iterator[float], kinds: Mapping[str, float], seed: str) -> None:
-        self._arrivals = own_arrivals(times, kinds, seed, {}, 0, 1)
+    def __init__(self, times: Iterator[float], kinds: Mapping[str, float], seed: str, *, to_each: bool = False) -> None:
+        self._arrivals = own_arrivals(times, kinds, seed, {}, 0, 1, to_each=to_each)
         self._next: ScheduledArrival | None = None
         self._counts: Counter[str] = Counter()
 

@@ -36,7 +36,7 @@ class Draws:
 
     def __init__(self, kind: UserKind, seed: int | str, user: int | str) -> None:
         self._kind = kind
-        self._key = (seed, kind.name, user)
+        self._key = (seed, kind.seed_name, user)
 
     def _share(self, purpose: str, *count: int) -> float:
         return uniform_share(purpose, *self._key, *count)

@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from probe_ext.bundled import folder
+from probe_ext.client.wire.address import parse_target
 from probe_ext.load.level_plan import MAX_USERS
 from probe_ext.measure.safe_text import printable
 from probe_ext.measure.table_rows import COLD, WARM, WARM_UP
@@ -28,7 +29,7 @@ from probe_ext.workload.distribution_forms import MAX_VALUE, MIN_VALUE, Constant
 from probe_ext.workload.section import MAX_TOKENS, FilePath, Pause, Section, Tokens, Turns, files_folder
 
 MAX_TEXT_BYTES = 1024 * 1024
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}")
+KIND_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}")
 _RESERVED_NAMES = (COLD, WARM, WARM_UP)
 _KEY_OF_FIELD = {
     "model": "`model`",
@@ -149,6 +150,8 @@ class UserKind(Section):
     """Users who do the same kind of work."""
 
     name: str
+    host: str | None = None
+    """base URL of the server that this kind asks, for runs over several servers; None: --host"""
     share: float | None = Field(default=None, ge=MIN_VALUE, le=MAX_VALUE, allow_inf_nan=False)
     """of the users that are not fixed in number; all shares are scaled to add up to 1"""
     users: int | None = Field(default=None, ge=1, le=MAX_USERS)
@@ -177,14 +180,28 @@ class UserKind(Section):
     agent: Agent | None = None
     """programs that call tools between their requests; None: people, or other clients"""
 
+    @property
+    def seed_name(self) -> str:
+        """What draws and texts are made from, beside the seed: kinds that ask servers of their own ask alike."""
+        return "" if self.host else self.name
+
     @field_validator("name")
     @classmethod
     def _check_name(cls, name: str) -> str:
-        if not _NAME.fullmatch(name):
+        if not KIND_NAME.fullmatch(name):
             raise ValueError(f": {name[:60]!r}: must be 1 to 40 letters, digits, spaces, dots, hyphens or underscores")
         if name in _RESERVED_NAMES:
             raise ValueError(f": {name!r}: has a meaning of its own in reports; choose another name")
         return name
+
+    @field_validator("host")
+    @classmethod
+    def _check_host(cls, host: str | None) -> str | None:
+        try:
+            return None if host is None else parse_target(host).url
+        except ValueError as error:
+            text = str(error).removeprefix("--host").replace("--host ", "")
+            raise ValueError(f":{text}" if text.startswith(" ") else text) from error
 
     @field_validator("slo", mode="before")
     @classmethod

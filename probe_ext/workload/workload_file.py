@@ -101,6 +101,28 @@ class Workload(Section):
         return self
 
     @model_validator(mode="after")
+    def _hosts_fit_together(self) -> Self:
+        if not self.has_hosts:
+            return self
+        first = self.kinds[0]
+        if len(self.kinds) == 1:
+            raise ValueError(f"kinds: {first.name}.host: a run of one server names it with --host")
+        hosts, folders = [kind.host for kind in self.kinds], [folder_of(kind.name) for kind in self.kinds]
+        for kind in self.kinds:
+            if kind.host is None:
+                raise ValueError(f"kinds: {kind.name}.host: is missing; either every kind has one, or none has")
+            if hosts.count(kind.host) > 1:
+                raise ValueError(f"kinds: {kind.name}.host: {kind.host}: is the host of two kinds")
+            if folders.count(folder_of(kind.name)) > 1:
+                raise ValueError(f"kinds: {kind.name!r}: two kinds would have the folder {folder_of(kind.name)}")
+            for key in ("share", "users"):
+                if key in kind.model_fields_set:
+                    raise ValueError(f"kinds: {kind.name}.{key}: has no effect, as every host gets every request")
+            if kind.slo != first.slo:
+                raise ValueError(f"kinds: {kind.name}.slo: must be the same for all hosts")
+        return self
+
+    @model_validator(mode="after")
     def _agents_wait(self) -> Self:
         agent = next((kind.name for kind in self.kinds if kind.agent is not None), None)
         if agent is not None and self.arrivals.form != "users":
@@ -129,6 +151,15 @@ class Workload(Section):
         if given:
             raise ValueError(f"kinds: {self.kinds[0].name}.{given[0]}: has no effect, as the trace says it")
         return self
+
+    @property
+    def has_hosts(self) -> bool:
+        """Whether each kind names its own server, and every request of the stream goes to all of them."""
+        return any(kind.host is not None for kind in self.kinds)
+
+    def of_kind(self, kind: UserKind) -> "Workload":
+        """Return the workload of one kind alone."""
+        return self.model_copy(update={"kinds": (kind,)})
 
     @property
     def fixed_users(self) -> int:
@@ -167,10 +198,16 @@ class Workload(Section):
         }
 
 
+def folder_of(kind: str) -> str:
+    """Return the name of the folder that a run has for the server of a kind of user."""
+    return kind.replace(" ", "-")
+
+
 def _kind_of_manifest(kind: UserKind, share: float | None, profile: dict[str, Any] | None) -> dict[str, Any]:
     prompts, system = kind.prompts, kind.system_prompt
     return {
         "name": kind.name,
+        "host": kind.host,
         "share": share,
         "users": kind.users,
         "slo": kind.slo.model_dump(mode="json") if kind.slo else profile,

@@ -1,4 +1,4 @@
-"""``make gauntlet``: six simulated servers under the same open stream, with `probe scout --watch` beside.
+"""``make gauntlet``: six simulated servers under one open stream of one swarm, with `probe scout --watch` beside.
 
 A small version of a contest of two hours with a rolling window of 15 minutes: durations are divided by 15 and ratios
 are kept, so the outage still lasts a third of the window. Two short runs follow: users who wait while a server hangs,
@@ -15,7 +15,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from scripts.gauntlet.commands import Load, board, load_test
+from probe_ext.measure import clock
+from probe_ext.workload.workload_file import folder_of
+from scripts.gauntlet.commands import WORKLOAD, Load, board, load_test, workload_with
 from scripts.gauntlet.page import page
 from scripts.gauntlet.published import published_beside
 from scripts.gauntlet.servers import ARMS, Server
@@ -24,6 +26,7 @@ from scripts.processes import PROBE
 
 ROOT = Path(__file__).parents[2]
 OUT, RUNS = ROOT / "reports" / "gauntlet", ROOT / "reports" / "runs" / "gauntlet"
+SIX = RUNS / "six"
 SCALE = 15
 """how many times shorter all durations are than in the contest"""
 WINDOW_S, OUTAGE_S = 15 * 60 / SCALE, 5 * 60 / SCALE
@@ -65,9 +68,10 @@ def _six(load: Load) -> dict[str, Any]:
         for server in servers:
             server.start()
         board = _watch(servers)
-        runs = [_run(server, load) for server in servers]
-        _switch([server for server in servers if server.arm.becomes], load.hold / 2)
-        codes = [run.wait() for run in runs]
+        run = _run(servers, load)
+        _wait_for_the_middle(run, load)
+        _switch([server for server in servers if server.arm.becomes])
+        code = run.wait()
         board.send_signal(signal.SIGINT)
         watched = json.loads(board.communicate()[0])
     finally:
@@ -79,11 +83,10 @@ def _six(load: Load) -> dict[str, Any]:
         "window": WINDOW_S,
         "outage": OUTAGE_S,
         "scale": SCALE,
+        "exit_code": code,
         "schedule": _schedule(servers),
-        "arms": {
-            server.arm.name: {"exit_code": code, **_figures(server), "scout": _row(watched, server)}
-            for server, code in zip(servers, codes, strict=True)
-        },
+        "swarm": _swarm(),
+        "arms": {server.arm.name: {**_figures(server), "scout": _row(watched, server)} for server in servers},
     }
 
 
@@ -92,17 +95,33 @@ def _watch(servers: list[Server]) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 
-def _run(server: Server, load: Load) -> "subprocess.Popen[bytes]":
-    """Start the load test of one server."""
+def _run(servers: list[Server], load: Load) -> "subprocess.Popen[bytes]":
+    """Start the load test of all servers."""
     RUNS.mkdir(parents=True, exist_ok=True)
-    command = [*PROBE, *load_test(server.url, load), "--out", str(_directory(server)), "--force"]
-    with (RUNS / f"{_directory(server).name}.log").open("wb") as file:
+    urls, workload = [server.url for server in servers], RUNS / WORKLOAD.name
+    workload.write_text(workload_with(urls, ARMS), encoding="utf-8")
+    command = [*PROBE, *load_test(workload, urls, load), "--out", str(SIX), "--force"]
+    with (RUNS / "six.log").open("wb") as file:
         return subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
 
 
-def _switch(servers: list[Server], after: float) -> None:
-    """Restart servers with their other profile, `after` so many seconds, with an outage in between."""
-    time.sleep(after)
+def _wait_for_the_middle(run: "subprocess.Popen[bytes]", load: Load) -> None:
+    """Wait until half of the load is over; a run says in its manifest when the first request was due."""
+    before = (SIX / "run.json").stat().st_mtime if (SIX / "run.json").exists() else 0.0
+    while run.poll() is None:
+        time.sleep(1.0)
+        file = SIX / "run.json"
+        if file.exists() and file.stat().st_mtime > before:
+            manifest = json.loads(file.read_text(encoding="utf-8"))
+            if segments := manifest["arrivals"]["segments"]:
+                began = manifest["started_unix"] + segments[0]["from"]
+                time.sleep(max(0.0, began + load.hold / 2 - clock.wall()))
+                return
+    raise RuntimeError(f"the run ended with exit code {run.returncode}: see {RUNS / 'six.log'}")
+
+
+def _switch(servers: list[Server]) -> None:
+    """Restart servers with their other profile, with an outage in between."""
     for server in servers:
         server.stop()
     time.sleep(OUTAGE_S)
@@ -111,27 +130,26 @@ def _switch(servers: list[Server], after: float) -> None:
 
 
 def _directory(server: Server) -> Path:
-    return RUNS / server.arm.name.replace(" ", "-")
+    return SIX / "servers" / folder_of(server.arm.name)
 
 
-def _schedule(servers: list[Server]) -> dict[str, float]:
-    """Return how well the six streams agree: the same requests, due at the same moments after their starts."""
-    starts, dues = [], []
+def _schedule(servers: list[Server]) -> dict[str, Any]:
+    """Return how well the streams of all servers agree: how many requests each was due, and how far apart in time."""
+    dues = []
     for server in servers:
-        manifest = json.loads((_directory(server) / "run.json").read_text(encoding="utf-8"))
-        start = manifest["arrivals"]["segments"][0]["from"]
         with (_directory(server) / "requests.csv").open(newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if row["scenario"] != "warm-up"]
-        starts.append(manifest["started_unix"] + start)
-        dues.append([(round(float(row["due"]) - start, 6), row["tokens_meant"]) for row in rows])
-    common = min(len(due) for due in dues)
-    ordered = [sorted(due)[:common] for due in dues]
-    apart = [abs(mine[0] - first[0]) for other in ordered[1:] for mine, first in zip(other, ordered[0], strict=True)]
-    return {
-        "requests": common,
-        "starts_apart": round(max(starts) - min(starts), 3),
-        "dues_apart": round(max(apart), 6),
-    }
+            dues.append(sorted(float(row["due"]) for row in csv.DictReader(file)))
+    apart = [abs(mine - first) for other in dues[1:] for mine, first in zip(other, dues[0], strict=False)]
+    return {"requests": sorted({len(due) for due in dues}), "dues_apart": round(max(apart), 6)}
+
+
+def _swarm() -> dict[str, Any]:
+    """Return what the load generators were, and whether they kept up."""
+    manifest = json.loads((SIX / "run.json").read_text(encoding="utf-8"))
+    workers = manifest["workers"]
+    busiest = max(worker["cpu_seconds"] / manifest["duration"] for worker in workers)
+    lag = max(worker["loop_lag_max"] for worker in workers)
+    return {"workers": len(workers), "busiest": round(busiest, 3), "loop_lag_max": round(lag, 4)}
 
 
 def _figures(server: Server) -> dict[str, Any]:

@@ -8,10 +8,12 @@ from pathlib import Path
 from scripts.gauntlet.servers import Arm
 
 ROOT = Path(__file__).parents[2]
-WORKLOAD = Path(__file__).with_name("two_prompts.yaml")
+WORKLOAD = Path(__file__).with_name("six_servers.yaml")
 SETTLE_S, PROBE_EVERY_S, SEED = 5.0, 20.0, 7
+WORKERS, CONNECTIONS = 2, 400
+"""processes that send, and requests that may be in flight to each server"""
 FIRST_PORT = 8001
-"""of the commands that are shown; runs take free ports"""
+"""of the commands that are shown, and of WORKLOAD; runs take free ports"""
 
 
 @dataclass(frozen=True)
@@ -26,14 +28,26 @@ class Load:
     """seconds of the rolling window"""
 
 
-def load_test(url: str, load: Load) -> list[str]:
-    """Return the arguments of `probe` for a load test of one server.
+def shown_urls(arms: Sequence[Arm]) -> list[str]:
+    """Return the servers' addresses in the commands that are shown."""
+    return [f"http://127.0.0.1:{FIRST_PORT + index}" for index in range(len(arms))]
 
-    The seed is the same for all servers, so all are sent the same requests at the same moments.
-    """
+
+def workload_with(urls: Sequence[str], arms: Sequence[Arm]) -> str:
+    """Return WORKLOAD with other addresses, for a file that lies elsewhere."""
+    text = WORKLOAD.read_text(encoding="utf-8")
+    for shown_url, url in zip(shown_urls(arms), urls, strict=True):
+        text = text.replace(f"host: {shown_url}\n", f"host: {url}\n")
+    return text.replace("two_prompts.txt", str(WORKLOAD.with_name("two_prompts.txt")))
+
+
+def load_test(workload: Path, urls: Sequence[str], load: Load) -> list[str]:
+    """Return the arguments of `probe` for the load test of all servers, by one swarm."""
     stream = ["--rate", f"{load.rate:g}", "--hold", f"{load.hold:g}s", "--settle", f"{SETTLE_S:g}s"]
+    swarm = ["--processes", str(WORKERS), "--max-in-flight", str(CONNECTIONS)]
     options = ["--window", f"{load.window:g}s", "--prompt-seed", str(SEED), "--ignore-eos", "--metrics-every", "2s"]
-    return ["run", "--workload", str(WORKLOAD), "--host", url, *stream, *options, "--gpu-metrics", f"{url}/gpu/metrics"]
+    gpus = ["--gpu-metrics", ",".join(f"{url}/gpu/metrics" for url in urls)]
+    return ["run", "--workload", str(workload), *stream, *swarm, *options, *gpus]
 
 
 def board(urls: Sequence[str], window: float) -> list[str]:
@@ -49,13 +63,13 @@ def shown(arguments: Sequence[str]) -> str:
 
 def all_shown(arms: Sequence[Arm], load: Load, outage: float) -> list[str]:
     """Return all commands of the contest as lines for a shell, with ports from `FIRST_PORT` on."""
-    urls = [f"http://127.0.0.1:{FIRST_PORT + index}" for index in range(len(arms))]
+    urls = shown_urls(arms)
     lines = []
     for index, arm in enumerate(arms):
         lines.append(f"{shown(arm.simulator(FIRST_PORT + index))}   # {arm.name}")
         if arm.becomes:
             stopped = (
-                f"   # {arm.name}: {outage:g} s after the server above was stopped, {load.hold / 2:g} s into the run"
+                f"   # {arm.name}: {outage:g} s after the server above was stopped, {load.hold / 2:g} s into the load"
             )
             lines.append(f"{shown(arm.simulator(FIRST_PORT + index, arm.becomes))}{stopped}")
-    return [*lines, shown(board(urls, load.window)), f"{shown(load_test(urls[0], load))}   # likewise for each server"]
+    return [*lines, shown(board(urls, load.window)), shown(load_test(WORKLOAD, urls, load))]

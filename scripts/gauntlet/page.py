@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from probe_ext.verdict.phrasing import formats
-from scripts.gauntlet.commands import PROBE_EVERY_S, Load, all_shown
+from scripts.gauntlet.commands import CONNECTIONS, PROBE_EVERY_S, WORKLOAD, Load, all_shown
 from scripts.gauntlet.published import Beside
 from scripts.gauntlet.servers import ARMS
 
@@ -25,12 +25,13 @@ _SERVERS = {
 
 def page(data: Mapping[str, Any], beside: Sequence[Beside]) -> str:
     """Return the page as Markdown."""
-    schedule = data["schedule"]
+    schedule, swarm = data["schedule"], data["swarm"]
     head = _HEAD.format(
         scale=data["scale"], rate=data["rate"], window=formats.span(data["window"]),
         outage=formats.span(data["outage"]), hold=formats.span(data["hold"]),
-        requests=formats.count(schedule["requests"]), starts_apart=formats.seconds(schedule["starts_apart"]),
+        requests=" to ".join(map(formats.count, (*schedule["requests"][:1], *schedule["requests"][1:][-1:]))),
         dues_apart=formats.seconds(schedule["dues_apart"]) if schedule["dues_apart"] else "the microsecond",
+        workers=swarm["workers"], connections=CONNECTIONS, busiest=formats.percent(swarm["busiest"]),
     )  # fmt: skip
     parts = (
         _published(beside), _runs(data), _window(data), _waiting(data["hung"]), _board(data), _commands(data)
@@ -162,7 +163,9 @@ def _board(data: Mapping[str, Any]) -> list[str]:
 def _commands(data: Mapping[str, Any]) -> list[str]:
     load = Load(data["rate"], data["hold"], data["window"])
     about = (
-        "`make gauntlet` runs these commands, all six load tests and the leaderboard at the same time, with free ports "
+        "`make gauntlet` runs these commands, the load test and the leaderboard at the same time, with free ports "
         "instead of those shown. The figures of the other rows name their own commands."
     )
-    return ["## How it was made", "", about, "", "```", *all_shown(ARMS, load, data["outage"]), "```"]
+    workload = ["The workload:", "", "```yaml", WORKLOAD.read_text(encoding="utf-8").rstrip(), "```"]
+    commands = ["```", *all_shown(ARMS, load, data["outage"]), "```"]
+    return ["## How it was made", "", about, "", *commands, "", *workload]

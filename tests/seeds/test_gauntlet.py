@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from probe_ext.workload.workload_file import read_workload
 from scripts.gauntlet.__main__ import OUT
+from scripts.gauntlet.commands import WORKLOAD, shown_urls, workload_with
 from scripts.gauntlet.page import page
 from scripts.gauntlet.published import REPORTED_OUTAGE_S, REPORTED_SHARE, REPORTED_WINDOW_S, published_beside
+from scripts.gauntlet.servers import ARMS
 from scripts.gauntlet.soak_page import cached_blocks, count, evaluate, judge_cost, soak_page
 from scripts.gauntlet.waiting import attempt_seconds
 
@@ -104,8 +107,21 @@ def test_the_committed_pages_are_made_from_their_data() -> None:
 
 def test_all_servers_were_sent_the_same_requests_at_the_same_moments() -> None:
     schedule = json.loads((OUT / "gauntlet.json").read_text(encoding="utf-8"))["schedule"]
-    assert schedule["requests"] > 1000
+    assert min(schedule["requests"]) > 1000
+    assert max(schedule["requests"]) - min(schedule["requests"]) <= 1
     assert schedule["dues_apart"] < 1e-3
+
+
+def test_the_workload_names_every_server_of_the_contest(tmp_path: Path) -> None:
+    shown = read_workload(str(WORKLOAD))
+    assert [(kind.name, kind.host) for kind in shown.kinds] == [
+        (arm.name, url) for arm, url in zip(ARMS, shown_urls(ARMS), strict=True)
+    ]
+    urls = [f"http://127.0.0.1:{40000 + number}" for number in range(len(ARMS))]
+    (tmp_path / "run.yaml").write_text(workload_with(urls, ARMS), encoding="utf-8")
+    run = read_workload(str(tmp_path / "run.yaml"))
+    assert [kind.host for kind in run.kinds] == urls
+    assert all(kind.prompts and Path(str(kind.prompts.file)).is_file() for kind in run.kinds)
 
 
 def test_users_who_wait_show_the_outage_as_the_formula_says() -> None:

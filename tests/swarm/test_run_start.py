@@ -26,7 +26,9 @@ def a_start(meanwhile: Callable[[RunStart], None], tmp_path: Path, *, headless: 
     process = ProcessState(environment(runner, headless=headless, web_ui=None), "master")
     start = RunStart(Coordinator(process), display)
     options = read_options({})
-    found: Any = SimpleNamespace(model="m", prompts={}, refusal=None, negotiation=None, workload=None, context=None)
+    found: Any = SimpleNamespace(
+        model="m", prompts={}, refusal=None, negotiation=None, workload=None, context=None, by_host=()
+    )
     prepared = PreparedRun(options, found, tmp_path)
 
     def slow(*_: Any) -> PreparedRun:

@@ -167,7 +167,10 @@ def test_wrong_files(text: str, reason: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("thinktime: 3", "thinktime: unknown key (did you mean think_time?); valid keys: name, share, users, slo"),
+        (
+            "thinktime: 3",
+            "thinktime: unknown key (did you mean think_time?); valid keys: name, host, share, users, slo",
+        ),
         ("share: 0", "share: 0: input should be greater than or equal to 0.000000001"),
         ("share: .nan", "share: nan: input should be"),
         ("share: true", "share: True: input should be a valid number"),

@@ -17,6 +17,7 @@ from probe_ext.report.inputs import csvs
 from probe_ext.report.inputs.line_scan import MAX_HEADER_BYTES, numbered
 from probe_ext.report.inputs.packed_columns import first_of_each, joined
 from probe_ext.run import directory, manifest
+from probe_ext.run.manifest import ManifestError
 from probe_ext.run.regular_files import check_regular
 from probe_ext.verdict.evidence.columns import known_ids, numbers, select, size
 from probe_ext.verdict.evidence.evidence import Columns, Evidence, LocustCounts, Window
@@ -36,6 +37,8 @@ WindowKey = tuple[str, float, float]
 def load(run: Path) -> Evidence:
     """Load all files of a run. ManifestError if there is no run, or its manifest cannot be read."""
     content = manifest.read(run)
+    if content.get("by_host"):
+        raise ManifestError(f"{run}: is a run over several servers; give one of {run / directory.SERVERS}")
     damage: list[str] = []
     prometheus = _prometheus(run)
     replies = _merged(run, directory.REQUESTS, ReplyRow, ["reply_id"], damage)

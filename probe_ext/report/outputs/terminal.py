@@ -74,6 +74,16 @@ def show(
     console.print(Text(f"report: {page}"))
 
 
+def show_servers(servers: Sequence[tuple[str, str, Sequence[str]]], page: Path, to: TextIO) -> None:
+    """Print the answer of each server of a run, with its gates, and the path of the overview."""
+    console = console_of(to)
+    for name, sentence, gates in servers:
+        console.print(Text(f"{name}: ").append(sentence, style="bold"))
+        for gate in gates:
+            console.print(Text(f"  {gate}"))
+    console.print(Text(f"report: {page}"))
+
+
 def _problems(capacity: Mapping[str, Any]) -> list[str]:
     """Return the first failed checks, and what a run that was cut short left out."""
     shown = [f for f in capacity["findings"] if f["state"] == "fail" or (f["check"], f["state"]) in _CUT_SHORT]

@@ -204,7 +204,7 @@ def page(
         title=f"{capitalised(capacity['sentence'])} {provenance.model(evidence.manifest)}",
         sentence=capitalised(capacity["sentence"]),
         load=_BY_RATE if capacity["load"] == "rate" else _BY_USERS,
-        badge=_badge(capacity["verdict"]),
+        badge=badge(capacity["verdict"]),
         facts=provenance.facts(evidence.manifest, profiles, levels),
         answer=shown,
         interval=answer_context.interval(capacity),
@@ -252,7 +252,8 @@ def _next(capacity: Capacity, manifest: Mapping[str, Any]) -> Next:
     return Next(purpose, capacity["next_command"].split(), answer_context.elsewhere(capacity))
 
 
-def _badge(verdict: str) -> Badge:
+def badge(verdict: str) -> Badge:
+    """Return what the top of a page says of a run."""
     badges = {"valid": ("✓", "valid run"), "invalid": ("✗", "invalid run"), "unproven": ("?", "capacity not proven")}
     return Badge(verdict, *badges[verdict])
 

@@ -12,7 +12,7 @@ from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.sketch import ACCURACY
 from probe_ext.measure.table_rows import GapRow, ReplyRow, columns
 from probe_ext.measure.unfinished import MAX_AGE_S, EarlyCount
-from probe_ext.measure.window_sketches import COUNT_SECONDS, SKETCH_SECONDS
+from probe_ext.measure.window_sketches import COUNT_SECONDS, OF_KIND, SKETCH_SECONDS
 from probe_ext.swarm.link import messages
 from probe_ext.workload.arrival_times import FORMS, MAX_CV, MIN_CV, TRACE
 
@@ -25,6 +25,7 @@ _MAX_ITEMS = 1_000_000
 _MAX_BIN = 10_000  # of a sketch: values far beyond any time
 _OUTCOMES = frozenset(outcome.value for outcome in Outcome)
 _METRICS = frozenset({"lag", "overdue", "ttft", "tokens", "gap", "itl"})
+_MAX_METRIC = 100
 _STATES = frozenset({"ready", "spawning", "running", "cleanup", "stopping", "stopped", "missing"})
 
 
@@ -127,6 +128,11 @@ def _is_bin(key: str) -> bool:
     return len(key) <= 6 and key.removeprefix("-").isdecimal() and abs(int(key)) <= _MAX_BIN
 
 
+def _metric(value: Any) -> bool:
+    """Allow a metric's name, and that of the same metric for one kind of user."""
+    return isinstance(value, str) and len(value) <= _MAX_METRIC and value.partition(OF_KIND)[0] in _METRICS
+
+
 def _sketch(value: Any) -> bool:
     if not _SKETCH_KEYS(value):
         return False
@@ -134,7 +140,7 @@ def _sketch(value: Any) -> bool:
     return filled == (value["min"] is not None) == (value["max"] is not None)
 
 
-_WINDOW = {"metric": one_of(_METRICS), "start": number()}
+_WINDOW = {"metric": _metric, "start": number()}
 _counts = keys({**_WINDOW, "seconds": count(COUNT_SECONDS, COUNT_SECONDS), "count": count()})
 _sketches = keys({**_WINDOW, "seconds": count(SKETCH_SECONDS, SKETCH_SECONDS), "sketch": _sketch})
 _ID = text(300)
@@ -159,7 +165,11 @@ _BATCH = keys(
         "gaps": items(row(GapRow, {})),
         "windows": items(lambda value: _counts(value) or _sketches(value)),
     },
-    {"reading_path": optional(text(500)), "early": items(_early_count, MAX_AGE_S + 1)},
+    {
+        "reading_path": optional(text(500)),
+        "early": items(_early_count, MAX_AGE_S + 1),
+        "started_of": mapping(text(300), count(), 100),
+    },
 )
 _VARIABLES = items(text(200), 100)
 _FILES = items(keys({"path": text(5000), "field": optional(text(1000)), "sha256": text(64)}, {"trace": flag}), 100)
@@ -239,7 +249,7 @@ FROM_MASTER: dict[str, Check] = {
                 100,
             ),
         },
-        {"cv": number(MIN_CV, MAX_CV)},
+        {"cv": number(MIN_CV, MAX_CV), "to_each": flag},
     ),
     messages.ACK: keys({"run": _ID, "number": count(1, 2**40), "kept": flag}),
     messages.DRAIN: keys({"run": _ID, "limit": number(0), "again": flag}),

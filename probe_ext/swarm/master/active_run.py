@@ -30,11 +30,11 @@ from probe_ext.swarm.master.build_manifest import describe, participants
 from probe_ext.swarm.master.load_shape import LevelShape
 from probe_ext.swarm.master.open_stream import OpenStream, TraceStream
 from probe_ext.swarm.master.others_notice import OthersNotice
-from probe_ext.swarm.master.run_facts import RunFacts
+from probe_ext.swarm.master.run_facts import HostPollers, RunFacts
 from probe_ext.swarm.master.run_view import MASTER
 from probe_ext.swarm.master.stats_pruning import forget_old_seconds
-from probe_ext.swarm.preparation.stream_plan import form_of, give_up_times, kinds_of, rates_of, replays
-from probe_ext.swarm.preparation.target_probe import Preparation, profiles_of, recorded_workload
+from probe_ext.swarm.preparation.stream_plan import form_of, give_up_times, kinds_of, rates_of, replays, slots_of
+from probe_ext.swarm.preparation.target_probe import OfHost, Preparation, profiles_of, recorded_workload
 from probe_ext.swarm.run_files.collector import Collector
 from probe_ext.swarm.run_files.disk_reserve import FOR_MANIFEST, FOR_REPORT, FOR_ROWS, DiskReserve
 from probe_ext.swarm.run_files.locust_csv import LocustTables
@@ -89,23 +89,20 @@ class ActiveRun(RunFacts):
         """the thread that writes the manifest"""
         self._last_users: UserRow | None = None
         self.live = None
-        if self._is_displayed():
+        if self._is_displayed() and not preparation.by_host:
             rules = rules_of(self.plan, profiles_of(preparation), who_uses(recorded_workload(preparation)))
             self.live = LiveRun(rules, self.monitor, options.metrics_every, options.window)
-        self.poller = self._make_poller()
-        self.gpu_pollers = self._make_gpu_pollers()
+        hosts = preparation.by_host or [OfHost("", options, preparation)]
+        self.pollers = {one.kind: self._make_pollers(one) for one in hosts}
         self.tables = LocustTables(self.environment, directory / places.LOCUST_PREFIX)
         self._greenlets = [gevent.spawn(self._keep_users), gevent.spawn(self._keep_files)]
         if self.live:
             self._greenlets.append(gevent.spawn(self._keep_live))
         self.write_manifest()
-        if self.poller:
+        if not preparation.by_host and self.pollers[""].metrics:
             self._greenlets.append(gevent.spawn(self._watch_others))
-        for poller in self._pollers():
-            poller.start()
-
-    def _pollers(self) -> list[Poller]:
-        return [*([self.poller] if self.poller else []), *self.gpu_pollers]
+        for pollers in self.pollers.values():
+            pollers.start()
 
     def _make_stream(self) -> OpenStream | None:
         """Return the open stream of a run at given rates."""
@@ -117,7 +114,9 @@ class ActiveRun(RunFacts):
         seed = secrets.randbelow(2**32) if seed is None else seed
         if passes := replays(workload, self.preparation.context):
             return TraceStream(passes, seed, give_up, self.now)
-        return OpenStream(form_of(workload), seed, give_up, self.now, kinds_of(workload), give_up_of)
+        to_each = bool(self.preparation.by_host)
+        kinds = kinds_of(workload)
+        return OpenStream(form_of(workload), seed, give_up, self.now, kinds, give_up_of, to_each=to_each)
 
     def _make_monitor(self) -> VisitMonitor:
         profiles = profiles_of(self.preparation)
@@ -139,7 +138,9 @@ class ActiveRun(RunFacts):
     def _add_reply(self, row: ReplyRow) -> None:
         if self._on_reply:
             self._on_reply(row)
-        if self.live:
+        if self.preparation.by_host:
+            self.host_counts.add(row)
+        elif self.live:
             self.live.on_reply(row)
         elif isinstance(self.environment.shape_class, LevelShape):
             self.monitor.add(row)
@@ -149,41 +150,39 @@ class ActiveRun(RunFacts):
         given = self.environment.parsed_options
         return bool(getattr(self.environment, "web_ui", None)) or (given.headless and given.only_summary)
 
-    def _make_poller(self) -> Poller | None:
-        options, preparation = self.options, self.preparation
-        if options.no_metrics or options.prometheus or not preparation.metrics_urls:
-            return None
-        return Poller(
-            preparation.metrics_urls,
-            self._make_fetcher().get,
-            partial(read_page, model=preparation.model),
-            clock=self.now,
-            sleep=gevent.sleep,
-            spawn=gevent.spawn,
-            emit=self._on_server,
-            period=options.metrics_every,
-        )
-
-    def _make_fetcher(self) -> Fetcher:
-        options = self.options
-        return Fetcher(
-            api_key(),
-            home=self.preparation.host,
-            tls=options.tls,
-            timeout=SLOW_PAGE_TIMEOUT_S,
-            headers={**header_pairs(options.header), **secret_headers(options.header_env)},
-        )
-
-    def _make_gpu_pollers(self) -> tuple[Poller, ...]:
-        options = self.options
-        return gpu_pollers(
+    def _make_pollers(self, of: OfHost) -> HostPollers:
+        options, preparation = of.options, of.preparation
+        metrics = None
+        if preparation.metrics_urls and not options.no_metrics and not options.prometheus:
+            metrics = Poller(
+                preparation.metrics_urls,
+                self._make_fetcher(preparation.host).get,
+                partial(read_page, model=preparation.model),
+                clock=self.now,
+                sleep=gevent.sleep,
+                spawn=gevent.spawn,
+                emit=self._on_server,
+                period=options.metrics_every,
+            )
+        gpus = gpu_pollers(
             options.gpu_metrics,
-            self._make_fetcher().get,
+            self._make_fetcher(preparation.host).get,
             clock=self.now,
             sleep=gevent.sleep,
             spawn=gevent.spawn,
             emit=self._on_gpu,
             period=options.metrics_every,
+        )
+        return HostPollers(metrics, gpus)
+
+    def _make_fetcher(self, home: str) -> Fetcher:
+        options = self.options
+        return Fetcher(
+            api_key(),
+            home=home,
+            tls=options.tls,
+            timeout=SLOW_PAGE_TIMEOUT_S,
+            headers={**header_pairs(options.header), **secret_headers(options.header_env)},
         )
 
     def _on_gpu(self, rows: list[GpuRow]) -> None:
@@ -193,7 +192,8 @@ class ActiveRun(RunFacts):
 
     def _on_server(self, rows: list[ServerRow]) -> None:
         self.collector.add_server(rows)
-        self._others.add_server(rows, self._in_flight())
+        if not self.preparation.by_host:
+            self._others.add_server(rows, self._in_flight())
         if self.live:
             self.live.on_server(rows)
 
@@ -227,7 +227,9 @@ class ActiveRun(RunFacts):
         target = self.steps.level if self.steps else getattr(runner, "target_user_count", None)
         now, rate = self.now(), None
         if self.stream is not None:
-            target, rate = self.options.max_in_flight, self.stream.rate_at(now).per_second
+            workload = self.preparation.workload
+            target = slots_of(self.options, workload.workload if workload else None)
+            rate = self.stream.rate_at(now).per_second
         state = "stopping" if self.end_reason else runner.state
         row = UserRow(now, runner.user_count, target, state, rate)
         if self.live:
@@ -281,8 +283,8 @@ class ActiveRun(RunFacts):
         gevent.killall(self._greenlets)
         self.note_users()
         self._update_live()
-        for poller in self._pollers():
-            poller.poll_last(_LAST_POLLS_TIMEOUT_S / len(self._pollers()))
+        pollers = [poller for of_host in self.pollers.values() for poller in of_host.all]
+        gevent.joinall([gevent.spawn(poller.poll_last, _LAST_POLLS_TIMEOUT_S) for poller in pollers])
         self.collector.write_again()
         if self.collector.unwritten:
             self._rows_reserve.free()

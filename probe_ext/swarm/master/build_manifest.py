@@ -14,10 +14,11 @@ from probe_ext.load.boundary_search import SearchSteps
 from probe_ext.measure import clock
 from probe_ext.measure.findings import recorded_finding
 from probe_ext.run import manifest
+from probe_ext.settings.options import Options
 from probe_ext.swarm.link.workers import Worker
 from probe_ext.swarm.master.run_facts import RunFacts
 from probe_ext.swarm.master.search_finding import search_finding
-from probe_ext.swarm.preparation.target_probe import recorded_workload
+from probe_ext.swarm.preparation.target_probe import Preparation, recorded_workload
 from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.verdict.phrasing.worker_names import worker_name
 
@@ -26,6 +27,13 @@ def describe(run: RunFacts) -> dict[str, Any]:
     """Return the manifest as of now; keys: docs/run-json.md."""
     preparation = run.preparation
     workers = participants(run)
+    by_host = {
+        one.kind: {
+            **_of_server(run.options, one.preparation),
+            "findings": _findings(run, workers, one.preparation, run.pollers[one.kind].findings()),
+        }
+        for one in preparation.by_host
+    }
     return {
         "schema": manifest.SCHEMA,
         "run_id": run.id,
@@ -37,25 +45,33 @@ def describe(run: RunFacts) -> dict[str, Any]:
         "duration": run.ended,
         "end_reason": run.end_reason,
         "versions": _versions(),
+        **_of_server(run.options, preparation),
+        "plan": _plan(run),
+        "arrivals": run.stream.as_json() if run.stream else None,
+        "workers": workers,
+        "merged": [],
+        "calibration": run.calibration,
+        "findings": _findings(run, workers, preparation, run.poll_findings()),
+        "by_host": by_host or None,
+    }
+
+
+def _of_server(options: Options, preparation: Preparation) -> dict[str, Any]:
+    """Return what is known of a server, and of the requests to it."""
+    return {
         "target": {
             "host": preparation.host,
             "model": preparation.model,
             "model_from": preparation.model_from,
-            "tls_verified": not run.options.insecure if preparation.host.startswith("https") else None,
+            "tls_verified": not options.insecure if preparation.host.startswith("https") else None,
         },
-        "options": run.options.as_json(),
+        "options": options.as_json(),
         "profile": preparation.profile,
-        "workload": recorded_workload(run.preparation),
-        "plan": _plan(run),
-        "arrivals": run.stream.as_json() if run.stream else None,
-        "workers": workers,
+        "workload": recorded_workload(preparation),
         "server": preparation.server,
         "prompts": {key: value for key, value in preparation.prompts.items() if key != "length_model"},
         "request_form": preparation.negotiation.as_dict() if preparation.negotiation else None,
         "warm_up": preparation.warm_up,
-        "merged": [],
-        "calibration": run.calibration,
-        "findings": _findings(run, workers),
     }
 
 
@@ -113,6 +129,7 @@ def _worker(run: RunFacts, worker: Worker) -> dict[str, Any]:
         "clock_drift": 0.0 if worker.same_clock else worker.clock.rate(),
         "clock_line": [] if worker.same_clock else worker.clock.segments(run.origin),
         "started": reported.get("started"),
+        "started_of": reported.get("started_of") or None,
         "rows": reported.get("rows", 0),
         "last_word": worker.last_batch is not None and run.collector.has_all(worker.id, worker.last_batch),
         "lost_at": worker.lost_at,
@@ -125,12 +142,14 @@ def _worker(run: RunFacts, worker: Worker) -> dict[str, Any]:
     }
 
 
-def _findings(run: RunFacts, participants: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _findings(
+    run: RunFacts, participants: list[dict[str, Any]], preparation: Preparation, of_polls: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
     """Return findings that only the live run can make."""
-    findings = [*run.preparation.findings, *run.poll_findings()]
-    if run.preparation.problem:
+    findings = [*preparation.findings, *of_polls]
+    if preparation.problem:
         advice = "Check the server's address, model and limits."
-        findings.append(recorded_finding("target", run.preparation.problem, advice))
+        findings.append(recorded_finding("target", preparation.problem, advice))
     findings += [
         _disk(run, name, error) for name, error in {**run.tables.problems, **run.collector.disk_errors}.items()
     ]

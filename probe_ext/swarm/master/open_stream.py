@@ -55,12 +55,16 @@ class OpenStream:
         now: Callable[[], float],
         kinds: Mapping[str, float] | None = None,
         give_up_of: Mapping[str, float] | None = None,
+        *,
+        to_each: bool = False,
     ) -> None:
         """Describe a stream without a rate.
 
         `give_up`: seconds after which an arrival without a free slot is recorded as not sent; `give_up_of`: the same
-        for arrivals of a kind. `kinds`: share of each kind of user, if there are several.
+        for arrivals of a kind. `kinds`: share of each kind of user, if there are several; `to_each`: every arrival
+        comes to each of them.
         """
+        self.to_each = to_each
         self.form, self.seed, self.kinds = form, seed, dict(kinds or {})
         self.give_up, self.give_up_of = give_up, dict(give_up_of or {})
         self.segments: list[Segment] = []
@@ -116,7 +120,7 @@ class OpenStream:
     def _counter(self, segment: Segment) -> Counting:
         """Return what counts the arrivals of a segment with a rate."""
         seed = segment_seed(self.seed, segment.number)
-        return ArrivalCount(self.form.times(segment.rate.per_second, seed), self.kinds, seed)
+        return ArrivalCount(self.form.times(segment.rate.per_second, seed), self.kinds, seed, to_each=self.to_each)
 
     def form_as_json(self) -> dict[str, Any]:
         """Return how arrivals are distributed."""
@@ -135,6 +139,7 @@ class OpenStream:
             "give_up": self.give_up,
             "give_up_of": self.give_up_of,
             "kinds": self.kinds,
+            "to_each": self.to_each,
             "segments": [
                 {
                     "number": one.number,

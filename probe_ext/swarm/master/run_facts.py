@@ -6,6 +6,7 @@ from typing import Any
 
 from locust.env import Environment
 
+from probe_ext.live.host_counts import HostCounts
 from probe_ext.live.live_run import LiveRun
 from probe_ext.load.boundary_search import SearchSteps
 from probe_ext.load.level_plan import LevelSteps
@@ -43,8 +44,10 @@ class RunFacts:
     """what `probe calibrate` measured on this machine"""
     collector: Collector = field(init=False)
     tables: LocustTables = field(init=False)
-    poller: Poller | None = field(init=False)
-    gpu_pollers: tuple[Poller, ...] = field(init=False)
+    pollers: dict[str, "HostPollers"] = field(init=False)
+    """by the kind of user that asks the server; the only server's has no name"""
+    host_counts: HostCounts = field(init=False, default_factory=HostCounts)
+    """of a run over several servers"""
     live: LiveRun | None = field(init=False)
     """None if nothing displays the run"""
     stream: OpenStream | None = field(init=False, default=None)
@@ -106,8 +109,29 @@ class RunFacts:
 
     def poll_findings(self) -> list[dict[str, Any]]:
         """Problems with reading the metrics of the server and its GPUs."""
-        findings = self.poller.findings() if self.poller else []
-        return [*findings, *gpu_findings(self.gpu_pollers)]
+        return [finding for pollers in self.pollers.values() for finding in pollers.findings()]
+
+
+@dataclass(frozen=True)
+class HostPollers:
+    """What reads the metrics of one server and of its GPUs."""
+
+    metrics: Poller | None
+    gpus: tuple[Poller, ...]
+
+    @property
+    def all(self) -> tuple[Poller, ...]:
+        """All of them."""
+        return (self.metrics, *self.gpus) if self.metrics else self.gpus
+
+    def start(self) -> None:
+        """Start polling."""
+        for poller in self.all:
+            poller.start()
+
+    def findings(self) -> list[dict[str, Any]]:
+        """Problems with reading."""
+        return [*(self.metrics.findings() if self.metrics else []), *gpu_findings(self.gpus)]
 
 
 def search_position(left: float | None, limit: float) -> str:

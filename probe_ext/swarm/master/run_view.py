@@ -43,6 +43,10 @@ class RunView:
     problems: list[str]
     live: LiveRun | None
     workers: list[dict[str, Any]]
+    seconds: float = 0.0
+    """of the run so far"""
+    by_host: str | None = None
+    """replies by server, in a run over several; None with a single server"""
 
 
 def view_of(run: RunFacts) -> RunView:
@@ -68,6 +72,8 @@ def view_of(run: RunFacts) -> RunView:
         problems=run.problems(),
         live=run.live,
         workers=_workers(run),
+        seconds=run.now(),
+        by_host=run.host_counts.line() if preparation.by_host else None,
     )
 
 

@@ -37,8 +37,8 @@ def check_gates_of_series(options: Options, plan: Plan | None) -> None:
         if (given := getattr(options, name)) is not None:
             flag = f"--{name.replace('_', '-')}"
             raise SettingsError(
-                f"{flag} {given}: cannot be combined with the workload's series or trace, which has rates instead of "
-                "users; use --fail-under-rate"
+                f"{flag} {given}: cannot be combined with the workload's series, trace or hosts, which have rates "
+                "instead of users; use --fail-under-rate"
             )
 
 

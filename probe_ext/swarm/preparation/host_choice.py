@@ -8,14 +8,25 @@ from probe_ext.access.local_servers import choose, find_local_servers, nothing_f
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.secrets import API_KEY_VARIABLE, has_api_key
 from probe_ext.swarm.locust_options import finds_host
+from probe_ext.target.control.urls import shown
+from probe_ext.workload.workload_file import Workload
 
 
-def choose_host(environment: Environment) -> str | None:
+def choose_host(environment: Environment, workload: Workload | None = None) -> str | None:
     """Set the host that Locust and the run use, and return what to tell of it; None if it was given.
 
     SettingsError if headless and there is none to choose. A web UI starts without one, too: its form asks for it.
+    Where the workload names several, Locust has the first.
     """
     given = environment.parsed_options
+    if workload is not None and workload.has_hosts:
+        of = f"the workload {workload.name} names a host for each kind"
+        if not given.headless:
+            raise SettingsError(f"--workload: {of}, and a live page shows a single server; use probe run")
+        if environment.host:
+            raise SettingsError(f"--host {shown(environment.host)}: {of}; leave it out")
+        _set_host(environment, workload.kinds[0].host)
+        return None
     if environment.host or not finds_host(given):
         return None
     own = {user.host for user in environment.user_classes if user.host}

@@ -1,5 +1,6 @@
 """Prepare a run: check that its options fit together, ask the server about itself, make the directory, warm up."""
 
+import contextlib
 import re
 from argparse import Namespace
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from probe_ext.settings.options import Options, Plan
 from probe_ext.swarm.locust_options import default_levels
 from probe_ext.swarm.preparation.gate_checks import check_gates, check_gates_of_series
 from probe_ext.swarm.preparation.kind_trials import common_form, try_kinds
+from probe_ext.swarm.preparation.several_hosts import check_hosts, prepare_hosts
 from probe_ext.swarm.preparation.stream_plan import is_open_stream, plan_of
 from probe_ext.swarm.preparation.target_probe import Preparation, prepare
 from probe_ext.swarm.preparation.trial import Trial
@@ -94,6 +96,8 @@ class Preflight:
         """Ask the server, make the directory. SettingsError or RunDirectoryError, in one line, if no run can start."""
         check_gates(options)
         given, files = self.take_workload(options), self._process.prompt_files
+        if given is not None and given[0].has_hosts:
+            check_hosts(given[0], options)
         line = self._process.environment.parsed_options
         try:
             if given is not None and given[0].trace is not None:
@@ -107,7 +111,10 @@ class Preflight:
                 self._tell("reading the workload's prompt files")
                 read_files(given[0], files)
             self._tell("querying the server")
-            preparation = prepare(host, options, given, files)
+            if given is not None and given[0].has_hosts:
+                preparation = prepare_hosts(options, given, files)
+            else:
+                preparation = prepare(host, options, given, files)
         finally:
             self._tell(None)
         if preparation.problem:
@@ -129,22 +136,47 @@ class Preflight:
             print_line(prepared.preparation.busy)
         self._runs += 1
         preparation = prepared.preparation
-        options = preparation.workload.sample if preparation.workload else prepared.options
         try:
-            trial = first_requests(options, preparation, self._tell)
-            if trial is not None:
-                preparation = with_trial(preparation, self._excused(trial))
-            if preparation.refusal is None and trial is not None:
-                preparation = self._with_kinds(preparation, prepared.options)
-            if preparation.refusal is None:
-                cost, first_reply = warm_up(self._process.environment, options, preparation, self._tell)
-                preparation = replace(preparation, warm_up=cost, first_reply=first_reply)
+            if preparation.by_host:
+                preparation = self._with_hosts(preparation)
+            else:
+                preparation = self._asked_and_warmed(preparation, prepared.options)
+        except SettingsError:
+            with contextlib.suppress(OSError):  # it is not empty
+                prepared.directory.rmdir()
+            raise
         finally:
             self._tell(None)
-        for finding in preparation.findings:
-            if finding["check"] != "equal_failures":  # which is said with the end of the run
-                print_line(finding["why"])
+        said = [("", preparation), *((f"{one.kind}: ", one.preparation) for one in preparation.by_host)]
+        for name, about in said:
+            for finding in about.findings:
+                if finding["check"] != "equal_failures":  # which is said with the end of the run
+                    print_line(f"{name}{finding['why']}")
         return replace(prepared, preparation=preparation)
+
+    def _asked_and_warmed(self, preparation: Preparation, given: Options) -> Preparation:
+        """Add what the first requests to a server and its warm-up showed."""
+        options = preparation.workload.sample if preparation.workload else given
+        trial = first_requests(options, preparation, self._tell)
+        if trial is not None:
+            preparation = with_trial(preparation, self._excused(trial))
+        if preparation.refusal is None and trial is not None:
+            preparation = self._with_kinds(preparation, given)
+        if preparation.refusal is not None:
+            return preparation
+        cost, first_reply = warm_up(self._process.environment, options, preparation, self._tell)
+        return replace(preparation, warm_up=cost, first_reply=first_reply)
+
+    def _with_hosts(self, preparation: Preparation) -> Preparation:
+        """Ask and warm up one server after another. SettingsError if one of them answers no request."""
+        hosts = []
+        for one in preparation.by_host:
+            warmed = self._asked_and_warmed(one.preparation, one.options)
+            if warmed.refusal is not None:
+                raise SettingsError(f"{one.kind} ({warmed.host}): {warmed.refusal}")
+            hosts.append(replace(one, preparation=warmed))
+        first = hosts[0].preparation
+        return replace(preparation, by_host=tuple(hosts), first_reply=first.first_reply)
 
     def _with_kinds(self, preparation: Preparation, options: Options) -> Preparation:
         """Add what other kinds of the workload need of the request form, and a refusal if one is not answered."""
@@ -217,7 +249,8 @@ def refuse_mixture(given: Namespace, planned: Plan | None) -> None:
     if planned is None:
         return
     flags = {SearchPlan: "--search", SeriesPlan: "the workload's series"}
-    plan = "--rate" if isinstance(planned, LevelPlan) and planned.by_rate else flags.get(type(planned), "--levels")
+    by_rate = getattr(given, "rate", None) or (isinstance(planned, LevelPlan) and planned.by_rate)
+    plan = "--rate" if by_rate else flags.get(type(planned), "--levels")
     for name, flag in (("num_users", "-u"), ("spawn_rate", "-r"), ("run_time", "-t")):
         if getattr(given, name, None):
             raise SettingsError(

@@ -38,6 +38,8 @@ def plan_of(options: Options, workload: Workload | None, context: int | None = N
         raise SettingsError(f"--rate: the workload {workload.name} replays a trace; give trace.speed in its file")
     if workload is not None and (options.rate or is_open_stream(workload)):
         _check_kinds(workload, options)
+    if options.rate and workload is not None and workload.has_hosts:  # none of the servers decides how long for all
+        return SeriesPlan(tuple(RateStep(rate, options.settle + options.hold) for rate in options.rate), options.settle)
     if options.rate or workload is None or not is_open_stream(workload):
         return options.plan
     if options.levels or options.search:
@@ -62,6 +64,12 @@ def kinds_of(workload: Workload | None) -> dict[str, float]:
     """Return the share of each kind among the arrivals; empty without kinds to choose from."""
     shares = {name: share for name, share in workload.shares.items() if share} if workload else {}
     return shares if len(shares) > 1 else {}
+
+
+def slots_of(options: Options, workload: Workload | None) -> int:
+    """Return how many connections an open stream has: --max-in-flight, to each host of a workload that names some."""
+    hosts = len(workload.kinds) if workload is not None and workload.has_hosts else 1
+    return options.max_in_flight * hosts
 
 
 def give_up_times(profiles: KindProfiles) -> tuple[float, dict[str, float]]:
@@ -143,6 +151,8 @@ def _check_kinds(workload: Workload, options: Options) -> None:
             f"--rate: the kind {fixed.name} of the workload {workload.name} has a fixed number of users, which an open "
             "stream does not have; give it a share"
         )
+    if workload.has_hosts:  # each has as many connections
+        return
     shares = {name: share for name, share in workload.shares.items() if share}
     without = [name for name, slots in mix_of(options.max_in_flight, shares, {}).items() if not slots]
     if without:

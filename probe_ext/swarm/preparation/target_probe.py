@@ -73,6 +73,19 @@ class Preparation:
     """context length of the model in tokens"""
     workload: "PreparedWorkload | None" = None
     """None: the locustfile says what is asked"""
+    by_host: tuple["OfHost", ...] = ()
+    """the preparation of each server, in a run over several"""
+
+
+@dataclass(frozen=True)
+class OfHost:
+    """One of the servers of a run over several."""
+
+    kind: str
+    """of user that asks it"""
+    options: Options
+    """with its metrics URLs alone"""
+    preparation: Preparation
 
 
 @dataclass(frozen=True)

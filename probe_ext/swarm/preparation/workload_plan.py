@@ -49,6 +49,8 @@ def workload_lines(prepared: PreparedWorkload | None, options: Options) -> list[
         return []
     workload = prepared.workload
     lines = [f"workload {workload.name}: {workload.question or listed([kind.name for kind in workload.kinds])}"]
+    if workload.has_hosts:
+        lines.append(f"each request goes to {listed([f'{kind.name} ({kind.host})' for kind in workload.kinds])}")
     plan = options.plan
     if isinstance(plan, LevelPlan) and not plan.by_rate and len(workload.kinds) > 1:
         mixes = {users: mix(workload, users) for users in sorted(set(plan.levels))}

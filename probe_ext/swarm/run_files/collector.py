@@ -23,7 +23,16 @@ R = TypeVar("R", ReplyRow, GapRow, UserRow, ServerRow, GpuRow)
 OffsetAt = Callable[[str, float], float]
 """worker and a time on its clock → seconds to add to place that time on the master's axis"""
 
-_REPORTED = ("started", "finished", "cpu_seconds", "loop_lag_max", "stamped", "reading_path", "disk_error")
+_REPORTED = (
+    "started",
+    "started_of",
+    "finished",
+    "cpu_seconds",
+    "loop_lag_max",
+    "stamped",
+    "reading_path",
+    "disk_error",
+)
 
 
 def _same_clock(worker: str, t: float) -> float:

@@ -61,12 +61,19 @@ class ProgressLine:
         """Show that no more requests are sent; `now`: seconds of the run."""
         self._show_stage("waiting for the replies in flight", now)
 
-    def _show_stage(self, what: str, seconds: float, phase: str = "") -> None:
+    def show_hosts(self, now: float, replies: str, *, ending: bool) -> None:
+        """Show the replies of each server of a run over several."""
+        if ending:
+            self.show_ending(now)
+        elif replies:
+            self._show_stage(f"replies: {replies}", now, stage="replies")
+
+    def _show_stage(self, what: str, seconds: float, phase: str = "", stage: str = "") -> None:
         text = f"{phase}{_minutes(seconds)}  {what}"
         if self._terminal:
             self._rewrite(text[: _width()])
         else:
-            self._append(text, what, 0, seconds)
+            self._append(text, stage or what, 0, seconds)
 
     def show(self, now: Now, estimate: CapacityEstimate | None, position: str) -> None:
         """Show the run's state; `position` names the step of its plan."""

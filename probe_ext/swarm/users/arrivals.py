@@ -168,7 +168,7 @@ class Arrivals:
             self._next = None
             arrival = Arrival(
                 due,
-                self._recorder.reserve(),
+                self._recorder.reserve(following.kind),
                 following.kind,
                 following.in_run,
                 following.in_kind,
@@ -226,7 +226,15 @@ class Arrivals:
             return self._replayed(segment)
         seed = segment_seed(plan["seed"], segment["number"])
         times = ArrivalForm.from_json(plan).times(segment["rate"], seed)
-        return own_arrivals(times, plan["kinds"], seed, segment["before"], segment["index"], segment["of"])
+        return own_arrivals(
+            times,
+            plan["kinds"],
+            seed,
+            segment["before"],
+            segment["index"],
+            segment["of"],
+            to_each=plan.get("to_each", False),
+        )
 
     def _replayed(self, segment: Mapping[str, Any]) -> Iterator[ScheduledArrival]:
         """Return this process's part of a segment of a trace: all turns of its share of the sessions."""

@@ -32,7 +32,7 @@ _FAILURE_BACKOFF_S = 1.0  # after a fast failure: nobody asks a dead server 1,00
 class Llm:
     """One simulated user's client, with a connection of its own that is kept alive between requests."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- internal
         self,
         environment: Environment,
         recorder: Recorder,
@@ -41,13 +41,19 @@ class Llm:
         scenario: str,
         form: RequestForm | None = None,
         next_arrival: Callable[[], Arrival] | None = None,
+        *,
+        host: str | None = None,
     ) -> None:
-        """`next_arrival`: waits for the next request of an open stream; None for a user who waits for replies."""
+        """`next_arrival`: waits for the next request of an open stream; None for a user who waits for replies.
+
+        `host`: the server of this scenario alone; None: the run's.
+        """
         self._environment = environment
         self._recorder = recorder
         self._options = options
         self._scenario = scenario
-        self._endpoint = Endpoint(environment.host or "", options, model, form)
+        self._endpoint = Endpoint(host or environment.host or "", options, model, form)
+        self._windows_of = scenario if host else ""
         self._connection = self._endpoint.connection()
         self.user = recorder.new_user()
         self._next_arrival = next_arrival
@@ -170,9 +176,9 @@ class Llm:
             choices=self._endpoint.choices(parameters),
         )
         number = self._recorder.start(exchange, arrival.number if arrival else None)
-        name = name or self._scenario
+        name = self._windows_of or name or self._scenario  # a server's rows are told by their scenario
         lengths = (made.asked_tokens, made.shared_tokens) if made else (None, None)
-        info = RequestInfo(self.user, name, kind, *lengths)
+        info = RequestInfo(self.user, name, kind, *lengths, self._windows_of)
         try:
             if mistake is None:
                 exchange.run()

@@ -106,8 +106,8 @@ class ProcessState:
     def prepared(self) -> dict[str, Any]:
         """What the master prepared: `model`, `scenario`, `prompts`, `workload`, `prompt_files`, `context` in tokens.
 
-
-        `stream_kinds`: None where users wait for replies, else the kinds that arrivals are of, if several.
+        `stream_kinds`: None where users wait for replies, else the kinds that arrivals are of, if several. `by_host`:
+        by kind with a host of its own, its `host`, and what differs there.
         """
         prepared: dict[str, Any] = getattr(self.environment.parsed_options, PREPARED, None) or {}
         return prepared
@@ -116,6 +116,11 @@ class ProcessState:
     def prepared(self, prepared: dict[str, Any]) -> None:
         self.forget_run()
         setattr(self.environment.parsed_options, PREPARED, prepared)
+
+    def prepared_of(self, kind: str) -> dict[str, Any]:
+        """Return what the master prepared for a kind of user, which may have a server of its own."""
+        prepared = self.prepared
+        return {**prepared, **(prepared.get("by_host") or {}).get(kind, {})}
 
 
 def process_state_of(environment: Environment) -> ProcessState:

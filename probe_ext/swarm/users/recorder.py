@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +45,8 @@ class RequestInfo:
     """length that the prompt was made for"""
     tokens_shared: int | None = None
     """of these, what earlier requests of a replayed trace began with, too"""
+    windows_of: str = ""
+    """kind of user whose windows are kept apart, as it asks a server of its own; else empty"""
 
 
 @dataclass
@@ -55,6 +58,8 @@ class Recorder:
 
     worker: str
     started: int = 0
+    started_of: Counter[str] = field(default_factory=Counter)
+    """the same by kind of user, for arrivals of an open stream that are of a kind"""
     finished: int = 0
     users: int = 0
     in_flight: set[Exchange] = field(default_factory=set)
@@ -76,7 +81,7 @@ class Recorder:
         self._longest = math.inf
         self._deadlines: Deadlines | None = None
         self._before_run: list[tuple[Reply, RequestInfo, int]] = []
-        self._ended: list[tuple[Reply, ReplyRow]] = []
+        self._ended: list[tuple[Reply, ReplyRow, str]] = []
         """the newest, which are in neither rows, gaps nor windows yet"""
         self._rows: list[_Values] = []
         self._gaps: list[_Values] = []
@@ -143,9 +148,11 @@ class Recorder:
         self.users += 1
         return f"{self.worker}:{self.users}"
 
-    def reserve(self) -> int:
+    def reserve(self, kind: str = "") -> int:
         """Note a request that is due, sent or not, and return its number."""
         self.started += 1
+        if kind:
+            self.started_of[kind] += 1
         return self.started
 
     def start(self, exchange: Exchange, number: int | None = None) -> int:
@@ -181,16 +188,16 @@ class Recorder:
     def _keep(self, reply: Reply, info: RequestInfo, number: int) -> ReplyRow:
         row = self._row(reply, info, number)
         self.finished += 1
-        self._ended.append((reply, row))
+        self._ended.append((reply, row, info.windows_of))
         if len(self._ended) >= _ENDED_TOGETHER:
             self._store_ended()
         return row
 
     def _store_ended(self) -> None:
-        for reply, row in self._ended:
+        for reply, row, windows_of in self._ended:
             self._rows.append(shifted_values(row, -self._origin))
             self._gaps.extend(shifted_values(gap, -self._origin) for gap in long_gaps(reply, row))
-            write_windows(self._book, reply, row, self._origin)
+            write_windows(self._book, reply, row, self._origin, windows_of)
         self._ended.clear()
 
     def flush(self) -> None:
@@ -208,6 +215,7 @@ class Recorder:
             "worker": self.worker,
             "number": self._number,
             "started": self.started,
+            "started_of": dict(self.started_of),
             "finished": self.finished,
             "early": [list(of_age) for of_age in early],
             "cpu_seconds": clock.cpu() - self._cpu,

@@ -9,7 +9,7 @@ from probe_ext.measure.fluidity import DeadlineCount, Deadlines, worst
 from probe_ext.measure.outcome import Outcome, is_failure
 from probe_ext.measure.table_rows import MIN_RECORDED_GAP_S, GapRow, ReplyRow
 from probe_ext.measure.timeline import TokenEvents, bursts, gaps
-from probe_ext.measure.window_sketches import WindowSketches
+from probe_ext.measure.window_sketches import OF_KIND, WindowSketches
 
 _OF_REPLY = (
     *("streamed", "tokens_in", "tokens_cached", "tokens_out", "tokens_from", "tokens_reasoning", "tokens_claimed"),
@@ -102,18 +102,22 @@ def long_gaps(reply: Reply, row: ReplyRow) -> list[GapRow]:
     return rows
 
 
-def write_windows(book: WindowSketches, reply: Reply, row: ReplyRow, origin: float) -> None:
-    """Add a reply to the windows; `origin` is the run's zero in this process's monotonic seconds."""
+def write_windows(book: WindowSketches, reply: Reply, row: ReplyRow, origin: float, kind: str = "") -> None:
+    """Add a reply to the windows; `origin` is the run's zero in this process's monotonic seconds.
+
+    `kind`: of user, if it has windows of its own.
+    """
+    of = f"{OF_KIND}{kind}" if kind else ""
     if reply.lags:
-        book.add("lag", row.end - origin, reply.lags)
-        book.add("overdue", row.end - origin, reply.overdue)
+        book.add(f"lag{of}", row.end - origin, reply.lags)
+        book.add(f"overdue{of}", row.end - origin, reply.overdue)
     if row.first is not None and row.sent is not None:
-        book.add("ttft", row.first - origin, [max(0.0, row.first - row.sent)])
+        book.add(f"ttft{of}", row.first - origin, [max(0.0, row.first - row.sent)])
     if not reply.streamed and reply.tokens_out:
-        book.count("tokens", row.end - origin, reply.tokens_out)  # none was visible before
+        book.count(f"tokens{of}", row.end - origin, reply.tokens_out)  # none was visible before
     for events in reply.events:
         if events.at:
-            _write_tokens(book, events, _weight(reply, events), origin)
+            _write_tokens(book, events, _weight(reply, events), origin, of)
 
 
 def _weight(reply: Reply, events: TokenEvents) -> float:
@@ -123,16 +127,17 @@ def _weight(reply: Reply, events: TokenEvents) -> float:
     return reply.tokens_out / sum(events.tokens)
 
 
-def _write_tokens(book: WindowSketches, events: TokenEvents, weight: float, origin: float) -> None:
+def _write_tokens(book: WindowSketches, events: TokenEvents, weight: float, origin: float, of: str) -> None:
     tokens = events.tokens
     single = tokens.count(1) == len(tokens)  # as nearly always
     counted = range(1, len(tokens) + 1) if single else list(accumulate(tokens))
-    book.count_series("tokens", events.at, [round(n * weight) for n in counted] if weight != 1 else counted, origin)
+    totals = [round(n * weight) for n in counted] if weight != 1 else counted
+    book.count_series(f"tokens{of}", events.at, totals, origin)
     spread, ends = gaps(events.at), events.at[1:]
     if spread and min(spread) < 0:
         spread = [max(0.0, gap) for gap in spread]
     if counted[-1] == len(counted):  # one token per event: the gap is the inter-token latency
-        book.add_series(("gap", "itl"), ends, spread, origin)
+        book.add_series((f"gap{of}", f"itl{of}"), ends, spread, origin)
         return
-    book.add_series(("gap",), ends, spread, origin)
-    book.add_series(("itl",), ends, [gap / n for gap, n in zip(spread, events.tokens[1:], strict=True)], origin)
+    book.add_series((f"gap{of}",), ends, spread, origin)
+    book.add_series((f"itl{of}",), ends, [gap / n for gap, n in zip(spread, events.tokens[1:], strict=True)], origin)

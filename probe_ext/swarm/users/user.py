@@ -36,18 +36,19 @@ class StreamingUser(User):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         process = process_state_of(self.environment)
-        self.options = self.options_of(process)
-        name = self.scenario or str(process.prepared.get("scenario") or type(self).__name__)
-        model = str(process.prepared.get("model") or self.options.model or "")
-        form = RequestForm.from_dict(process.prepared["form"]) if process.prepared.get("form") else None
-        kinds = process.prepared.get("stream_kinds")
+        self.options, prepared = self.options_of(process), process.prepared_of(self.scenario or "")
+        name = self.scenario or str(prepared.get("scenario") or type(self).__name__)
+        model = str(prepared.get("model") or self.options.model or "")
+        form = RequestForm.from_dict(prepared["form"]) if prepared.get("form") else None
+        kinds = prepared.get("stream_kinds")
         source = None if kinds is None else Slot(process.arrivals, name if kinds else "").take
         if source is not None:
             # A slot of an open stream: the schedule says when, and not the user, whatever its class defines.
             setattr(self, "wait_time", _no_pause)  # noqa: B010 -- typed as the method of a class
-        self.llm = Llm(self.environment, process.recorder, self.options, model, name, form, source)
+        host = prepared.get("host")
+        self.llm = Llm(self.environment, process.recorder, self.options, model, name, form, source, host=host)
         index = getattr(self.environment.runner, "worker_index", 0)
-        self.prompts = prompts_for(process.prepared.get("prompts") or {}, self.options, index, process.recorder.users)
+        self.prompts = prompts_for(prepared.get("prompts") or {}, self.options, index, process.recorder.users)
 
     def options_of(self, process: ProcessState) -> Options:
         """Return the options that this user's requests follow."""

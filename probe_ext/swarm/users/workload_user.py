@@ -165,13 +165,14 @@ def _places_of(process: ProcessState, kind: UserKind, place: int) -> _Places:
     dispatch = getattr(process.environment.parsed_options, DISPATCH, None) or {"workers": [], "epoch": 0}
     key = kind.name, dispatch["epoch"]
     if key not in process.places:
-        prepared, workers = process.prepared, dispatch["workers"]
+        prepared, workers = process.prepared_of(kind.name), dispatch["workers"]
         runner_id = getattr(process.environment.runner, "client_id", "")
         index = workers.index(runner_id) if runner_id in workers else 0
         number, context = max(1, len(workers)), prepared.get("context")
         slot = index + (number if dispatch["epoch"] else 0)  # a worker that has come later begins elsewhere
         file = _questions_of(process, kind, slot, number)
-        maker = KindPrompts(kind, place, prepared.get("prompts") or {}, process.options, context, file)
+        texts = 0 if kind.host else place  # servers that are compared get the same texts
+        maker = KindPrompts(kind, texts, prepared.get("prompts") or {}, process.options, context, file)
         process.places[key] = _Places(
             maker, place, index, number, dispatch["epoch"], _replay_of(process, kind, slot, number)
         )
@@ -196,7 +197,7 @@ def _replay_of(process: ProcessState, kind: UserKind, slot: int, slots: int) -> 
 
 def _questions_of(process: ProcessState, kind: UserKind, slot: int, slots: int) -> FileQuestions | LostFile | None:
     """Return where a kind's prompts come from; None if they are synthetic."""
-    prepared = process.prepared
+    prepared = process.prepared_of(kind.name)
     seed = (prepared.get("prompts") or {}).get("seed", 0)
     try:
         queue = process.prompt_files.queue(prepared.get("prompt_files") or (), kind.name, seed, slot, slots)
@@ -209,5 +210,6 @@ def _questions_of(process: ProcessState, kind: UserKind, slot: int, slots: int) 
         one["kind"]
         for one in prepared["prompt_files"]
         if (one["path"], one["field"]) == (entry["path"], entry["field"])
+        and (not kind.host or one["kind"] == kind.name)
     ]
     return FileQuestions(*queue, prepared.get("context"), lane=lanes.index(kind.name), lanes=len(lanes))

@@ -59,6 +59,8 @@ class RunDisplay:
             if self._preparation is not None:
                 what, since = self._preparation
                 self._progress.show_preparation(what, clock.monotonic() - since)
+            elif run and not run.ended and run.by_host is not None:
+                self._progress.show_hosts(run.seconds, run.by_host, ending=bool(run.end_reason))
             elif run and not run.ended and run.live and run.live.now:
                 self._show_run(run, run.live, run.live.now)
 

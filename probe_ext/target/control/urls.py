@@ -1,5 +1,6 @@
 """URLs of a server's control pages, derived from `--host`. No network access."""
 
+from collections.abc import Iterable, Sequence
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
 _SHOWN_QUERY_KEYS = frozenset({"model"})
@@ -41,6 +42,23 @@ def same_place(url: str, other: str) -> bool:
 def _port(url: str) -> int | None:
     parts = urlsplit(url)
     return parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+def urls_by_host(urls: Iterable[str], hosts: Sequence[str]) -> tuple[list[list[str]], list[str]]:
+    """Return which URLs of metrics belong to each of several hosts, and which to none.
+
+    A URL belongs to the host at its own port, or without one, to all hosts on its machine. ValueError if it is invalid.
+    """
+    found: list[list[str]] = [[] for _ in hosts]
+    of_none = []
+    for url in urls:
+        own = [place for place, host in enumerate(hosts) if same_place(host, url)]
+        near = [place for place, host in enumerate(hosts) if urlsplit(host).hostname == urlsplit(url).hostname]
+        for place in own or near:
+            found[place].append(url)
+        if not (own or near):
+            of_none.append(url)
+    return found, of_none
 
 
 def shown(url: str) -> str:

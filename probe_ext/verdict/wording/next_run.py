@@ -8,7 +8,7 @@ from typing import Any
 
 from probe_ext.measure.rate import PER_SECOND, Rate, in_unit_of
 from probe_ext.settings.options import OPTIONS
-from probe_ext.verdict.evidence.manifest_view import mapping, number, search_of
+from probe_ext.verdict.evidence.manifest_view import mapping, mappings, number, search_of
 from probe_ext.verdict.inference.least_proof import least_proof
 from probe_ext.verdict.levels.all_kinds import split_error
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Criteria, LevelEstimate
@@ -318,12 +318,13 @@ def next_command(
         return None
     if not levels and not searched:
         return None
-    target = manifest.get("target")
-    host = target.get("host") if isinstance(target, Mapping) else None
+    host = mapping(manifest.get("target")).get("host")
+    of_kinds = any(kind.get("host") for kind in mappings(mapping(manifest.get("workload")).get("kinds")))
+    where = [] if of_kinds else ["--host", str(host or "URL")]  # else the workload's file says where
     option = "--rate" if levels and isinstance(levels[0], Rate) else "--levels"
     asked = ["--search"] if searched else [option, ",".join(str(users) for users in levels)]
     same = _same_options(options, _OF_ONE_RUN if searched else _OF_ONE_RUN | _OF_A_SEARCH)
-    return shlex.join(["probe", "run", _scenario(manifest), "--host", str(host or "URL"), *asked, *same])
+    return shlex.join(["probe", "run", _scenario(manifest), *where, *asked, *same])
 
 
 _ENDED_EARLY = {"interrupted", "terminated", "workers_lost", "workers_left", "prompts_changed"}

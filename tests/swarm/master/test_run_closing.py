@@ -88,8 +88,7 @@ def test_search_is_reviewed_between_last_replies_and_last_manifest() -> None:
         "collector",
     ):
         setattr(run, name, MagicMock())
-    run.ended, run.poller, run._greenlets, run.now = None, None, [], lambda: 60.0
-    run.gpu_pollers = ()
+    run.ended, run.pollers, run._greenlets, run.now = None, {}, [], lambda: 60.0
     run.environment = SimpleNamespace(shape_class=shape)
     run.monitor = VisitMonitor(SloProfile.model_validate({"name": "any"}), 3)
     run.collector.close = lambda: done.append("closed")

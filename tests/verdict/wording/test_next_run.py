@@ -177,6 +177,14 @@ def test_a_locustfile_of_the_user_is_named_by_its_path() -> None:
     assert command("./mine/reviewer.py").startswith("probe run ./mine/reviewer.py --host")
 
 
+def test_the_next_command_names_no_host_where_the_workload_does() -> None:
+    kinds = [{"name": "a", "host": "http://127.0.0.1:8001"}]
+    stated = {**manifest(plan={"levels": [2, 4]}, end_reason="interrupted"), "workload": {"kinds": kinds}}
+    command = next_command(stated, estimate([], (None, None)), None, invalid=False) or ""
+    assert "--levels 2,4" in command
+    assert "--host" not in command
+
+
 def test_headers_and_body_fields_are_part_of_the_next_command() -> None:
     given = read_options({"header": "X-A: 1\nX-B: 2", "header_env": "K=V", "body": '{"top_k": 1}'}).as_json()
     expected = ["--header=X-A: 1", "--header=X-B: 2", "--header-env=K=V", '--body={"top_k":1}']
