@@ -186,16 +186,16 @@ def test_a_server_is_said_to_be_tested_once_that_is_possible(tmp_path: Path, mon
         raise SettingsError("--model nope: http://x does not serve it")
 
     start = a_start(lambda _: None, tmp_path, headless=True)
-    monkeypatch.setattr(run_start, "choose_host", lambda _: "testing vLLM at http://x")
+    monkeypatch.setattr(run_start, "choose_host", lambda *_: "testing vLLM at http://x")
     monkeypatch.setattr(run_start, "print_line", said.append)
     monkeypatch.setattr(start, "refuse", said.append)
     monkeypatch.setattr(start, "_hold_if_ending", lambda: said.append("prepared"))
-    start._preflight = SimpleNamespace(prepare=refuse, opens_stream=lambda: True)  # type: ignore[assignment]
+    start._preflight = SimpleNamespace(prepare=refuse, opens_stream=lambda: True, workload=lambda: None)  # type: ignore[assignment]
     start._process.read_options = lambda: read_options({})  # type: ignore[method-assign]
     start._environment.host = "http://x"
     start.prepare()
     assert said == ["--model nope: http://x does not serve it"]
     said.clear()
-    start._preflight = SimpleNamespace(prepare=lambda *_: None, opens_stream=lambda: True)  # type: ignore[assignment]
+    start._preflight.prepare = lambda *_: None  # type: ignore[method-assign,assignment,return-value]
     start.prepare()
     assert said[:2] == ["testing vLLM at http://x", "prepared"]
