@@ -42,6 +42,6 @@ def test_a_run_says_what_read_its_sockets_and_is_warned_by_what_that_can_do(
     assert worker["reading_path"] == path
     assert worker["rows"] == worker["started"] > 2
     page = (out / "capacity.html").read_text(encoding="utf-8")
-    assert page.count("sockets read by") == 1 + calibrated
+    assert page.count("sockets read by") == 1
     assert ("the C extension" if path == NATIVE else path) in page.partition("sockets read by")[2][:200]
     assert json.loads((out / "capacity.json").read_text())["levels"][0]["replies"] >= 2
