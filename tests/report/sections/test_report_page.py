@@ -106,7 +106,7 @@ def test_where_nothing_is_proven_the_suggestion_is_marked(whole_run: Path) -> No
     page = shown(
         whole_run,
         verdict="unproven",
-        answer=asdict(Answer("", (), "Probably about 5 people (2 to 7), not proven", "", "", "", "")),
+        answer=asdict(Answer("", (), "Probably about 5 people (2 to 7), not proven", "", "", "2 to 7", "")),
         served_users=None,
         bracket=[None, None],
         interval=[2, 7],

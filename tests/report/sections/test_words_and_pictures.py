@@ -116,7 +116,7 @@ def test_no_output_names_a_number_between_levels_that_are_far_apart() -> None:
     }  # fmt: skip
     gated = gate(capacity, 8)
     assert gated is not None
-    assert gated.sentence.endswith("8 was not proven (probably at least 1 are served, and fewer than 32)")
+    assert gated.sentence.endswith("8 was not proven (probably at least 1 is served, and fewer than 32)")
     set_up = {"name": "a", "served_users": None, "interval": [0, 31], "levels": levels}
     row = {"quantity": "capacity", "users": None, "set_up": "a", "baseline": 4.0, "value": 4.0, "change": None,
            "reason": "gap_between_levels", "outcome": "cannot_tell", "low": None, "high": None, "scale": "ratio",
