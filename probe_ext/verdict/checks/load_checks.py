@@ -35,9 +35,9 @@ MAX_CUT_REASONING_SHARE = 0.01
 """Of all replies."""
 
 _BACK_AND_FORTH = (
-    "Something was not the same at each visit: other programs on the server's machine, other clients, or users who kept "
-    "asking in step with each other. A level's state and share are of all its visits together. Find out what it was, "
-    "then repeat."
+    "Something was not the same at each visit: other programs on the server's machine, other clients, or users who "
+    "kept asking in step with each other. A level's state and share are of all its visits together. Find out what it "
+    "was, then repeat."
 )
 _HOLD_LEVELS = "Hold each number of users for half a minute: --levels 1,2,4,8."
 
