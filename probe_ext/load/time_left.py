@@ -9,7 +9,9 @@ counts down, and is made anew only where the interval contradicts it by more tha
 import math
 
 REVISED_FROM = 2.0
-"""times as long, or as short, as the forecast: half of the searches lie within it"""
+"""times as long, or as short, as the forecast: about half of the searches lie within it"""
+LEAST_SHARE = 0.5
+"""of the forecast: nine of ten searches take at least that long, while nothing is proven on one side of the boundary"""
 SHORTEST_S = 10.0
 """seconds: a forecast of less would be over before the next look"""
 

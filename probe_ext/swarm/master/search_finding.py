@@ -60,7 +60,8 @@ def _wanted(steps: SearchSteps) -> str:
 def _more(steps: SearchSteps) -> str:
     seconds = steps.seconds_left
     if not seconds:
-        return ""
+        least = least_minutes_in_words(steps.least_seconds_left or 0.0)
+        return f" It needed {least}." if least else ""
     if seconds > steps.plan.longest:
         return f" That would take more than another {span(steps.plan.longest)}."
     return f" About {minutes_in_words(seconds)} would be enough."
@@ -69,3 +70,9 @@ def _more(steps: SearchSteps) -> str:
 def minutes_in_words(seconds: float) -> str:
     """Return `4 more minutes`: the same while the search runs and in its report."""
     return things(math.ceil(seconds / 60), "more minute")
+
+
+def least_minutes_in_words(seconds: float) -> str:
+    """Return `at least 2 more minutes`; empty if not even one is known to be needed."""
+    minutes = math.floor(seconds / 60)
+    return f"at least {things(minutes, 'more minute')}" if minutes else ""
