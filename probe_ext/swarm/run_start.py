@@ -33,6 +33,7 @@ from probe_ext.swarm.preparation.preflight import (
     Preflight,
     PreparedRun,
     plan_line,
+    server_line,
     take_default_levels,
 )
 from probe_ext.swarm.preparation.provability import profile_line, proof_line
@@ -65,9 +66,9 @@ class RunStart:
     def prepare(self) -> None:
         """Prepare what the command line asks for. Headless, a run that cannot work is refused before any load."""
         try:
-            choose_host(self._environment)
+            found = choose_host(self._environment)
             if self._headless:
-                self._prepare_headless()
+                self._prepare_headless(named=found)
             else:
                 options = self._process.read_options()
                 given = self._preflight.take_workload(options)
@@ -78,7 +79,8 @@ class RunStart:
             logger.debug("while preparing", exc_info=error)
             self.refuse(f"internal error (please report): {type(error).__name__}: {error}")
 
-    def _prepare_headless(self) -> None:
+    def _prepare_headless(self, *, named: bool) -> None:
+        """`named`: whether it was already said which server is tested."""
         self._phase.enter(Phase.PREPARING)
         given = self._environment.parsed_options
         if not self._preflight.opens_stream():
@@ -87,9 +89,12 @@ class RunStart:
         prepared = self._preflight.prepare(options, self._environment.host)
         self._hold_if_ending()
         self._coordinator.prompt_files = _files_of(prepared)  # workers that join from now on need them
-        if prepared.plan is not None:
-            print_line(plan_line(prepared.plan))
-        self._attach_shape(options, _to_carry_out(prepared.plan, given))
+        plan = _to_carry_out(prepared.plan, given)
+        if not named:
+            print_line(server_line(prepared.preparation))
+        if plan is not None:
+            print_line(plan_line(plan))
+        self._attach_shape(options, plan)
         if demand := profile_line(prepared):
             print_line(demand)
         for line in workload_lines(prepared.preparation.workload, options):

@@ -115,8 +115,9 @@ def search_position(left: float | None, limit: float, least: float | None = None
 
     `least`: a lower limit, which alone is known at first: `search, at least 2 more minutes`.
     """
-    if limit > 0 and not left and least and (known := least_minutes_in_words(least)) and least < limit:
-        return f"search, {known}"
+    if not left and least and least < limit:
+        return ", ".join(filter(None, ("search", least_minutes_in_words(least))))
+    left = left or least
     if not left or limit <= 0:
         return "search"
     return f"search, {'about' if left < limit else 'at most'} {minutes_in_words(min(left, limit))}"
