@@ -30,8 +30,8 @@ def levels_seen(
 ) -> tuple[list[Load], Load | None]:
     """Return the levels at which replies did well so far, and the lowest at which too few of them did.
 
-    The first replies of a level are its fast ones, so it counts as good only with as many replies as users. A level that
-    the climb has left for a higher one did well when it was left.
+    The first replies of a level are its fast ones, so it counts as good only with as many replies as users. A level
+    that doubling left for a higher one did well when it was left.
     """
     levels = estimate.levels if estimate else ()
     bad = [level.users for level in levels if level.share_high is not None and level.share_high < needed_share]

@@ -238,12 +238,14 @@ def test_ranges_that_contradict_each_other_within_seconds_are_not_said() -> None
     lines = []
     for second in range(90, 116):
         fine = second < 98
-        seen = seen_at((1, 1.0, 4), (4, 1.0 if fine else 0.88, 9), (8, 1.0 if fine else 0.88, 9), (12, 1.0 if fine else 0.5, 12))
+        seen = seen_at(
+            (1, 1.0, 4), (4, 1.0 if fine else 0.88, 9), (8, 1.0 if fine else 0.88, 9), (12, 1.0 if fine else 0.5, 12)
+        )
         if line := news.line(float(second), 99, seen if second >= 94 else None, early=CLIMB):
             lines.append(line)
-    assert lines == [
-        "after 108 s: so far fewer than 16 people; narrowing. The range before was a first impression"
-    ], "it is said once it has stood, and as 16 are proven too many meanwhile"
+    assert lines == ["after 108 s: so far fewer than 16 people; narrowing. The range before was a first impression"], (
+        "it is said once it has stood, and as 16 are proven too many meanwhile"
+    )
 
 
 def test_only_what_is_proven_makes_the_range_before_a_first_impression() -> None:
@@ -261,4 +263,6 @@ def test_a_level_is_not_called_too_many_by_replies_that_nobody_has_seen_end() ->
     by = ", by replies still in progress"
     assert by in str(RangeNews(0.9).line(40.0, 43, None, early=CLIMB))
     ended = SimpleNamespace(users=16, share_fit=0.2, share_high=0.5, replies=20)
-    assert by not in str(RangeNews(0.9).line(40.0, 43, SimpleNamespace(interval=(0, None), levels=(ended,)), early=CLIMB))  # type: ignore[arg-type]
+    assert by not in str(
+        RangeNews(0.9).line(40.0, 43, SimpleNamespace(interval=(0, None), levels=(ended,)), early=CLIMB)
+    )  # type: ignore[arg-type]

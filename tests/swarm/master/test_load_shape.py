@@ -38,8 +38,10 @@ MORE = ", longer if replies are slow"
         ({"levels": "1,2," * 9 + "1"}, "19 levels (1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, … users), "),
         (
             {"search": "1", "max_users": "64", "search_time": "10m"},
-            "search up to 64 users: precise once the 95 % interval is no wider than 20 % of the estimate or 2 users, "
-            "whichever is more; then ends. It takes at most 10 min; Ctrl-C ends it with its report at any time",
+            (
+                "search up to 64 users: precise once the 95 % interval is no wider than 20 % of the estimate or "
+                "2 users, whichever is more; then ends. It takes at most 10 min; Ctrl-C ends it with its report at any time"
+            ),
         ),
     ],
 )
