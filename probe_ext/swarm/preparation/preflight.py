@@ -244,11 +244,11 @@ def plan_line(plan: Plan) -> str:
 
 def _search_line(plan: SearchPlan) -> str:
     """Say when a search counts as precise, how long it may take, and how to end it."""
-    width = f"{100 * plan.precision:g} % of the estimate or {things(MIN_TARGET_USERS, 'user')}, whichever is more"
-    goal = f"precise once the 95 % interval is no wider than {width}"
-    ends = "then narrows further" if isinstance(plan, OpenEndedPlan) else "then ends"
-    how_long = f"at most {span(plan.longest)}; Ctrl-C ends it with its report at any time"
-    return f"search up to {things(plan.max_users, 'user')}: {goal}; {ends}. It takes {how_long}"
+    width = f"{100 * plan.precision:g} % of the estimate (or {things(MIN_TARGET_USERS, 'user')})"
+    then = "then narrowed further" if isinstance(plan, OpenEndedPlan) else "which ends it"
+    goal = f"precise once the 95 % interval is at most {width} wide, {then}"
+    users, longest = things(plan.max_users, "user"), span(plan.longest)
+    return f"search up to {users}: {goal}; at most {longest}. Ctrl-C gives the report at any time"
 
 
 def server_line(preparation: Preparation) -> str:

@@ -39,8 +39,8 @@ MORE = ", longer if replies are slow"
         (
             {"search": "1", "max_users": "64", "search_time": "10m"},
             (
-                "search up to 64 users: precise once the 95 % interval is no wider than 20 % of the estimate or "
-                "2 users, whichever is more; then ends. It takes at most 10 min; Ctrl-C ends it with its report at any time"
+                "search up to 64 users: precise once the 95 % interval is at most 20 % of the estimate (or 2 users) "
+                "wide, which ends it; at most 10 min. Ctrl-C gives the report at any time"
             ),
         ),
     ],
@@ -55,8 +55,8 @@ def test_the_line_of_a_search_that_someone_watches_says_that_it_goes_on() -> Non
     plan = read_options({"search": "1", "precision": "10%"}).plan
     assert isinstance(plan, SearchPlan)
     said = plan_line(open_ended(plan))
-    assert "no wider than 10 % of the estimate or 2 users, whichever is more; then narrows further. " in said
-    assert said.endswith("Ctrl-C ends it with its report at any time")
+    assert "at most 10 % of the estimate (or 2 users) wide, then narrowed further; at most " in said
+    assert said.endswith("Ctrl-C gives the report at any time")
 
 
 @pytest.mark.parametrize(
