@@ -101,7 +101,8 @@ class Step:
     measured_from: float | None = None
     until: float | None = None
     state: State = "unproven"
-    """of the level, by all replies known when it was left; it says nothing of a visit that was not measured"""
+    """of the level, by all replies known when it was left, and in the end by all of the run, those of later visits too; it
+    says nothing of a visit that was not measured"""
 
     def as_json(self) -> dict[str, object]:
         return {
