@@ -101,8 +101,8 @@ class Step:
     measured_from: float | None = None
     until: float | None = None
     state: State = "unproven"
-    """of the level, by all replies known when it was left, and in the end by all of the run, those of later visits too; it
-    says nothing of a visit that was not measured"""
+    """of the level, by all replies known when it was left, in the end by those of later visits too; of a visit that was
+    not measured it says nothing"""
 
     def as_json(self) -> dict[str, object]:
         return {
