@@ -116,6 +116,11 @@ class LevelNow:
         return self.others is None or not self.others.too_much
 
     @property
+    def is_revisit(self) -> bool:
+        """Whether state and shares are of earlier visits, too, while the figures are of this one."""
+        return self.visit > 1
+
+    @property
     def is_early(self) -> bool:
         """Whether most users have no judged reply yet."""
         few = EARLY_REPLIES if isinstance(self.users, Rate) else self.users
@@ -201,7 +206,7 @@ class Levels:
         """Estimate anew, if it is due."""
         if now < self._next_update and not final:
             return
-        started = clock.monotonic()
+        started = clock.cpu()  # not monotonic: on a busy machine, waiting for the CPU would put updates off by minutes
         spans = self._monitor.visits if self.rules.planned else self._found_spans()
         judged = any(self._monitor.is_judged(span, now) for span in spans)
         self.estimate = self._monitor.estimate_of(spans, now) if judged else None
@@ -213,7 +218,7 @@ class Levels:
             seen[span.users] += 1
             levels.append(self._level(span, seen[span.users], now, server))
         self.all = levels
-        took = clock.monotonic() - started
+        took = clock.cpu() - started
         self._next_update = now + max(UPDATE_EVERY_S, UPDATE_SPACING * now, took / MAX_CPU_SHARE)
 
     def _found_spans(self) -> list[Span]:

@@ -65,11 +65,11 @@ def _short(now: Now, estimate: CapacityEstimate | None, position: str) -> dict[s
 
 
 def _replies(now: Now) -> str:
-    """Return how many replies the level has that is measured, unless its share says so; without one, the run's."""
+    """Return how many replies were sent and ended since the level settled, unless its share says so; else the run's."""
     if now.level is None:
         return plurals.things(now.replies, "reply", "replies") + (" in all" if now.replies else "")
     has_share = now.level.is_judged and not now.level.is_early
-    return "" if has_share else plurals.things(now.level.replies, "reply", "replies")
+    return "" if has_share else f"{plurals.things(now.level.replies, 'reply', 'replies')} since settling"
 
 
 def _speed(now: Now) -> dict[str, str]:
@@ -78,7 +78,9 @@ def _speed(now: Now) -> dict[str, str]:
     ttft = "" if of.ttft_p95 is None else f"TTFT p95 {formats.seconds(of.ttft_p95)}"
     rate = "" if of.decode_rate_p50 is None else f"{formats.rate(of.decode_rate_p50)} tok/s per reply"
     if now.level is not None:
-        return {"ttft": ttft, "rate": rate}
+        both = now.level.is_revisit and not now.level.is_early  # then the share is of all visits
+        this = "this visit: " if both else ""
+        return {"ttft": ttft and this + ttft, "rate": rate if ttft else rate and this + rate}
     recent = ", ".join(filter(None, (ttft, rate)))
     return {"ttft": recent and f"last {formats.span(min(now.window_s, now.t))}: {recent}", "rate": ""}
 
@@ -101,15 +103,23 @@ def _users(now: Now) -> str:
 def _share(now: Now, *, with_range: bool) -> str:
     """Return the served share of the level that is being measured, or how far it is from one."""
     if now.level is None:
-        return "" if now.settles_in is None else f"settling, {now.settles_in:.0f} s"
+        return _settling(now)
     if now.level.others is not None and not now.level.is_judged:
         return f"others use the server ({formats.percent(now.level.others.share)}), not judged"
     return "too early to say" if now.level.is_early else share_text(now.level, with_range=with_range)
 
 
+def _settling(now: Now) -> str:
+    """Return `settling, 2 s`; once that is over `settling`, while a plan waits for replies of the level before."""
+    if now.settles_in is not None:
+        return f"settling, {now.settles_in:.0f} s"
+    return "settling" if now.position and now.users and now.users == now.target else ""
+
+
 def share_text(level: LevelNow, *, with_range: bool) -> str:
-    """Return `97 % of 180 replies served (94–99)`."""
+    """Return `97 % of 180 replies served (94–99)`; after an earlier visit `97 % served in all visits`."""
     judged = "" if level.replies_judged is None else f" of {plurals.things(level.replies_judged, 'reply', 'replies')}"
-    served = f"{formats.percent(level.served_share)}{judged if with_range else ''} served"
+    visits = " in all visits" if level.is_revisit else ""
+    served = f"{formats.percent(level.served_share)}{judged if with_range else ''} served{visits}"
     low, high = level.served_share_low, level.served_share_high
     return f"{served} ({100 * (low or 0):.0f}–{100 * (high or 0):.0f})" if with_range else served

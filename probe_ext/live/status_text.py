@@ -139,7 +139,7 @@ def level_status(level: LevelNow) -> str:
     if level.is_early:
         return f"too early to say, {plurals.things(level.replies, 'measured reply', 'measured replies')}"
     share = (
-        f"{percent(level.served_share)} of replies served "
+        f"{percent(level.served_share)} of replies served {'in all visits ' if level.is_revisit else ''}"
         f"(95 %: {percent(level.served_share_low)} to {percent(level.served_share_high)})"
     )
     if level.state == "held":

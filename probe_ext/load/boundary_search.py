@@ -15,7 +15,7 @@ from typing import Literal
 from probe_ext.load.climb_looks import ClimbLooks
 from probe_ext.load.level_plan import MAX_HOLD_FACTOR
 from probe_ext.load.monitor import EstimateView, Interval, Monitor, State
-from probe_ext.load.time_left import TimeLeft, seconds_to_narrow
+from probe_ext.load.time_left import LEAST_SHARE, TimeLeft, seconds_to_narrow
 
 FIRST_CRITICAL, FREE_VISITS, CRITICAL_GROWTH = 2.24, 12, 2.0
 """standard errors for a proof, where dispersion is known, scaled as Student's t, up to so many visits. From then on,
@@ -83,7 +83,7 @@ class EarlyRange:
     """What the climb suggests of the capacity. Users, seconds."""
 
     fine: tuple[int, ...] = ()
-    """levels at which replies did well so far"""
+    """levels that doubling left for a higher one, as replies did well so far"""
     overloaded: int | None = None
     """level at which they did not, so that doubling ended or will end"""
     cycle: float = 0.0
@@ -101,7 +101,8 @@ class Step:
     measured_from: float | None = None
     until: float | None = None
     state: State = "unproven"
-    """of the level, by all replies known when it was left; it says nothing of a visit that was not measured"""
+    """of the level, by all replies known when it was left, in the end by those of later visits too; of a visit that was
+    not measured it says nothing"""
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -181,8 +182,19 @@ class SearchSteps:
 
     @property
     def seconds_left(self) -> float | None:
-        """About how long until the interval is narrow enough and proven; 0 once it is, None while unknown."""
-        return 0.0 if self._is_precise() else self._time_left.seconds(self._now)
+        """About how long until the interval is narrow enough and proven; 0 once it is, None while unknown.
+
+        It is unknown until something is proven on both sides of the boundary.
+        """
+        if self._is_precise():
+            return 0.0
+        return None if self.missing_proof else self._time_left.seconds(self._now)
+
+    @property
+    def least_seconds_left(self) -> float | None:
+        """How long it takes at least, in most searches, while more than that is unknown."""
+        left = self._time_left.seconds(self._now)
+        return None if left is None or not self.missing_proof else LEAST_SHARE * left
 
     def _forecast(self) -> float | None:
         """Return what the interval says of the time left."""
@@ -219,7 +231,9 @@ class SearchSteps:
     @property
     def early_range(self) -> EarlyRange:
         """What replies that go on suggest, before anything is proven."""
-        return EarlyRange(tuple(self.climbed), self.overloaded, self._cycle, self._judged_in)
+        end = math.inf if self._closing_since is None else self._closing_since
+        passed = tuple(step.users for step in self.steps if step.until is not None and step.until < end)
+        return EarlyRange(passed, self.overloaded, self._cycle, self._judged_in)
 
     # --- stepping -----------------------------------------------------------------------------------------------
 

@@ -1,15 +1,23 @@
 """How much longer a search will take: one forecast for the live view and for the report.
 
-In the searches of the study on stated servers, with t the time that a search has taken and w the width of its interval,
-it took another t · ln(w ÷ wanted) at the median; half of them took between half and twice that. Both were fitted to
-these searches, and not checked on others. A forecast that followed each look would jump about within that range. So it
-counts down, and is made anew only where the interval contradicts it by more than a factor of two, or the time is up.
+With t the time that a search has taken and w the width of its interval, the forecast is another t · ln(w ÷ wanted). How
+good it is was measured at every fifth second of 47 searches as `probe run` makes them, on the study's stated and
+simulated servers with seeds from 90100, each search with the same weight. Truth ÷ forecast was, at its 10 % quantile,
+median and 90 % quantile,
+
+- while nothing was proven on one side of the boundary: 0.40, 1.3 and 5.4: only a lower limit of the time is known;
+- once something was proven on both sides: 0.11, 0.55 and 1.9: it is seldom much longer, and often shorter.
+
+A forecast that followed each look would jump about. So it counts down, and is made anew only where the interval
+contradicts it by more than a factor of two, or the time is up.
 """
 
 import math
 
 REVISED_FROM = 2.0
-"""times as long, or as short, as the forecast: half of the searches lie within it"""
+"""times as long, or as short, as the forecast: nearly half of the searches lie within it"""
+LEAST_SHARE = 0.4
+"""of the forecast: nine of ten searches took that long, while nothing was proven on one side of the boundary"""
 SHORTEST_S = 10.0
 """seconds: a forecast of less would be over before the next look"""
 

@@ -33,6 +33,7 @@ from probe_ext.swarm.preparation.preflight import (
     Preflight,
     PreparedRun,
     plan_line,
+    server_line,
     take_default_levels,
 )
 from probe_ext.swarm.preparation.provability import profile_line, proof_line
@@ -91,13 +92,16 @@ class RunStart:
         prepared = self._preflight.prepare(options, self._environment.host)
         if chosen is not None:
             print_line(chosen)
+        elif not prepared.preparation.by_host:
+            print_line(server_line(prepared.preparation))
         self._hold_if_ending()
         self._coordinator.prompt_files = _files_of(prepared)  # workers that join from now on need them
-        if prepared.plan is not None:
-            print_line(plan_line(prepared.plan))
+        plan = _to_carry_out(prepared.plan, given)
+        if plan is not None:
+            print_line(plan_line(plan))
         prepared_workload = prepared.preparation.workload
         slots = slots_of(options, prepared_workload.workload if prepared_workload else None)
-        self._attach_shape(options, _to_carry_out(prepared.plan, given), slots)
+        self._attach_shape(options, plan, slots)
         if demand := profile_line(prepared):
             print_line(demand)
         for line in workload_lines(prepared.preparation.workload, options):

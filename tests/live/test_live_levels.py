@@ -202,14 +202,15 @@ def test_stopping_users_end_the_level() -> None:
     assert [(level.t_start, level.t_end) for level in live.levels.all] == [(5.0, 14.0)]
 
 
-def test_updates_every_two_seconds_and_less_often_if_they_are_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    live, seen, took, clock = a_live_run(), [], 0.01, [0.0]
+def test_updates_every_two_seconds_and_less_often_if_they_take_much_cpu_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting for the CPU puts none off: on a machine that the server shares, the view stood still for 15 s."""
+    live, seen, took, used = a_live_run(), [], 0.01, [0.0]
 
-    def monotonic() -> float:
-        clock[0] += took
-        return clock[0]
+    def cpu() -> float:
+        used[0] += took
+        return used[0]
 
-    monkeypatch.setattr(live_levels.clock, "monotonic", monotonic)
+    monkeypatch.setattr(live_levels.clock, "cpu", cpu)
     monkeypatch.setattr(live.levels, "_found_spans", lambda: seen.append(second) or [])
     for second in range(20):
         took = 0.01 if second < 10 else 0.25

@@ -11,7 +11,7 @@ from probe_ext.live.capacity_range.range_memory import Widening
 from probe_ext.live.live_levels import Rules
 from probe_ext.live.live_run import LiveRun, Now
 from probe_ext.live.status_line import status_line
-from probe_ext.live.status_text import headline
+from probe_ext.live.status_text import headline, level_status
 from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.measure.table_rows import ServerRow, UserRow
 from probe_ext.settings.options import read_options
@@ -192,10 +192,42 @@ def test_replies_are_those_of_the_level_that_is_named() -> None:
     assert f" · {live.now.replies if live.now else 0} replies in all" in between
     live.levels._monitor.begin_visit(42.0, 16)
     live.on_reply(reply(0, 42.5, first=42.7, end=43.0))
-    assert "16 users · too early to say · 1 reply · " in status_line(live.tick(46.0), None)
+    assert "16 users · too early to say · 1 reply since settling · " in status_line(live.tick(46.0), None)
     for second in range(43, 60):
         live.on_reply(reply(second % 16, float(second), first=second + 0.2, end=second + 0.9))
     assert "100 % of 18 replies served" in status_line(live.tick(80.0), None)
+
+
+def test_of_a_level_that_is_visited_again_it_says_which_figures_are_of_all_visits() -> None:
+    """Else 50 % served would stand beside a TTFT that meets its bound."""
+    live = measured(8, 1.5, until=40)
+    live.levels._monitor.end_visit(40.0, more_users=False)
+    live.levels._monitor.begin_visit(42.0, 8)
+    for second in range(43, 60):
+        for user in range(8):
+            live.on_reply(reply(user, float(second), first=second + 0.2, end=second + 0.9))
+    live.on_users(UserRow(80.0, 8, 8, "running"))
+    now = live.tick(80.0, final=True)
+    assert now.level is not None
+    assert now.level.served_share is not None
+    assert now.level.served_share < 1.0
+    line = status_line(now, None)
+    assert " served in all visits (" in line
+    assert " · this visit: TTFT p95 0.20 s · 20 tok/s per reply" in line
+    assert "of replies served in all visits (95 %: " in level_status(now.level)
+    first = measured(8, 0.4, until=40).now
+    assert first is not None
+    assert "visit" not in status_line(first, None)
+
+
+def test_while_a_plan_waits_for_the_level_before_the_line_says_that_it_settles() -> None:
+    live = measured(8, 0.4, until=40)
+    live.levels._monitor.end_visit(40.0, more_users=True)
+    for second in range(41, 50):
+        live.on_users(UserRow(float(second), 16, 16, "running"))
+    now = live.tick(49.0, position="search", target=16)
+    assert now.settles_in is None
+    assert status_line(now, None, now.position).startswith("search · 16 users · settling · ")
 
 
 def test_the_range_so_far_is_never_shown_as_final(full: LiveRun) -> None:

@@ -85,6 +85,18 @@ def test_no_search_promises_more_time_than_it_has(left: float | None, limit: flo
     assert search_position(left, limit) == said
 
 
+@pytest.mark.parametrize(
+    ("least", "limit", "said"),
+    [
+        (59.0, 3000.0, "search"),
+        (150.0, 3000.0, "search, at least 2 more minutes"),
+        (4000.0, 3000.0, "search, at most 50 more minutes"),
+    ],
+)
+def test_a_time_of_which_only_a_lower_limit_is_known_is_rounded_down(least: float, limit: float, said: str) -> None:
+    assert search_position(None, limit, least) == said
+
+
 @pytest.mark.parametrize("left", [5.0, 60.0, 61.0, 330.0])
 def test_live_view_and_report_say_the_same_time(left: float, monkeypatch: pytest.MonkeyPatch) -> None:
     steps = SearchPlan(hold=30.0, settle=5.0, min_replies=3, max_users=64, longest=1800.0).begin()

@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -294,6 +296,24 @@ def test_it_tells_about_how_long_it_will_take() -> None:
     raised = sum(after > before for before, after in pairwise(known))
     assert raised <= 3 + math.log2(max(known) / 10)
     assert steps.seconds_left == 0.0
+    assert steps.least_seconds_left is None
+
+
+def test_until_something_is_proven_on_both_sides_it_says_only_how_long_it_takes_at_least() -> None:
+    """Forecasts made before were too short at the median, and by up to six times: 2, then 3, then 8 more minutes."""
+    steps = PLAN.begin()
+    steps._began = 1.0
+    steps._closing_since = 50.0
+    for bracket, is_known in (((None, 16), False), ((4, 16), True)):
+        server: Any = SimpleNamespace(estimate=lambda _now, bracket=bracket: Estimate(8.0, (0, 15), bracket, {}))
+        steps.review(100.0, server)
+        steps._time_left.update(100.0, 300.0)
+        steps._now = 100.0
+        assert (steps.seconds_left is not None) is is_known
+        assert (steps.least_seconds_left is None) is is_known
+        assert (steps.as_json()["search"]["seconds_left"] is not None) is is_known
+        end = " About 5 more minutes would be enough." if is_known else " It needed at least 2 more minutes."
+        assert search_finding(steps)["why"].endswith(end)
 
 
 def test_the_manifest_is_documented() -> None:

@@ -21,18 +21,24 @@ class KnownRange:
     """levels at which replies did well so far, below `bad`"""
     bad: Load | None = None
     """the lowest level at which they did not"""
+    bad_in_flight: bool = False
+    """whether only replies that have not ended yet say so"""
 
 
 def levels_seen(
     estimate: CapacityEstimate | None, early: EarlyRange, needed_share: float
 ) -> tuple[list[Load], Load | None]:
-    """Return the levels at which replies did well so far, and the lowest at which too few of them did."""
+    """Return the levels at which replies did well so far, and the lowest at which too few of them did.
+
+    The first replies of a level are its fast ones, so it counts as good only with as many replies as users. A level
+    that doubling left for a higher one did well when it was left.
+    """
     levels = estimate.levels if estimate else ()
     bad = [level.users for level in levels if level.share_high is not None and level.share_high < needed_share]
     bad += [] if early.overloaded is None else [early.overloaded]
     lowest = min(bad, default=None)
-    good = {level.users for level in levels if level.share_fit >= needed_share and level.replies}
-    good |= set(early.fine)
+    judged = {level.users: level.share_fit >= needed_share for level in levels if level.replies >= level.users}
+    good = {users for users, well in judged.items() if well} | (set(early.fine) - set(judged))
     return sorted(users for users in good if lowest is None or users < lowest), lowest
 
 
@@ -56,7 +62,12 @@ def known_range(estimate: CapacityEstimate | None, early: EarlyRange, needed_sha
         high_proven=high is not None,
         good=good,
         bad=bad,
+        bad_in_flight=bad is not None and bad == early.overloaded and not _has_replies(estimate, bad),
     )
+
+
+def _has_replies(estimate: CapacityEstimate | None, users: Load | None) -> bool:
+    return any(level.users == users and level.replies for level in (estimate.levels if estimate else ()))
 
 
 def _suggested_low(good: Sequence[Load], estimate: CapacityEstimate | None, needed_share: float) -> Load:

@@ -14,6 +14,9 @@ FIRST_WORD_AFTER_S = 50.0
 """seconds of the run after which it is said what is known, even if no number of users has been too many"""
 NARROWER_SHARE = 2 / 3
 """of the width said last: a range that is not narrower than this is no news"""
+STANDS_FOR_S = 10.0
+"""A range that is not proven at both ends is said after the first one only if no reply has contradicted it for so long:
+the first replies of a level often say one thing, and those that end a few seconds later another"""
 SLOW_REPLY_S = 10.0
 """replies that take this long are said to be why there is no range yet"""
 
@@ -28,7 +31,9 @@ class RangeNews:
         """`needed_share`: of a person's replies, must be served; `who`: what the users are called."""
         self._needed, self._who = needed_share, who
         self._said: _Range | None = None
-        self._said_proven = False
+        self._said_ends_proven = False, False
+        self._candidate: tuple[float, _Range] | None = None
+        """a range that is news, and since when"""
         self._said_start = False
         self._said_precise = False
 
@@ -73,22 +78,42 @@ class RangeNews:
             answer = str((estimate and proven_phrase(estimate, None, self._who)) or range_in_words(found, self._who))
             said = f"after {span(now)}: so far {answer[:1].lower()}{answer[1:]}"
             return f"{said}. That is as precise as asked for; narrowing further. {_HOW_TO_END}"
-        if self._said is not None and not self._is_news(known):
+        if self._said is not None and not self._is_settled_news(now, known):
             return None
-        why = self._why_wider(found, widening)
-        first, self._said, self._said_proven = self._said is None, found, known.low_proven and known.high_proven
+        why = self._why_wider(known, widening)
+        first, self._said, self._candidate = self._said is None, found, None
+        self._said_ends_proven = known.low_proven, known.high_proven
         doing = "narrowing" if found[1] - found[0] > MIN_TARGET_USERS else "making sure"
         rest = f"{doing}, {remaining}" if remaining else doing
         said = f"after {span(now)}: {_in_words(known, self._who)}; {rest}"
         return f"{said}. {_HOW_TO_END}" if first else f"{said}{why}"
 
-    def _why_wider(self, found: _Range, widening: Widening | None) -> str:
+    def _why_wider(self, known: KnownRange, widening: Widening | None) -> str:
         """Return why a range is not inside the one said last, a sentence after a full stop; empty if it is."""
-        if self._said is None or self._said[0] <= found[0] <= found[1] <= self._said[1]:
+        if self._said is None or self._said[0] <= known.low <= known.high <= self._said[1]:
             return ""
-        if widening is None:
-            return "" if self._said_proven else ". The range before was a first impression"
-        return f". {widening.sentence.rstrip('.')}"
+        if widening is not None:
+            return f". {widening.sentence.rstrip('.')}"
+        if all(self._said_ends_proven):
+            return ""
+        is_proven = known.low_proven, known.high_proven
+        if any(now and not before for before, now in zip(self._said_ends_proven, is_proven, strict=True)):
+            return ". The range before was a first impression"
+        return ". Replies since the range before make it less certain"
+
+    def _is_settled_news(self, now: float, known: KnownRange) -> bool:
+        """Whether a range is news, and proven at both ends or not contradicted for a while."""
+        found = known.low, known.high
+        if not self._is_news(known):
+            self._candidate = None
+            return False
+        both_proven = known.low_proven and known.high_proven and (known.low > 0 or not known.high)
+        if both_proven:
+            return True
+        since, before = self._candidate or (now, found)
+        inside = before[0] <= found[0] <= found[1] <= before[1]
+        self._candidate = (since if inside else now), found
+        return now - self._candidate[0] >= STANDS_FOR_S
 
     def _is_news(self, known: KnownRange) -> bool:
         """Whether a range is clearly narrower than the one said last, or lies clearly outside it."""
@@ -109,9 +134,9 @@ class RangeNews:
 
 
 def _start_in_words(good: list[Load], replies: int, early: EarlyRange, who: Who) -> str:
-    said = f"{plurals.people(good[-1], who)} served well" if good else plurals.things(replies, "reply", "replies")
+    said = f"{plurals.people(good[-1], who)} looked fine" if good else plurals.things(replies, "reply", "replies")
     if len(good) > 1:
-        said = f"probably at least {plurals.people(good[-2], who)}, as {good[-1]:,} were served well"
+        said = f"probably at least {plurals.people(good[-2], who)}, as {good[-1]:,} looked fine"
     said += f" so far, and no number of {who} has been too many; the search goes on"
     if early.cycle < SLOW_REPLY_S or early.judged_in is None:
         return said
@@ -133,18 +158,18 @@ def _in_words(known: KnownRange, who: Who) -> str:
 
 def _seen(known: KnownRange, who: Who) -> str:
     """Return what the replies so far showed, from which the range follows."""
+    by = ", by replies still in progress" if known.bad_in_flight else ""
     bad = known.bad or 1
     if not known.good:
-        return f"{plurals.people(bad, who)} {plurals.was_or_were(bad)} too many"
-    return _good_in_words(known, bad)
+        return f"{plurals.people(bad, who)} looked like too many{by}"
+    return _good_in_words(known, f", {bad:,} did not{by}")
 
 
-def _good_in_words(known: KnownRange, bad: Load | None = None) -> str:
-    """Return `4 and 8 were served well, 16 were not; 8 may still be too many`: why the range begins at 4."""
+def _good_in_words(known: KnownRange, bad: str = "") -> str:
+    """Return `4 and 8 looked fine so far, 16 did not; 8 may still be too many`: why the range begins at 4."""
     top = known.good[-1]
     seen = [known.low, top] if 0 < known.low < top else [top]
-    said = f"{plurals.listed([f'{users:,}' for users in seen])} {plurals.was_or_were(top)} served well"
-    said += "" if bad is None else f", {bad:,} {plurals.was_or_were(bad)} not"
+    said = f"{plurals.listed([f'{users:,}' for users in seen])} looked fine so far{bad}"
     return f"{said}; {top:,} may still be too many"
 
 

@@ -19,6 +19,7 @@ from probe_ext.swarm.link.workers import Workers
 from probe_ext.swarm.master.load_shape import LevelShape
 from probe_ext.swarm.master.open_stream import OpenStream
 from probe_ext.swarm.master.others_notice import OthersNotice
+from probe_ext.swarm.master.search_finding import least_minutes_in_words
 from probe_ext.swarm.preparation.target_probe import Preparation
 from probe_ext.swarm.run_files.collector import Collector
 from probe_ext.swarm.run_files.locust_csv import LocustTables
@@ -93,7 +94,7 @@ class RunFacts:
         if self.goes_on:
             return "search, until Ctrl-C"
         run_for = self.live.now.t if self.live and self.live.now else 0.0
-        return search_position(steps.seconds_left, steps.plan.longest - run_for)
+        return search_position(steps.seconds_left, steps.plan.longest - run_for, steps.least_seconds_left)
 
     @property
     def goes_on(self) -> bool:
@@ -134,8 +135,14 @@ class HostPollers:
         return [*(self.metrics.findings() if self.metrics else []), *gpu_findings(self.gpus)]
 
 
-def search_position(left: float | None, limit: float) -> str:
-    """Return `search, about 4 more minutes`. `left`: seconds until it is precise, `limit`: until its time is up."""
+def search_position(left: float | None, limit: float, least: float | None = None) -> str:
+    """Return `search, about 4 more minutes`. `left`: seconds until it is precise, `limit`: until its time is up.
+
+    `least`: a lower limit, which alone is known at first: `search, at least 2 more minutes`.
+    """
+    if not left and least and least < limit:
+        return ", ".join(filter(None, ("search", least_minutes_in_words(least))))
+    left = left or least
     if not left or limit <= 0:
         return "search"
     return f"search, {'about' if left < limit else 'at most'} {minutes(min(left, limit), 'more minute')}"

@@ -3,6 +3,7 @@
 It names no interval: that of the report is of all replies, and so of more than the search saw.
 """
 
+import math
 from typing import Any
 
 from probe_ext.load.boundary_search import SearchSteps
@@ -59,7 +60,14 @@ def _wanted(steps: SearchSteps) -> str:
 def _more(steps: SearchSteps) -> str:
     seconds = steps.seconds_left
     if not seconds:
-        return ""
+        least = least_minutes_in_words(steps.least_seconds_left or 0.0)
+        return f" It needed {least}." if least else ""
     if seconds > steps.plan.longest:
         return f" That would take more than another {span(steps.plan.longest)}."
     return f" About {minutes(seconds, 'more minute')} would be enough."
+
+
+def least_minutes_in_words(seconds: float) -> str:
+    """Return `at least 2 more minutes`; empty if not even one is known to be needed."""
+    whole = math.floor(seconds / 60)
+    return f"at least {things(whole, 'more minute')}" if whole else ""

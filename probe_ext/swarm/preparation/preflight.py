@@ -8,11 +8,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from probe_ext.access.local_servers import LocalServer
 from probe_ext.access.workload_lengths import check_unused_options
 from probe_ext.bundled import folder
 from probe_ext.client.api.negotiation import Negotiated
-from probe_ext.load.boundary_search import SearchPlan
+from probe_ext.load.boundary_search import MIN_TARGET_USERS, SearchPlan
 from probe_ext.load.level_plan import LevelPlan
+from probe_ext.load.open_ended_search import OpenEndedPlan
 from probe_ext.load.series_plan import SeriesPlan
 from probe_ext.measure.findings import recorded_finding
 from probe_ext.run.directory import make_run_directory
@@ -261,7 +263,7 @@ def refuse_mixture(given: Namespace, planned: Plan | None) -> None:
 def plan_line(plan: Plan) -> str:
     """Describe a plan and how long it takes."""
     if isinstance(plan, SearchPlan):
-        return f"search up to {things(plan.max_users, 'user')}: at most {span(plan.longest)}"
+        return _search_line(plan)
     if isinstance(plan, SeriesPlan):
         return f"{things(len(plan.steps), 'step')} of up to {max(plan.levels)} requests/s: {span(plan.min_duration)}"
     rest = ", …" if len(plan.levels) > _MAX_LISTED_LEVELS else ""
@@ -271,6 +273,24 @@ def plan_line(plan: Plan) -> str:
     counts = things(plan.levels[0], "user") if len(plan.levels) == 1 else f"{users} {noun}"
     total = f"at least {time_text(plan.min_duration)}, longer if replies are slow"
     return f"{things(len(plan.levels), 'level')} ({counts}), {per_level}: {total}"
+
+
+def _search_line(plan: SearchPlan) -> str:
+    """Say when a search counts as precise, how long it may take, and how to end it."""
+    width = f"{100 * plan.precision:g} % of the estimate (or {things(MIN_TARGET_USERS, 'user')})"
+    then = "then narrowed further" if isinstance(plan, OpenEndedPlan) else "which ends it"
+    goal = f"precise once the 95 % interval is at most {width} wide, {then}"
+    users, longest = things(plan.max_users, "user"), span(plan.longest)
+    return f"search up to {users}: {goal}; at most {longest}. Ctrl-C gives the report at any time"
+
+
+def server_line(preparation: Preparation) -> str:
+    """Return `testing vLLM 0.32.0 at http://127.0.0.1:8000 (model tiny)`, as for a server that was found."""
+    entry, prepared = preparation.server[0], preparation.workload
+    kinds = prepared.workload.kinds if prepared else ()
+    models = dict.fromkeys(name for kind in kinds for name in (kind.model.names if kind.model else [preparation.model]))
+    model = ", ".join(filter(None, models)) or preparation.model
+    return f"testing {LocalServer(preparation.host, str(entry['kind']), entry['version'], model)}"
 
 
 def time_text(seconds: float) -> str:

@@ -66,7 +66,7 @@ def test_a_range_that_contradicts_the_one_said_last_is_said_even_if_it_is_wider(
     assert len(spoken((46.0, (8, 10)), (60.0, (9, 11)), (70.0, (11, 16)))) == 2
 
 
-SEEN = "{} served well, {} were not; {} may still be too many)"
+SEEN = "{} looked fine so far, {} did not; {} may still be too many)"
 
 
 def levels(*shares: tuple[int, float]) -> Any:
@@ -82,9 +82,9 @@ def levels(*shares: tuple[int, float]) -> Any:
     [
         (None, "7 replies so far, and no number of people has been too many; the search goes on"),
         (levels((1, 1.0)),
-         "1 person served well so far, and no number of people has been too many; the search goes on"),
+         "1 person looked fine so far, and no number of people has been too many; the search goes on"),
         (levels((1, 1.0), (4, 1.0), (8, 1.0)), (
-            "probably at least 4 people, as 8 were served well so far, and no number of people has been too many; "
+            "probably at least 4 people, as 8 looked fine so far, and no number of people has been too many; "
             "the search goes on")),
     ],
 )  # fmt: skip
@@ -101,12 +101,12 @@ def test_after_most_of_a_minute_it_is_said_what_was_seen_without_calling_it_prov
     [
         (levels((1, 1.0), (4, 1.0), (8, 0.97), (16, 0.2)),
          "probably somewhere between 4 and 15 people, not proven yet ("
-         + SEEN.format("4 and 8 were", 16, 8)),
+         + SEEN.format("4 and 8", 16, 8)),
         (levels((1, 1.0), (4, 0.89), (8, 0.95), (16, 0.2)),
          "probably somewhere between 1 and 15 people, not proven yet ("
-         + SEEN.format("1 and 8 were", 16, 8)),
-        (levels((1, 1.0), (4, 0.3)), "probably fewer than 4 people, not proven yet (" + SEEN.format("1 was", 4, 1)),
-        (levels((1, 0.2)), "probably not even 1 person is served well, not proven yet (1 person was too many)"),
+         + SEEN.format("1 and 8", 16, 8)),
+        (levels((1, 1.0), (4, 0.3)), "probably fewer than 4 people, not proven yet (" + SEEN.format("1", 4, 1)),
+        (levels((1, 0.2)), "probably not even 1 person is served well, not proven yet (1 person looked like too many)"),
     ],
 )  # fmt: skip
 def test_a_range_is_said_as_soon_as_a_number_of_people_was_too_many(estimate: Any, known: str) -> None:
@@ -159,7 +159,7 @@ def test_agents_are_called_so() -> None:
     estimate: Any = SimpleNamespace(interval=None, levels=(level,))
     line = news.line(FIRST_WORD_AFTER_S, 9, estimate)
     assert line is not None
-    assert "4 agents served well so far, and no number of agents has been too many" in line
+    assert "4 agents looked fine so far, and no number of agents has been too many" in line
 
 
 def test_what_a_climb_saw_bounds_the_first_range() -> None:
@@ -168,7 +168,7 @@ def test_what_a_climb_saw_bounds_the_first_range() -> None:
     climb = EarlyRange(fine=(4, 8, 16), overloaded=32)
     said = news.line(54.0, 7, seen, early=climb)
     assert said is not None
-    seen = "8 and 16 were served well, 32 were not; 16 may still be too many"
+    seen = "8 and 16 looked fine so far, 32 did not, by replies still in progress; 16 may still be too many"
     assert f"probably somewhere between 8 and 31 people, not proven yet ({seen})" in said
 
 
@@ -177,7 +177,7 @@ def test_a_range_without_a_lower_end_says_what_is_likely() -> None:
     said = RangeNews(0.9).line(40.0, 7, proven, "about 4 more minutes", EarlyRange(fine=(1, 4, 8), overloaded=16))
     assert str(said).startswith(
         "after 40 s: so far fewer than 16 people, probably 4 or more, which is not proven "
-        "(4 and 8 were served well; 8 may still be too many); narrowing, about 4 more minutes"
+        "(4 and 8 looked fine so far; 8 may still be too many); narrowing, about 4 more minutes"
     )
     beyond = RangeNews(0.9).line(40.0, 7, proven, early=EarlyRange(fine=(1, 4, 8, 16, 32)))
     assert "probably 15 or more" in str(beyond), "what is proven stands above what only looked well"
@@ -198,6 +198,70 @@ def test_what_is_proven_so_far_is_said_to_be_so_and_the_impression_before_it_is_
     assert "probably somewhere between 4 and 15" in str(news.line(55.0, 9, None, early=climb))
     bad = SimpleNamespace(users=1, share_fit=0.0, share_high=0.87, replies=1)
     proven: Any = SimpleNamespace(interval=(0, 15), levels=(bad,))
-    said = news.line(92.0, 70, proven, "about 2 more minutes", climb)
-    start = "after 92 s: so far fewer than 16 people; narrowing, about 2 more minutes"
+    assert news.line(92.0, 70, proven, "about 2 more minutes", climb) is None, "until it has stood for a while"
+    said = news.line(102.0, 70, proven, "about 2 more minutes", climb)
+    start = "after 102 s: so far fewer than 16 people; narrowing, about 2 more minutes"
     assert said == f"{start}. The range before was a first impression"
+
+
+def seen_at(*levels_seen: tuple[int, float, int], high: int = 15) -> Any:
+    """An estimate that proves more than `high` people too many, from levels with a share of so many replies."""
+    found = tuple(
+        SimpleNamespace(users=users, share_fit=share, share_high=min(1.0, share + 0.3), replies=replies)
+        for users, share, replies in levels_seen
+    )
+    return SimpleNamespace(interval=(0, high), levels=found)
+
+
+CLIMB = EarlyRange(fine=(1, 4, 8), overloaded=16)
+
+
+def test_the_first_replies_of_a_level_do_not_make_it_good() -> None:
+    """They are its fast ones: of 12 users, three replies were served, and of those that ended 4 s later hardly any."""
+    few, many = (known_range(seen_at((12, 1.0, replies)), CLIMB, 0.9) for replies in (3, 12))
+    assert few is not None
+    assert (few.good, few.low) == ([1, 4, 8], 4)
+    assert many is not None
+    assert (many.good, many.low) == ([1, 4, 8, 12], 8)
+
+
+def test_a_level_that_did_well_on_the_way_up_and_not_since_is_no_longer_good() -> None:
+    known = known_range(seen_at((8, 0.7, 30)), CLIMB, 0.9)
+    assert known is not None
+    assert known.good == [1, 4]
+
+
+def test_ranges_that_contradict_each_other_within_seconds_are_not_said() -> None:
+    """As on a real server: 12 users looked fine at 94 s, and no longer at 98 s."""
+    news = RangeNews(0.9)
+    assert news.line(40.0, 43, None, early=CLIMB)
+    lines = []
+    for second in range(90, 116):
+        fine = second < 98
+        seen = seen_at(
+            (1, 1.0, 4), (4, 1.0 if fine else 0.88, 9), (8, 1.0 if fine else 0.88, 9), (12, 1.0 if fine else 0.5, 12)
+        )
+        if line := news.line(float(second), 99, seen if second >= 94 else None, early=CLIMB):
+            lines.append(line)
+    assert lines == ["after 108 s: so far fewer than 16 people; narrowing. The range before was a first impression"], (
+        "it is said once it has stood, and as 16 are proven too many meanwhile"
+    )
+
+
+def test_only_what_is_proven_makes_the_range_before_a_first_impression() -> None:
+    news = RangeNews(0.9)
+    good, worse = seen_at((4, 1.0, 9), (8, 1.0, 9), (12, 1.0, 14)), seen_at((4, 1.0, 9), (8, 0.85, 30), (12, 0.5, 30))
+    assert "probably 8 or more" in str(news.line(40.0, 40, good, early=CLIMB))
+    lines = [news.line(50.0 + second, 60, worse, early=CLIMB) for second in range(12)]
+    said = [line for line in lines if line]
+    assert len(said) == 1
+    assert said[0].endswith("Replies since the range before make it less certain")
+
+
+def test_a_level_is_not_called_too_many_by_replies_that_nobody_has_seen_end() -> None:
+    """The live line beside it says that no reply since settling has ended."""
+    by = ", by replies still in progress"
+    assert by in str(RangeNews(0.9).line(40.0, 43, None, early=CLIMB))
+    ended = SimpleNamespace(users=16, share_fit=0.2, share_high=0.5, replies=20)
+    seen: Any = SimpleNamespace(interval=(0, None), levels=(ended,))
+    assert by not in str(RangeNews(0.9).line(40.0, 43, seen, early=CLIMB))

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from probe_ext.load.boundary_search import SearchPlan
 from probe_ext.load.level_plan import LevelPlan
+from probe_ext.load.open_ended_search import open_ended
 from probe_ext.settings.options import read_options
 from probe_ext.swarm.master.load_shape import LevelShape
-from probe_ext.swarm.preparation.preflight import PreparedRun, plan_line
+from probe_ext.swarm.preparation.preflight import PreparedRun, plan_line, server_line
 from probe_ext.swarm.preparation.provability import profile_line, proof_line
 from probe_ext.swarm.preparation.target_probe import PreparedWorkload
 from probe_ext.verdict.inference.least_proof import least_proof
@@ -34,13 +36,51 @@ MORE = ", longer if replies are slow"
             f"1 level (2 users), 5 s settle + 60 s hold: at least 65 s{MORE}",
         ),
         ({"levels": "1,2," * 9 + "1"}, "19 levels (1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, … users), "),
-        ({"search": "1", "max_users": "64", "search_time": "10m"}, "search up to 64 users: at most 10 min"),
+        (
+            {"search": "1", "max_users": "64", "search_time": "10m"},
+            (
+                "search up to 64 users: precise once the 95 % interval is at most 20 % of the estimate (or 2 users) "
+                "wide, which ends it; at most 10 min. Ctrl-C gives the report at any time"
+            ),
+        ),
     ],
 )
 def test_plan_line_gives_levels_and_duration(given: dict[str, str], said: str) -> None:
     plan = read_options(given).plan
     assert plan is not None
     assert plan_line(plan).startswith(said)
+
+
+def test_the_line_of_a_search_that_someone_watches_says_that_it_goes_on() -> None:
+    plan = read_options({"search": "1", "precision": "10%"}).plan
+    assert isinstance(plan, SearchPlan)
+    said = plan_line(open_ended(plan))
+    assert "at most 10 % of the estimate (or 2 users) wide, then narrowed further; at most " in said
+    assert said.endswith("Ctrl-C gives the report at any time")
+
+
+@pytest.mark.parametrize(
+    ("kind", "version", "model", "said"),
+    [
+        ("vllm", "0.32.0", "tiny", "testing vLLM 0.32.0 at http://127.0.0.1:8000 (model tiny)"),
+        ("unknown", None, None, "testing an OpenAI-compatible server at http://127.0.0.1:8000 (no model listed)"),
+    ],
+)
+def test_a_server_that_is_given_is_named_as_one_that_was_found(
+    kind: str, version: str | None, model: str | None, said: str
+) -> None:
+    about: Any = SimpleNamespace(
+        host="http://127.0.0.1:8000", model=model, server=[{"kind": kind, "version": version}], workload=None
+    )
+    assert server_line(about) == said
+
+
+def test_the_models_of_a_workload_are_named() -> None:
+    kinds = [SimpleNamespace(model=SimpleNamespace(names=("a", "b"))), SimpleNamespace(model=None)]
+    workload = SimpleNamespace(workload=SimpleNamespace(kinds=kinds))
+    server = [{"kind": "vllm", "version": None}]
+    about: Any = SimpleNamespace(host="http://x", model="tiny", server=server, workload=workload)
+    assert server_line(about) == "testing vLLM at http://x (model a, b, tiny)"
 
 
 class Stage:
