@@ -86,7 +86,7 @@ class Ui:
 def a_live_run(seconds: int, model: str) -> LiveRun:
     """What is known of a run of 4 users, then 8; copy it. Estimates take no time, whatever the machine does."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(live_levels, "clock", SimpleNamespace(monotonic=lambda: 0.0))
+        patch.setattr(live_levels, "clock", SimpleNamespace(cpu=lambda: 0.0))
         return _live_run(seconds, model)
 
 
