@@ -134,8 +134,8 @@ class Recorder:
         return f"{self._backup_file}{' (incomplete)' if self._backup_incomplete else ''}"
 
     def note_connection(self, stamped: bool, reading_path: str | None) -> None:
-        """Note how the sockets of this process are read, which the first connection shows."""
-        if self.stamped is None:
+        """Note how the sockets of this process are read, which the first connection shows; one that failed does not."""
+        if self.reading_path is None and reading_path is not None:
             self.stamped, self.reading_path = stamped, reading_path
 
     def new_user(self) -> str:
