@@ -393,3 +393,12 @@ def test_closed_collector_writes_nothing(tmp_path: Path) -> None:
         collector.accept(recorder.unacknowledged[2])
         assert other.read() == ""
     assert not collector.has_all("w", 2)
+
+
+def test_a_connection_that_failed_does_not_tell_how_sockets_are_read() -> None:
+    recorder = Recorder("w")
+    recorder.note_connection(stamped=False, reading_path=None)
+    assert (recorder.stamped, recorder.reading_path) == (None, None)
+    recorder.note_connection(stamped=True, reading_path="native")
+    recorder.note_connection(stamped=False, reading_path="python: no kernel timestamps")
+    assert (recorder.stamped, recorder.reading_path) == (True, "native")
