@@ -124,6 +124,7 @@ def a_run(environment: Environment, directory: Path, seconds: int, model: str = 
         model=model,
         profile=profile,
         metrics_urls=("http://x/metrics",),
+        by_host=(),
     )
     told = {"rows": 10, "started": 12, "finished": 10, "loop_lag_max": 0.01, "cpu_seconds": 1.0}
     return SimpleNamespace(
