@@ -55,10 +55,11 @@ def _runs(data: Mapping[str, Any]) -> list[str]:
     rows = ["## What the load test says", "", f"| {' | '.join(heads)} |", f"| ---{' | ---:' * (len(heads) - 1)} |"]
     for name, arm in data["arms"].items():
         last = arm["moments"][-1]
-        replies = arm["replies"]
-        failed = replies - arm["outcomes"].get("complete", 0) - arm["outcomes"].get("ended_by_us", 0)
+        outcomes = arm["outcomes"]
+        ended = sum(outcomes.values())
+        failed = ended - outcomes.get("complete", 0) - outcomes.get("ended_by_us", 0)
         cells = [
-            formats.percent(arm["served_share"]), formats.percent(failed / replies), formats.count(arm["delayed"]),
+            formats.percent(arm["served_share"]), formats.percent(failed / ended), formats.count(arm["delayed"]),
             formats.count(arm["unsent"]), formats.rate(arm["total_tokens_per_s"]), formats.seconds(arm["ttft_p50"]),
             formats.seconds(arm["ttft_p95"]), formats.rate(last["complete_per_s"]),
             formats.seconds(last["answer_p50"]), formats.seconds(last["answer_p95"]),
