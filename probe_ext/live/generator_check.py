@@ -28,7 +28,8 @@ class GeneratorCheck:
     def update(self, manifest: Mapping[str, Any], lag: LatencySketch, overdue: LatencySketch) -> None:
         """Judge anew.
 
-        `manifest`: `workers` and `duration` as `run.json` would have them now; `lag`, `overdue`: of all reads so far.
+        `manifest`: `target`, `workers` and `duration` as `run.json` would have them now; `lag`, `overdue`: of all reads
+        so far.
         """
         faults = lasting_faults(
             [

@@ -29,6 +29,7 @@ from probe_ext.measure.table_rows import WARM_UP, ReplyRow, ServerRow
 from probe_ext.report.outputs.capacity_schema import capacity_schema
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.judge import judge
+from probe_ext.verdict.phrasing.formats import percent
 from probe_ext.verdict.values.judgement import Judgement
 
 SCHEMA = capacity_schema()
@@ -396,6 +397,15 @@ def test_visits_that_go_back_and_forth_do_not_agree() -> None:
     assert state == "fail"
     assert why.startswith("Visits to 8 users differ by more than stretches of one visit do. At 8 users, from visit to ")
     assert "100 % → 0 % → 100 % → 0 % → 100 %" in why
+
+
+def test_the_check_of_visits_gives_the_shares_that_the_tables_give() -> None:
+    """Replies still running when a visit ends are judged, too."""
+    still_running = [reply(user, start + LEVEL_S - 3, tokens_out=200) for start in (0, 90) for user in range(8)]
+    verdict = judged([*good(8), *slow(16, 45), *mixed(8, 0.5, 90), *still_running], *levels(8, 16, 8))
+    shares = [percent(level.slo_attainment) for level in verdict.levels if level.users == 8]
+    assert any(level.replies_open for level in verdict.levels if level.users == 8)
+    assert f"replies served {' → '.join(shares)}, " in finding(verdict, "drift")[1]
 
 
 def test_visits_that_differ_as_stretches_of_one_do_neither_agree_nor_disagree() -> None:

@@ -26,7 +26,7 @@ from probe_ext.settings.options import Options
 from probe_ext.settings.request_extras import header_pairs
 from probe_ext.settings.secrets import api_key, secret_headers
 from probe_ext.swarm.link.workers import Workers
-from probe_ext.swarm.master.build_manifest import describe, participants
+from probe_ext.swarm.master.build_manifest import describe, described_so_far
 from probe_ext.swarm.master.load_shape import LevelShape
 from probe_ext.swarm.master.open_stream import OpenStream, TraceStream
 from probe_ext.swarm.master.others_notice import OthersNotice
@@ -269,9 +269,8 @@ class ActiveRun(RunFacts):
             target = self.steps.level if self.steps else None
             self.live.tick(now, final=self.ended is not None, position=self.position, target=target)
             if generator:
-                known = {"workers": participants(self), "duration": now}
                 book = self.collector.book
-                self.live.generator.update(known, book.total("lag"), book.total("overdue"))
+                self.live.generator.update(described_so_far(self, now), book.total("lag"), book.total("overdue"))
         except Exception:
             logger.exception("probe: internal error of the live view (please report); the run itself is not affected")
 

@@ -56,6 +56,11 @@ def describe(run: RunFacts) -> dict[str, Any]:
     }
 
 
+def described_so_far(run: RunFacts, now: float) -> dict[str, Any]:
+    """Return what the manifest would say of the load generator now: its workers, and whose machine they share."""
+    return {"target": {"host": run.preparation.host}, "workers": participants(run), "duration": now}
+
+
 def _of_server(options: Options, preparation: Preparation) -> dict[str, Any]:
     """Return what is known of a server, and of the requests to it."""
     return {

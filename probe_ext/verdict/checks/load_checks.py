@@ -134,9 +134,8 @@ def _drift(levels: Sequence[LevelResult], estimate: CapacityEstimate) -> Finding
 def _visits(users: int, levels: Sequence[LevelResult]) -> str:
     """Return `at 8 users, from visit to visit: served 98 % → 71 %, median TTFT 0.2 s → 0.8 s, …`."""
     visits = sorted((level for level in levels if level.users == users), key=lambda level: level.t_start)
-    judged = [(one.replies_served, one.replies_served + one.replies_strained + one.replies_broken) for one in visits]
     parts = [
-        (" → ".join(percent(served / total) for served, total in judged if total), "replies served {}"),
+        (_in_turn([one.slo_attainment for one in visits], percent), "replies served {}"),
         (_in_turn([one.ttft_p50 for one in visits], seconds), "median TTFT {}"),
         (_in_turn([one.decode_rate_p50 for one in visits], rate), "median typing speed {} tokens/s"),
     ]

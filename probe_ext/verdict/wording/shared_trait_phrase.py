@@ -14,8 +14,8 @@ _WORDS: dict[Trait, tuple[str, str]] = {
     "new_connections": ("has", "the most new connections ({} of the requests)"),
 }
 NOTHING_SHARED = (
-    "Nothing in the recorded replies tells them from the others: not worker, machine, scenario, kind of request, "
-    "lengths, cached tokens or connections."
+    "Nothing in the recorded replies tells the users who are served worse from the others: not worker, machine, "
+    "scenario, kind of request, lengths, cached tokens or connections."
 )
 
 

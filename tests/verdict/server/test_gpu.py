@@ -227,4 +227,4 @@ def test_a_steady_clock_speaks_against_a_throttled_gpu_where_the_server_slows_do
     steady_clock = columns_of(gpu_rows({"gpu_utilisation": constant(0.9), "gpu_clock": constant(1410.0)}, until=until))
     before, after = (ruling(judge(each, CHAT), "throttling") for each in (base, replace(base, gpu=steady_clock)))
     assert (before.state, after.state) == ("holds", "holds")
-    assert "signs against it: the GPU's clock fell" in after.confidence_from
+    assert "expected, but not seen: the GPU's clock fell" in after.confidence_from

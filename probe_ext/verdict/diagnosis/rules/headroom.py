@@ -57,7 +57,7 @@ def shared_cpu(facts: Facts, bounds: list[str]) -> Ruling:
         return unknown(rule, f"{why} not recorded.", needs)
     why = f"{late[0].why} The load generator ran on the server's machine and shared its CPU."
     if bounds:
-        return unknown(rule, f"{why} But “{bounds[0].replace('_', ' ')}” may explain the same.", needs)
+        return unknown(rule, f"{why} But `{bounds[0]}` may explain the same.", needs)
     if not facts.loads or facts.loads[-1].served:
         return unknown(rule, f"{why} But the most users that were measured were served.", needs)
     bursts = any(one.check == "held_back" and one.state == "fail" for one in facts.findings)

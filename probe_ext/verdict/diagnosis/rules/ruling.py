@@ -38,7 +38,7 @@ def graded(same_source: Signs, other_source: Signs) -> tuple[Confidence, str]:
     most = 2 if any(other_source.values()) else 1
     grade = max(0, min(most, len(agree)) - len(against))
     reasons = [f"further signs for it: {', '.join(agree)}"] if agree else []
-    reasons += [f"signs against it: {', '.join(against)}"] if against else []
+    reasons += [f"expected, but not seen: {', '.join(against)}"] if against else []
     return CONFIDENCES[grade], "; ".join(reasons) or "no further sign could confirm it"
 
 

@@ -252,7 +252,7 @@ def ceiling(facts: Facts) -> Ruling:
         return _calm_gpu(found)
     slower = math.log(high.tpot / low.tpot) / found.stretch >= 1 - MIN_RISING if low.tpot and high.tpot else None
     grade = graded(
-        {"well beyond noise": found.power + margin <= MAX_FLAT},
+        {"throughput flat well beyond noise": found.power + margin <= MAX_FLAT},
         {
             "clients see each reply slow down as the batch grows": slower,
             "the GPU worked nearly all the time": high.gpus.busy,
@@ -286,7 +286,7 @@ def throughput_limit(facts: Facts) -> Ruling:
     ruling, margin = _flat(facts, rule, found)
     if ruling is not None or found is None:
         return ruling or unknown(rule, "There are no two batch sizes to compare.", "two levels with different batches")
-    grade = graded({"well beyond noise": found.power + margin <= MAX_FLAT}, {})
+    grade = graded({"throughput flat well beyond noise": found.power + margin <= MAX_FLAT}, {})
     label = "throughput no longer grows, in the server or in front of it"
     return holds(rule, _grew(found), label, grade, SOME_LIMIT, _shown(found), _reached(facts))
 
