@@ -386,6 +386,26 @@ def test_two_visits_that_differ_tell_drift_apart_from_load() -> None:
     assert why.endswith("median typing speed 20 → 11 tokens/s.")
 
 
+def test_visits_that_go_back_and_forth_do_not_agree() -> None:
+    """The first and the last are alike, as on a server that something slows down now and then."""
+    between = [row for start in (45, 135, 225, 315) for row in good(4, start)]
+    rows = [*good(8), *slow(8, 90), *good(8, 180), *slow(8, 270), *good(8, 360), *between]
+    verdict = judged(rows, *levels(8, 4, 8, 4, 8, 4, 8, 4, 8))
+    assert verdict.drift == ()
+    state, why = finding(verdict, "drift")
+    assert state == "fail"
+    assert why.startswith("Visits to 8 users differ by more than stretches of one visit do. At 8 users, from visit to ")
+    assert "100 % → 0 % → 100 % → 0 % → 100 %" in why
+
+
+def test_visits_that_differ_as_stretches_of_one_do_neither_agree_nor_disagree() -> None:
+    later = [*slow(8, 90, 25), *good(8, 115, 15)]
+    rows = [*good(8, 0, 25), *slow(8, 25, 15), *good(4, 45), *later]
+    state, why = finding(judged(rows, *levels(8, 4, 8)), "drift")
+    assert state == "unproven"
+    assert why.startswith("Visits to 8 users differ, but by no more than stretches of one visit do. At 8 users, ")
+
+
 def test_level_that_did_worse_than_higher_ones_is_no_answer_to_load() -> None:
     verdict = judged([*good(4), *mixed(8, 0.6, 45), *good(16, 90), *slow(32, 135)], *levels(4, 8, 16, 32))
     assert verdict.bracket == (16, 32)
@@ -436,7 +456,7 @@ def test_users_behind_a_slow_replica() -> None:
     assert (group.users, round(group.share, 1), round(group.others_share, 1)) == (4, 0.7, 1.0)
     assert verdict.groups is not None
     assert verdict.sentence.startswith(
-        "Nothing is proven, as users are not served alike: 4 of 16 users get 66 % of their replies served, the others "
+        "Probably fewer than 16 people, not proven. 4 of 16 users get 66 % of their replies served, the others "
     )
 
 

@@ -3,7 +3,7 @@
 The numbers of users stand at equal distances; what lies between them (interval, estimate, fit) is interpolated.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from probe_ext.measure.rate import Rate
 from probe_ext.report.charts import svg
 from probe_ext.report.wording.level_names import Level, by_number, label, users_label, without_visit
+from probe_ext.report.wording.percentiles import few_finished
 from probe_ext.report.wording.shared_sentences import GRADES, STATE_SIGNS, STATE_WORDS
 from probe_ext.verdict.phrasing import formats
 
@@ -44,6 +45,8 @@ class Bar:
     state: str
     parts: Sequence[tuple[str, float, float, float, str]]
     """grade, top, height, share, title"""
+    few: Mapping[str, str]
+    """what stands in the part of a grade, where too few replies finished for percentages"""
 
 
 @dataclass(frozen=True)
@@ -136,14 +139,14 @@ def levels(all_levels: Sequence[Level], limit: float, marks: Marks) -> Stack:
 
 
 def _bar(visits: Sequence[Level], x: float, width: float, scale: svg.Linear) -> Bar:
-    parts, below = [], 0.0
+    parts, below, few = [], 0.0, few_finished(visits)
     for grade, share in _shares(visits[0]).items():
         if share > 0:
             y = scale.top(below + share)
-            title = f"{_name(visits)}: {formats.percent(share)} of replies {grade}"
-            parts.append((grade, y, scale.top(below) - y, share, title))
+            of = f"{few[grade]} finished" if few else f"{formats.percent(share)} of"
+            parts.append((grade, y, scale.top(below) - y, share, f"{_name(visits)}: {of} replies {grade}"))
             below += share
-    return Bar(x, width, scale.top(1), visits[0]["state"], parts)
+    return Bar(x, width, scale.top(1), visits[0]["state"], parts, few)
 
 
 def _shares(level: Level) -> dict[str, float]:
@@ -160,12 +163,13 @@ def _name(visits: Sequence[Level]) -> str:
 
 
 def _text(visits: Sequence[Level]) -> str:
-    shares = [f"{formats.percent(share)} {grade}" for grade, share in _shares(visits[0]).items() if share]
+    few, shown = few_finished(visits), {grade: share for grade, share in _shares(visits[0]).items() if share}
+    shares = [f"{few.get(grade, formats.percent(share))} {grade}" for grade, share in shown.items()]
     return f"{_name(visits)}: {', '.join(shares) or 'no judged reply'} ({STATE_WORDS[visits[0]['state']]})"
 
 
 def _inside(bar: Bar, bar_count: int) -> list[svg.Label]:
-    """Return the percentages of the parts that have room for them."""
+    """Return the percentages, or the few replies, of the parts that have room for them."""
     if bar_count > _MAX_LABELLED_BARS:
         return []
     kind = f"inb{'' if bar_count <= _MAX_LABELLED_PHONE_BARS else ' wide'} in-{bar.state}"
@@ -174,7 +178,8 @@ def _inside(bar: Bar, bar_count: int) -> list[svg.Label]:
         x, y = bar.x + bar.width / 2, top + height / 2
         named = bar_count <= _MAX_NAMED_BARS and height > _MIN_NAMED_HEIGHT
         if height > _MIN_LABELLED_HEIGHT:
-            labels.append(svg.Label(x, y, formats.percent(share), f"{kind} on-{grade}", dy=-3 if named else 5))
+            text = bar.few.get(grade, formats.percent(share))
+            labels.append(svg.Label(x, y, text, f"{kind} on-{grade}", dy=-3 if named else 5))
         if named:
             wide = "" if bar_count <= _MAX_NAMED_PHONE_BARS else " wide"
             labels.append(svg.Label(x, y, grade, f"inb word{wide} in-{bar.state} on-{grade}", dy=14))

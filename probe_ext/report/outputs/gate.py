@@ -100,9 +100,9 @@ def _doubt(capacity: Mapping[str, Any], users: int) -> str:
 
 
 def _estimate(capacity: Mapping[str, Any]) -> str:
-    """Return what the run suggests instead, with its interval; nothing where users are not served alike."""
+    """Return what the run suggests instead, with its interval."""
     suggestion = capacity["suggestion"]
-    if suggestion is None or not suggestion["users"] or capacity["groups"] is not None:
+    if suggestion is None or not suggestion["users"]:
         return ""
     if suggestion["high"] is None:
         return f" (probably at least {things(suggestion['users'], 'user')})"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from probe_ext.report.wording import shared_sentences
-from probe_ext.report.wording.level_names import Level, by_number, label, without_visit
+from probe_ext.report.wording.level_names import VISITS, Level, by_number, label, without_visit
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.inference.mix_cost import MIN_SHARE_RANGE
 from probe_ext.verdict.levels.shared_trait import ERROR
@@ -27,6 +27,11 @@ MAX_ROUNDING_USERS = 1.5
 """By which a kind's number of users may differ from its mean share: Locust deals whole users."""
 _MAX_OTHERS = 3
 """numbers of users that share a proven state and are named"""
+_SLOW_REPLICA = "A slow replica behind a sticky load balancer looks like this."
+_IN_STEP = (
+    "Users who keep asking in step with each other may look like this: each keeps a good or a bad place in the queue "
+    "for a while. Longer levels (--hold), or users who think between requests, mix them."
+)
 _PURPOSES = {
     "second_visit": "To rule out a disturbance",
     "inside_bracket": "To narrow the answer",
@@ -185,19 +190,29 @@ def _differences(capacity: Capacity) -> list[tuple[str, str]]:
         return []
     title, shared = "Users are not served alike.", groups and groups["shared"]
     if shared:
-        words = capitalised(shared_in_words(SharedTrait(**shared)))
+        words = capitalised(shared_in_words(SharedTrait(**shared), groups["worse_users"]))
         return [(title, " ".join([f"{words}. The chance of that is below {formats.percent(ERROR)}.", *known]))]
-    cause = f"A slow replica behind a sticky load balancer looks like this. {NOTHING_SHARED if groups else ''}".strip()
+    cause = f"{_possible_cause(capacity)} {NOTHING_SHARED if groups else ''}".strip()
     return [(title, " ".join([*known, cause]))]
 
 
+def _possible_cause(capacity: Capacity) -> str:
+    """Return what may make users differ: no slow replica where the diagnosis has ruled that out."""
+    rulings = {ruling["rule"]: ruling["state"] for ruling in capacity["diagnosis"]["rules"]}
+    return _IN_STEP if rulings.get("slow_replica") == "absent" else _SLOW_REPLICA
+
+
 def worse_group(level: Level) -> str:
-    """Return `At 8 users, 61 % of the replies of 2 users were served, 97 % of the others'.`; empty of users alike."""
+    """Return `At 8 users, 61 % of the replies of 2 users were served, 97 % of the others'.`; empty of users alike.
+
+    Several visits may have had different users: then it is `about 2`.
+    """
     group = level["worse_group"]
     if group is None:
         return ""
     share, others = (formats.percent(round(group[key], 3)) for key in ("share", "others_share"))
-    of = f"of the replies of {things(group['users'], 'user')} were served"
+    about = "about " if level.get(VISITS, 1) > 1 else ""
+    of = f"of the replies of {about}{things(group['users'], 'user')} were served"
     return f"At {things(level['users'], 'user')}, {share} {of}, {others} of the others'."
 
 

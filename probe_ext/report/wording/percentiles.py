@@ -1,12 +1,15 @@
-"""Percentiles are shown only over as many replies as they need."""
+"""Percentiles and percentages are shown only over as many replies as they need."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.sketch import MIN_COUNTS
+from probe_ext.report.wording.shared_sentences import GRADES
 from probe_ext.verdict.phrasing.plurals import is_or_are
 
+MIN_FINISHED = 10
+"""Finished replies that a percentage needs: of fewer, a single one is more than the tenth that need not be served."""
 _WITHOUT_TOKENS = (
     *(Outcome.EMPTY, Outcome.REJECTED, Outcome.HTTP_ERROR, Outcome.CONNECT_FAILED, Outcome.CONNECT_TIMEOUT),
     *(Outcome.TIMEOUT_FIRST, Outcome.CLIENT_ERROR),
@@ -27,3 +30,10 @@ def figure(level: Mapping[str, Any], key: str) -> float | None:
     """Return a figure of a level; None where it is missing, or a percentile of too few replies."""
     value = level[key]
     return None if value is None or why_not_shown(key, level) else float(value)
+
+
+def few_finished(visits: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return `2 of 3` by grade, of the visits together, where too few replies finished for a percentage; else empty."""
+    counts = {grade: sum(visit[f"replies_{grade}"] for visit in visits) for grade in GRADES}
+    finished = sum(counts.values())
+    return {grade: f"{number} of {finished}" for grade, number in counts.items()} if finished < MIN_FINISHED else {}

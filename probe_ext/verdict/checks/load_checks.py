@@ -34,6 +34,11 @@ MAX_LENGTH_DIFFERENCE = 0.25
 MAX_CUT_REASONING_SHARE = 0.01
 """Of all replies."""
 
+_BACK_AND_FORTH = (
+    "Something was not the same at each visit: other programs on the server's machine, other clients, or users who "
+    "kept asking in step with each other. A level's state and share are of all its visits together. Find out what it "
+    "was, then repeat."
+)
 _HOLD_LEVELS = "Hold each number of users for half a minute: --levels 1,2,4,8."
 
 
@@ -98,18 +103,28 @@ def _in_order(estimate: CapacityEstimate) -> Finding:
 
 
 def _drift(levels: Sequence[LevelResult], estimate: CapacityEstimate) -> Finding:
-    """A server that changes during the run has no single capacity: a level and its repetition must agree."""
+    """A server that changes during the run has no single capacity: a level and its repetition must agree.
+
+    It may have changed for good (`estimate.drift`), or go back and forth (`estimate.unsteady`).
+    """
     visits = Counter(level.users for level in levels if not level.band)
     repeated = sorted(users for users, number in visits.items() if number > 1)
     if not repeated:
         return Finding(
             "drift", "unproven", False, "No level was visited twice, so it is not known whether the server drifted."
         )
-    shown = "; ".join(_visits(users, levels) for users in estimate.drift or repeated)
+    unsteady, uneven = ([users for users in repeated if users in of] for of in (estimate.unsteady, estimate.uneven))
+    shown = "; ".join(_visits(users, levels) for users in estimate.drift or unsteady or uneven or repeated)
     left_out = [users for users in repeated if users in estimate.disturbed]
     if left_out and not estimate.drift:
         why = f"One visit was much worse than the other, and is left out. {capitalised(_visits(left_out[0], levels))}."
         return Finding("drift", "fail", False, why, "Find out what else used the server at the time, then repeat.")
+    if unsteady and not estimate.drift:
+        why = f"Visits to {levels_named(unsteady)} differ by more than stretches of one visit do."
+        return Finding("drift", "fail", False, f"{why} {capitalised(shown)}.", _BACK_AND_FORTH)
+    if uneven and not estimate.drift:
+        why = f"Visits to {levels_named(uneven)} differ, but by no more than stretches of one visit do."
+        return Finding("drift", "unproven", False, f"{why} {capitalised(shown)}.")
     if not estimate.drift:
         return Finding("drift", "pass", False, f"Repeated visits agree. {capitalised(shown)}.")
     advice = "The server changed during the run (temperature, other clients, memory). Find out what did, then repeat."

@@ -12,6 +12,7 @@ The steps:
 5. `capacity_curve`: where between the levels the served share crosses the limit.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,15 @@ from probe_ext.verdict.inference.level_estimates import level_estimates
 from probe_ext.verdict.inference.level_evidence import LevelEvidence, gather
 from probe_ext.verdict.inference.level_proofs import gaps_of_crossing
 from probe_ext.verdict.inference.observations import Visit
-from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Criteria, Dispersion, GroupCapacity, Suggestion
+from probe_ext.verdict.inference.user_differences import split_users
+from probe_ext.verdict.values.capacity_estimate import (
+    CapacityEstimate,
+    Criteria,
+    Dispersion,
+    GroupCapacity,
+    LevelEstimate,
+    Suggestion,
+)
 from probe_ext.verdict.values.json_types import Bracket, Interval
 
 ON_THE_WAY = (0.10, 0.98)
@@ -46,20 +55,23 @@ def estimate(
 def _estimate(visits: Sequence[Visit], criteria: Criteria, critical: float | None) -> CapacityEstimate:
     evidence = gather(visits, criteria, critical)
     placed = _place(evidence, criteria)
+    levels = level_estimates(evidence, criteria)
     return CapacityEstimate(
-        levels=level_estimates(evidence, criteria),
+        levels=levels,
         estimate=placed.point,
         interval=placed.interval,
         bracket=placed.bracket,
         served_users=placed.served,
-        suggestion=_suggestion(evidence, placed, criteria),
+        suggestion=_suggestion(evidence, levels, placed, criteria),
         dispersion=_dispersion(evidence, criteria),
         drift=evidence.drift,
         contradictions=_users_at(evidence, evidence.contradicting),
         disturbed=_users_at(evidence, evidence.visits_left_out),
         users_differ=evidence.comparison.differ,
-        groups=_groups(evidence, criteria),
+        groups=_groups(evidence, levels, criteria),
         placed_by_curve=placed.by_curve,
+        unsteady=evidence.visits_apart[0],
+        uneven=evidence.visits_apart[1],
     )
 
 
@@ -153,14 +165,30 @@ def _interval(evidence: LevelEvidence, bracket: Bracket, curve: Crossing | None,
     return low, None if np.isinf(high) else int(high)
 
 
-def _suggestion(evidence: LevelEvidence, placed: _Place, criteria: Criteria) -> Suggestion | None:
+def _suggestion(
+    evidence: LevelEvidence, levels: Sequence[LevelEstimate], placed: _Place, criteria: Criteria
+) -> Suggestion | None:
     if placed.interval is None:
         return None
-    good = _users_at(evidence, evidence.fit >= criteria.served_share)
     low, high = placed.interval
-    users = int(placed.point) if placed.point is not None else max(good, default=0)
+    users = int(placed.point) if placed.point is not None else _most_served(evidence, levels, criteria)
     likely = int(np.clip(users, low, np.inf if high is None else high))
     return Suggestion(in_unit_of(evidence.levels[0].users, likely), low, high)
+
+
+def _most_served(evidence: LevelEvidence, levels: Sequence[LevelEstimate], criteria: Criteria) -> int:
+    """Return the most users of a level that seems to be served, below any at which too many are worse off."""
+    good = _users_at(evidence, (evidence.fit >= criteria.served_share) & (evidence.sound.of > 0))
+    differ = [level for level, alike in zip(levels, evidence.served_alike, strict=True) if not alike]
+    apart = min((level.users for level in differ if _too_many_are_worse_off(level, criteria)), default=math.inf)
+    return max((users for users in good if users < apart), default=0)
+
+
+def _too_many_are_worse_off(level: LevelEstimate, criteria: Criteria) -> bool:
+    group, people = level.worse_group, level.people or level.users
+    return (
+        group is not None and group.share < criteria.served_share and group.users > (1 - criteria.users_share) * people
+    )
 
 
 def _dispersion(evidence: LevelEvidence, criteria: Criteria) -> Dispersion:
@@ -170,16 +198,19 @@ def _dispersion(evidence: LevelEvidence, criteria: Criteria) -> Dispersion:
     return Dispersion(phi, pooled.nu, pooled.lag, pooled.icc, pooled.source)
 
 
-def _groups(evidence: LevelEvidence, criteria: Criteria) -> GroupCapacity | None:
+def _groups(evidence: LevelEvidence, levels: Sequence[LevelEstimate], criteria: Criteria) -> GroupCapacity | None:
     """Estimate each group's capacity, in users of both groups, from the replies of the group alone."""
-    if evidence.groups is None:
+    mixture = split_users(evidence.comparison.residuals)
+    if evidence.groups is None or mixture is None:
         return None
     worse, others = (_place(group, criteria) for group in evidence.groups)
-    top = evidence.levels[-1].users
-    at_top = [visit for level in evidence.groups[0].levels if level.users == top for visit in level.visits]
+    apart = [(level.users, level.worse_group) for level in levels if level.worse_group is not None]
+    told = [(users, group) for users, group in apart if group.others_share >= criteria.served_share] or apart
+    top = evidence.levels[-1]
+    users, worse_users = (told[-1][0], told[-1][1].users) if told else (top.users, mixture.worse_at_once(top))
     return GroupCapacity(
-        worse_users=len({user for visit in at_top for user in visit.user.tolist()}),
-        users=top,
+        worse_users=worse_users,
+        users=users,
         worse=worse.point,
         worse_interval=worse.interval,
         others=others.point,

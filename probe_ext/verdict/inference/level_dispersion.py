@@ -1,15 +1,25 @@
-"""φ of each level: pooled over the run, or larger where the level itself shows more; and drift between its visits."""
+"""φ of each level: pooled over the run, or larger where the level itself shows more; and how its visits differ.
+
+The first visit and the last differ by more than chance where the server changed for good (`find_drift`). Service that
+comes and goes shows in all of them: then their shares differ by more than blocks of one visit do (`compare_visits`, an
+analysis of variance; G. W. Snedecor's F).
+"""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from probe_ext.verdict.evidence.columns import Floats
+from probe_ext.verdict.inference.critical_values import CONTRADICTION_ERROR
 from probe_ext.verdict.inference.dispersion import MIN_BLOCKS, Pooled, lag_factor
 from probe_ext.verdict.inference.observations import Level
+from probe_ext.verdict.inference.quantiles import f_quantile
 
 POOLED_FREEDOM = 8.0
 """degrees of freedom that the pooled φ counts for beside the level's own"""
+VISITS_LAG = 0.5
+"""Correlation of neighbouring blocks, at least, when visits are compared: one that a visit of few blocks can't show."""
+_MANY = 1e9
 
 
 def level_factors(levels: Sequence[Level], pooled: Pooled, counts: Sequence[Sequence[Floats]]) -> Floats:
@@ -34,6 +44,38 @@ def _drifts(level: Level, pooled: Pooled, critical: float) -> bool:
     both = (share[0] * of[0] + share[1] * of[1]) / (of[0] + of[1])
     error = np.sqrt(max(both * (1 - both), 1e-9) * (1 / of[0] + 1 / of[1]))
     return bool(abs(share[0] - share[1]) > critical * error)
+
+
+def compare_visits(levels: Sequence[Level], pooled: Pooled) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the users of levels whose visits differ by more than stretches of one visit do, and by no more than those.
+
+    The visits of the second kind differ by more than independent replies would. Of either, at most CONTRADICTION_ERROR
+    of the levels are named although their visits are alike, up to a correlation of VISITS_LAG.
+    """
+    ratios = {level.users: _visits_apart(level, pooled) for level in levels if len(level.visits) > 1}
+    beyond = tuple(users for users, (of_stretches, _) in ratios.items() if of_stretches > 1)
+    return beyond, tuple(users for users, (_, of_replies) in ratios.items() if of_replies > 1 and users not in beyond)
+
+
+def _visits_apart(level: Level, pooled: Pooled) -> tuple[float, float]:
+    """How far visits differ, over what is too far for stretches of one visit, and for independent replies."""
+    of = np.array([float(blocks.replies.sum()) for blocks in level.blocks])
+    served = np.array([float(blocks.served.sum()) for blocks in level.blocks])
+    share, above = served.sum() / of.sum(), len(of) - 1
+    if not 0 < share < 1:
+        return 0.0, 0.0
+    between = float(((served - of * share) ** 2 / of).sum()) / above
+    squares, freedom = 0.0, 0.0
+    for blocks in level.blocks:
+        number = len(blocks.replies)
+        v = lag_factor(max(pooled.lag, VISITS_LAG), number)
+        own = float(blocks.served.sum() / blocks.replies.sum())
+        squares += v * float(((blocks.served - blocks.replies * own) ** 2 / blocks.replies).sum())
+        freedom += max(0.0, number - v)
+    chance = share * (1 - share)
+    within = max(chance, squares / freedom) if freedom else chance
+    limits = [f_quantile(1 - CONTRADICTION_ERROR, above, below) for below in (max(freedom, 0.1), _MANY)]
+    return between / within / limits[0], between / chance / limits[1]
 
 
 def _level_factor(level: Level, pooled: Pooled, counts: Sequence[Floats]) -> float:

@@ -75,15 +75,18 @@ def _odds(share: float) -> float:
 
 
 def _reasons(i: int, evidence: LevelEvidence, criteria: Criteria) -> tuple[Reason, ...]:
+    """Return why a level is unproven, the reason to name first: that users differ is none where replies are too few."""
+    in_number = _too_few_or_too_close(i, evidence, criteria)
     known: dict[Reason, bool] = {
         "needs_second_visit": bool(evidence.disturbed[i]),
         "visits_disagree": evidence.levels[i].users in evidence.drift,
         "contradicts_higher_level": bool(evidence.contradicting[i] or evidence.outvoted[i]),
+        "too_few_replies": in_number == "too_few_replies" and not evidence.served_alike[i],
         "users_differ": not evidence.served_alike[i],
         "broken_bound": not evidence.broken.allows_holding[i],
     }
     reasons = tuple(reason for reason, applies in known.items() if applies)
-    return reasons or (_too_few_or_too_close(i, evidence, criteria),)
+    return reasons or (in_number,)
 
 
 def _too_few_or_too_close(i: int, evidence: LevelEvidence, criteria: Criteria) -> Reason:
@@ -94,7 +97,7 @@ def _too_few_or_too_close(i: int, evidence: LevelEvidence, criteria: Criteria) -
 
 
 def _worse_group(level: Level) -> UserGroup | None:
-    mixture = split_users(user_residuals(level.visits))
+    mixture = split_users(user_residuals(level.visits)) if level.people > 1 else None
     if mixture is None:
         return None
-    return UserGroup(round(mixture.size), mixture.worse_share, mixture.others_share)
+    return UserGroup(mixture.worse_at_once(level), mixture.worse_share, mixture.others_share)

@@ -11,7 +11,7 @@ from probe_ext.verdict.inference.broken_replies import BrokenReplies, judge_brok
 from probe_ext.verdict.inference.critical_values import CriticalValues
 from probe_ext.verdict.inference.dispersion import Pooled, pool
 from probe_ext.verdict.inference.disturbances import leave_out_disturbed
-from probe_ext.verdict.inference.level_dispersion import find_drift, level_factors
+from probe_ext.verdict.inference.level_dispersion import compare_visits, find_drift, level_factors
 from probe_ext.verdict.inference.level_proofs import EffectiveCounts, effective_counts
 from probe_ext.verdict.inference.observations import Level, Visit, group_by_users
 from probe_ext.verdict.inference.user_differences import (
@@ -45,6 +45,8 @@ class LevelEvidence:
     """levels that would fail by their own replies, if those above did not make it doubtful"""
     drift: tuple[int, ...]
     """users of levels whose visits differ by more than chance"""
+    visits_apart: tuple[tuple[int, ...], tuple[int, ...]]
+    """of `compare_visits`"""
     comparison: UserComparison
     groups: "tuple[LevelEvidence, LevelEvidence] | None"
     """of the users who are worse off alone, and of the others, where users differ"""
@@ -113,6 +115,7 @@ def gather(
         contradicting=contradicting,
         outvoted=proofs.falls_short_alone(sound, limit, bounds.proof) & ~failed,
         drift=find_drift(sound_levels, pooled, bounds.contradiction),
+        visits_apart=compare_visits(sound_levels, pooled),
         comparison=comparison,
         groups=groups,
         served_alike=served_alike,

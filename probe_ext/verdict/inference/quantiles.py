@@ -33,11 +33,13 @@ def student_quantile(probability: float, freedom: float) -> float:
 def f_quantile(probability: float, above: float, below: float) -> float:
     """Quantile of F with `above` and `below` degrees of freedom.
 
-    The cube root of F is nearly normal: E. Paulson, Annals of Mathematical Statistics 13 (1942) 233–235.
+    The cube root of F is nearly normal: E. Paulson, Annals of Mathematical Statistics 13 (1942) 233–235. Infinite where
+    `below` is too small for that.
     """
     z, a, b = normal_quantile(probability), 2 / (9 * above), 2 / (9 * below)
     spread = math.sqrt(max(0.0, (1 - a) ** 2 * b + (1 - b) ** 2 * a - a * b * z * z))
-    return max(0.0, ((1 - a) * (1 - b) + z * spread) / ((1 - b) ** 2 - b * z * z)) ** 3
+    room = (1 - b) ** 2 - b * z * z
+    return max(0.0, ((1 - a) * (1 - b) + z * spread) / room) ** 3 if room > 0 else math.inf
 
 
 def divergence(share: Floats | float, limit: Floats | float) -> Floats:

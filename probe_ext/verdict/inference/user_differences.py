@@ -165,12 +165,32 @@ def no_group_suffers_up_to(levels: Sequence[Level], served_share: float, users_s
 class Mixture:
     """Two kinds of users."""
 
-    worse: Bools
-    """who probably belongs to the worse group"""
-    size: float
-    """expected users in it"""
+    users: Ints
+    """sorted codes"""
+    chance: Floats
+    """of each user, to belong to the worse group"""
     worse_share: float
     others_share: float
+
+    @property
+    def worse(self) -> Bools:
+        """Who probably belongs to the worse group."""
+        return np.asarray(self.chance > 0.5)
+
+    def worse_at_once(self, level: Level) -> int:
+        """Return how many of the users who are there at once belong to the worse group.
+
+            Σ n · w ÷ Σ n  over the visits,    w = Σ chance · min(1, people ÷ users)  over the users who sent replies
+
+        n: replies of the visit. Visits may have had different users, and within one, users may have taken others'
+        places. Rounded; at least 1, and fewer than the level's users.
+        """
+        replies, worse = [], []
+        for visit in level.visits:
+            here = self.chance[np.isin(self.users, visit.user)]
+            replies.append(len(visit.user))
+            worse.append(float(here.sum()) * min(1.0, level.people / max(1, len(here))))
+        return int(np.clip(round(float(np.average(worse, weights=replies))), 1, max(1, level.people - 1)))
 
 
 def split_users(residuals: UserResiduals) -> Mixture | None:
@@ -188,8 +208,8 @@ def split_users(residuals: UserResiduals) -> Mixture | None:
         weight = float(np.clip(chance.mean(), 1e-6, 1 - 1e-6))
         low = float((chance * served).sum() / max(1e-9, float((chance * replies).sum())))
         high = float(((1 - chance) * served).sum() / max(1e-9, float(((1 - chance) * replies).sum())))
-    worse = chance > 0.5
-    return Mixture(worse, float(chance.sum()), low, high) if 0 < worse.sum() < len(worse) else None
+    mixture = Mixture(residuals.users, chance, low, high)
+    return mixture if 0 < mixture.worse.sum() < len(chance) else None
 
 
 def split_visits(visits: Sequence[Visit], residuals: UserResiduals) -> tuple[list[Visit], list[Visit]] | None:

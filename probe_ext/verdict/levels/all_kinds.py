@@ -54,6 +54,8 @@ def combine(pooled: CapacityEstimate, kinds: Mapping[str, CapacityEstimate]) -> 
         users_differ=any(part.users_differ for part in parts),
         groups=None,
         placed_by_curve=placed,
+        unsteady=_union(part.unsteady for part in parts),
+        uneven=_union(part.uneven for part in parts),
         parts=measured,
     )
 

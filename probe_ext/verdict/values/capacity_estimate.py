@@ -42,6 +42,7 @@ class UserGroup:
     """Users who are served less often than the others."""
 
     users: Count
+    """of those who were there at once, the mean over visits weighted by replies"""
     share: Fraction
     """of their replies that were served"""
     others_share: Fraction
@@ -82,8 +83,9 @@ class GroupCapacity:
     """What each group's own replies say of the total number of users at which it stops being served."""
 
     worse_users: Count
-    """users in the worse group at the largest level"""
+    """of `users`, those who belong to the worse group"""
     users: Load
+    """the largest level with two groups of which the better one is served; if none is, the largest with two groups"""
     worse: Amount | None
     worse_interval: Interval | None
     others: Amount | None
@@ -169,6 +171,10 @@ class CapacityEstimate:
     groups: GroupCapacity | None
     placed_by_curve: bool
     """whether `estimate` lies between levels because a curve places it there"""
+    unsteady: tuple[int, ...] = ()
+    """levels whose visits differ by more than stretches of one visit do"""
+    uneven: tuple[int, ...] = ()
+    """levels whose visits differ by no more than that, but by more than independent replies would"""
     parts: "Mapping[str, CapacityEstimate]" = field(default_factory=dict)
     """by kind of user, of which this one is put together; empty where all users are of one kind"""
 

@@ -168,31 +168,31 @@ def _rest(estimate: CapacityEstimate, context: Context) -> list[str]:
 
 
 def _nothing_held(estimate: CapacityEstimate, context: Context) -> tuple[Phrase, list[str]]:
-    """Say what the data suggest where no level is proven to hold, and what is proven to be too many."""
-    failed = estimate.bracket[1]
-    if failed is None:
-        first, rest = _suggested_first(estimate, context)
-        return first, [*_seen_in_passing(estimate, context), *rest]
-    limit = _limit(estimate, context)
+    """Say what the data suggest where no level is proven to hold, what is proven to be too many, and who is worse off.
+
+    Nothing is suggested where even the lowest level fails, or where a bad stretch leaves nothing to go by.
+    """
+    failed, limit = estimate.bracket[1], _limit(estimate, context)
     groups = _groups(estimate, context.needed_share)
+    nothing_to_go_by = bool(_to_revisit(estimate)) and not (estimate.suggestion and estimate.suggestion.users)
     lowest = failed == estimate.levels[0].users
-    if not lowest and not groups and not _to_revisit(estimate):
-        first, rest = _suggested_first(estimate, context)
-        return first, [f"{too_many(failed)}.", *limit, *_seen_in_passing(estimate, context), *rest]
-    first = Phrase(capitalised(too_many(failed, first=True, pause=context.pause, who=context.who)))
-    if lowest:
-        more = _would_tell(context.next_measurement)
-        fewer = "Lower rates" if isinstance(failed, Rate) else "Fewer"
-        return first, [*limit, f"{fewer} were not tried{more}.", *groups]
-    return first, [*limit, *(groups or [f"{_revisit(estimate, context)}."])]
+    if failed is not None and (lowest or nothing_to_go_by):
+        first = Phrase(capitalised(too_many(failed, first=True, pause=context.pause, who=context.who)))
+        return first, [*limit, _not_tried(failed, context) if lowest else f"{_revisit(estimate, context)}.", *groups]
+    if nothing_to_go_by:
+        return Phrase(_revisit(estimate, context)), groups
+    first, rest = _suggested_first(estimate, context)
+    many = [] if failed is None else [f"{too_many(failed)}."]
+    return first, [*many, *limit, *_seen_in_passing(estimate, context), *rest, *groups]
+
+
+def _not_tried(failed: int, context: Context) -> str:
+    fewer = "Lower rates" if isinstance(failed, Rate) else "Fewer"
+    return f"{fewer} were not tried{_would_tell(context.next_measurement)}."
 
 
 def _suggested_first(estimate: CapacityEstimate, context: Context) -> tuple[Phrase, list[str]]:
     """Return what the data suggest; that no reasonable time settles it is a sentence of its own, the last."""
-    if groups := _groups(estimate, context.needed_share):
-        return Phrase(f"Nothing is proven, as users are not served alike: {groups[0].rstrip('.')}"), []
-    if _to_revisit(estimate):
-        return Phrase(_revisit(estimate, context)), []
     said, more = f"{suggested_phrase(estimate, context.pause, context.who)}, not proven", context.next_measurement
     guess, named = estimate.suggestion.users if estimate.suggestion else 0, named_suggestion(estimate)
     interval = interval_text((named.low, named.high)) if named else ""
@@ -282,18 +282,16 @@ def _for_gate(context: Context) -> str:
 def _groups(estimate: CapacityEstimate, needed_share: float) -> list[str]:
     """Return `4 of 16 users get 71 % of their replies served, the others 98 %; for the others about 20 (18 to 22).`"""
     groups = estimate.groups
-    served = [
-        (level.users, level.worse_group)
-        for level in estimate.levels
-        if level.worse_group is not None and level.worse_group.others_share >= needed_share
-    ]
-    if groups is None or not served:
+    level = estimate.level(groups.users) if groups else None
+    worse = level.worse_group if level else None
+    if groups is None or level is None or worse is None or worse.others_share < needed_share:
         return []
-    users, worse = served[-1]
     get = "gets" if worse.users == 1 else "get"
-    said = f"{worse.users:,} of {things(users, 'user')} {get} {percent(worse.share)} of their replies served"
-    shared = f"; {shared_in_words(groups.shared)}" if groups.shared else ""
-    return [f"{said}, the others {percent(worse.others_share)}{shared}{_capacity_of_others(groups)}."]
+    who = f"{'about ' if level.visits > 1 else ''}{worse.users:,} of {things(level.users, 'user')}"
+    share, others = (percent(round(one, 3)) for one in (worse.share, worse.others_share))
+    said = f"{capitalised(who)} {get} {share} of their replies served"
+    shared = f"; {shared_in_words(groups.shared, worse.users)}" if groups.shared else ""
+    return [f"{said}, the others {others}{shared}{_capacity_of_others(groups)}."]
 
 
 def _capacity_of_others(groups: GroupCapacity) -> str:

@@ -19,12 +19,16 @@ NOTHING_SHARED = (
 )
 
 
-def shared_in_words(shared: SharedTrait) -> str:
-    """Return `all 4 run on the machine gpu-2`, `3 of these 4 have the longest prompts (1,900 tokens on average)`."""
+def shared_in_words(shared: SharedTrait, at_once: int) -> str:
+    """Return `all 4 run on the machine gpu-2`, `3 of these 4 have the longest prompts (1,900 tokens on average)`.
+
+    `at_once`: how many were said to be served worse at one level; the trait is that of the users of all levels.
+    """
     verb, rest = _WORDS[shared.trait]
     if shared.worse == 1:
         return f"this user {verb} {rest.format(shared.value)}"
     verb = "have" if verb == "has" else verb.removesuffix("s")
     every = shared.having == shared.worse
     who = f"all {shared.worse:,}" if every else f"{shared.having:,} of these {shared.worse:,}"
-    return f"{who} {verb} {rest.format(shared.value)}"
+    over = "" if shared.worse == at_once else "over the whole run, "
+    return f"{over}{who} {verb} {rest.format(shared.value)}"

@@ -13,6 +13,7 @@ from probe_ext.verdict.phrasing.formats import seconds
 def level(users: int, wait: float) -> dict[str, Any]:
     judged = {"served_share": 0.9, "served_share_fit": 0.9, "broken_share": 0.0, "state": "held"}
     counted = {"replies_judged": 100, "outcomes": {"complete": 100}}
+    counted |= {"replies_served": 90, "replies_strained": 10, "replies_broken": 0}
     return {"users": users, "users_low": users, "users_high": users, "first_word_p95": wait, **judged, **counted}
 
 
@@ -49,6 +50,19 @@ def test_a_percentage_in_a_bar_says_what_it_is_of() -> None:
     assert inside == ["90 %", "served", "10 %", "100 %", "strained"], "the small part has no room for a word"
     many = levels([level(users, 0.1) for users in range(1, 8)], 0.9, Marks()).plot.labels
     assert not any(label.text == "served" for label in many)
+
+
+def test_a_percentage_takes_ten_finished_replies() -> None:
+    """Of nine replies, seven were open: those two that were served are no 100 %."""
+    of_two = {"replies_served": 2, "replies_strained": 0}
+    early = {**level(8, 0.1), "served_share": 1.0, "state": "unproven", **of_two}
+    picture = levels([level(4, 0.1), early], 0.9, Marks())
+    inside = [label.text for label in picture.plot.labels if label.kind.startswith("inb")]
+    assert inside == ["90 %", "served", "10 %", "2 of 2", "served"]
+    assert picture.bars[-1].parts[0][4] == "8 users: 2 of 2 finished replies served"
+    assert picture.plot.points[-1] == "8 users: 2 of 2 served (unproven)"
+    more = levels([early, {**early, "replies_served": 7, "replies_strained": 1}], 0.9, Marks())
+    assert more.plot.points == ["8 users, 2 visits together: 100 % served (unproven)"], "ten of both visits"
 
 
 def test_a_level_without_a_judged_reply_has_no_bar() -> None:

@@ -21,6 +21,7 @@ from probe_ext.report.sections.level_table import Table, figures_table
 from probe_ext.report.sections.page import Page
 from probe_ext.report.sections.page import page as view
 from probe_ext.report.wording import answer_context
+from probe_ext.report.wording.level_names import in_time
 from probe_ext.run import manifest
 from probe_ext.run.tables import TableWriter
 from probe_ext.settings.slo import load_profile
@@ -145,11 +146,38 @@ def test_users_who_differ_drift_and_contradictions_are_near_the_top(whole_run: P
         "Service at 1 and 2 users was worse than with more users.",
         "One bad stretch makes 8 users fall short.",
     ]
-    assert page.doubts[0][1] == (
+    assert page.doubts[0][1].startswith(
         "By their own replies, the capacity (95 %) is 2 to 4 for the worse group and 8 or more for the others. "
-        f"A slow replica behind a sticky load balancer looks like this. {NOTHING_SHARED}"
-    )
+        "Users who keep asking in step with each other may look like this: "
+    ), "the metrics show a single engine"
+    assert page.doubts[0][1].endswith(f" {NOTHING_SHARED}")
     assert page.results.rows[-1].cells[0].why.startswith("At 8 users, 61 %")
+
+
+@pytest.mark.parametrize(("slow_replica", "cause"), [("absent", "in step"), ("unknown", "slow replica")])
+def test_no_slow_replica_is_suggested_where_it_is_ruled_out(whole_run: Path, slow_replica: str, cause: str) -> None:
+    capacity = judged(whole_run)
+    group = {"users": 2, "share": 0.61, "others_share": 0.97}
+    levels = [{**level, "worse_group": None} for level in capacity["levels"]]
+    rules = [
+        {**rule, "state": slow_replica} if rule["rule"] == "slow_replica" else rule
+        for rule in capacity["diagnosis"]["rules"]
+    ]
+    page = shown(
+        whole_run,
+        levels=[*levels[:-1], {**levels[-1], "worse_group": group}],
+        diagnosis={**capacity["diagnosis"], "rules": rules},
+    )
+    ((title, text),) = page.doubts
+    assert title == "Users are not served alike."
+    assert [words in text for words in ("in step", "slow replica")] == [cause == "in step", cause == "slow replica"]
+
+
+def test_a_group_of_several_visits_is_an_estimate(whole_run: Path) -> None:
+    """Each visit may have had users of its own: how many were worse off is a mean."""
+    last = {**judged(whole_run)["levels"][-1], "worse_group": {"users": 2, "share": 0.61, "others_share": 0.97}}
+    assert answer_context.worse_group(in_time([last])[0]).startswith("At 8 users, 61 % of the replies of 2 users were")
+    assert "of the replies of about 2 users were" in answer_context.worse_group(in_time([last, last])[0])
 
 
 def test_no_percentile_is_shown_over_too_few_replies(page: Page) -> None:

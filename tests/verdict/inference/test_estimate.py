@@ -188,6 +188,26 @@ def test_users_who_differ_at_more_users_leave_a_level_alone_where_all_were_serve
     assert lowest.replies_needed
 
 
+def test_too_few_replies_come_before_users_who_differ() -> None:
+    """All nine replies at 17 users were served: that users differ at 16 says less than that there are only nine."""
+    user = np.arange(16 * 20) % 16
+    below = visit(16, (user > 1) | (np.arange(320) // 16 % 2 > 0))
+    differing, early = estimate([below, visit(17, [True] * 9, start=50.0)]).levels
+    assert early.reasons == ("too_few_replies", "users_differ")
+    assert differing.reasons[0] == "users_differ"
+
+
+def test_no_level_is_suggested_at_which_some_are_worse_off() -> None:
+    """Most are served at 16 users, but 2 of them are not: what is suggested is 8."""
+    user = np.arange(16 * 20) % 16
+    above = visit(16, (user > 1) | (np.arange(320) // 16 % 2 > 0), start=50.0)
+    found = estimate([visit(8, [True] * 8), above, visit(32, [False] * 64, start=100.0)])
+    assert (found.levels[1].state, found.levels[2].state) == ("unproven", "failed")
+    assert found.levels[1].served_share > 0.9
+    assert found.suggestion is not None
+    assert found.suggestion.users == 8
+
+
 def test_small_minority_does_not_take_the_level_down() -> None:
     result = estimate(draw_run(NAMED["3 % at 0.3"], 1))
     assert result.users_differ

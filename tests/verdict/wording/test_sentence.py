@@ -13,6 +13,7 @@ from probe_ext.verdict.values.capacity_estimate import (
     GroupCapacity,
     LevelEstimate,
     Reason,
+    SharedTrait,
     Suggestion,
     UserGroup,
 )
@@ -212,15 +213,49 @@ def test_users_who_differ() -> None:
     groups = GroupCapacity(4, 16, None, (0, None), 20.4, (18, 22))
     nothing = estimate([differ], (None, None), (0, None), users_differ=True, groups=groups)
     assert said(nothing) == (
-        "Nothing is proven, as users are not served alike: 4 of 16 users get 71 % of their replies served, "
+        "Probably fewer than 16 people, not proven. 4 of 16 users get 71 % of their replies served, "
         "the others 98 %; for the others about 20 (18 to 22)."
     )
     at_least = replace(nothing, groups=replace(groups, others=None, others_interval=(16, None)))
     assert said(at_least).endswith("the others 98 %; for the others at least 16.")
     one = level(64, worse_group=UserGroup(1, 0.3, 0.99))
-    holds = estimate([one], (64, None), (64, None), 64, groups=replace(groups, others=None, others_interval=(0, None)))
+    holds = estimate([one], (64, None), (64, None), 64, groups=GroupCapacity(1, 64, None, None, None, (0, None)))
     assert said(holds).endswith(
         "More were not tried. 1 of 64 users gets 30 % of their replies served, the others 99 %."
+    )
+
+
+def test_a_number_is_suggested_where_users_differ_and_more_are_too_many() -> None:
+    few, many = UserGroup(6, 0.34, 0.97), GroupCapacity(6, 12, None, None, None, (0, None))
+    fine = level(4, "unproven", "too_few_replies", seconds_needed=60.0)
+    levels = [fine, level(12, "failed", worse_group=few, visits=5)]
+    found = estimate(levels, (None, 12), (0, 11), suggestion=Suggestion(4, 0, 11), users_differ=True, groups=many)
+    more = NextMeasurement(which_search="a longer search", still_needed="8 more minutes")
+    assert said(found, "first_word", more=more) == (
+        "Probably about 4 people (95 %: 0 to 11), not proven; the search needed about 8 more minutes. "
+        "12 are too many. The wait for the first word is the first limit. "
+        "About 6 of 12 users get 34 % of their replies served, the others 97 %."
+    )
+    assert answer(found, Context("first_word", 0.9, (), (), NOBODY_STILL, more)).names_suggestion
+
+
+def test_what_worse_users_share_is_told_of_the_whole_run() -> None:
+    """Five visits had different users, of whom 22 were worse off, but never more than 6 at once."""
+    shared = SharedTrait("worker", "worker 2", 20, 22, 25, 0.001)
+    groups = GroupCapacity(6, 12, None, None, None, (0, None), shared)
+    levels = [level(12, "failed", worse_group=UserGroup(6, 0.34, 0.97), visits=5)]
+    found = said(estimate(levels, (None, 12), (0, 11), users_differ=True, groups=groups))
+    assert found.endswith("the others 97 %; over the whole run, 20 of these 22 run on worker 2.")
+
+
+def test_a_number_is_suggested_beside_a_level_to_visit_again() -> None:
+    fine = level(4, "unproven", "too_few_replies", seconds_needed=60.0)
+    levels = [fine, level(8, "unproven", "needs_second_visit"), level(16, "failed")]
+    found = estimate(levels, (None, 16), (0, 15), suggestion=Suggestion(4, 0, 15), disturbed=(8,))
+    assert said(found, "first_word", more=settling(8, 16, hold=60.0)) == (
+        "One bad stretch at 8 may be another client's load: probably about 4 people (95 %: 0 to 15), not proven: "
+        "a run of about 2 minutes at 8 and 16 users would show more. 16 are too many. "
+        "The wait for the first word is the first limit."
     )
 
 

@@ -6,8 +6,8 @@ from probe_ext.measure.rate import Rate, in_unit_of
 from probe_ext.verdict.checks.client_accuracy import SPEED_CHECKS, WHOLE_RUN_CHECKS, lasting_faults
 from probe_ext.verdict.diagnosis.facts.diagnosis_input import Facts
 from probe_ext.verdict.diagnosis.facts.level_load import NEARLY_FULL, Load
-from probe_ext.verdict.diagnosis.rules.ruling import absent, graded, holds, unknown
-from probe_ext.verdict.diagnosis.rules.throughput import MIN_RISING, NOISE_SIGMA, UNSEEN, Slope, client_slope
+from probe_ext.verdict.diagnosis.rules.ruling import absent, graded, holds, longer_levels, unknown
+from probe_ext.verdict.diagnosis.rules.throughput import MIN_RISING, UNSEEN, Slope, client_slope
 from probe_ext.verdict.phrasing.formats import decimals
 from probe_ext.verdict.phrasing.plurals import more, things
 from probe_ext.verdict.values.ruling_types import Fact, Ruling
@@ -85,7 +85,7 @@ def not_loaded(facts: Facts, bounds: list[str]) -> Ruling:
     if not top.served:
         why = f"Too few replies were served at {things(top.users, 'user')}"
         not_proven = f"{why}, but that is not proven."
-        return absent(rule, f"{why}.") if top.failed else unknown(rule, not_proven, "longer levels (--hold)")
+        return absent(rule, f"{why}.") if top.failed else unknown(rule, not_proven, longer_levels([top]))
     found = client_slope(facts.loads)
     if len(facts.loads) == 1:
         return unknown(rule, "Only one level was measured.", f"a level with {more(top.users)}")
@@ -112,9 +112,10 @@ def _rising(top: Load, found: Slope) -> Ruling:
         larger = decimals(found.high.batch / found.low.batch)
         why = f"{larger} times the concurrent replies brought more tokens per second. {UNSEEN}"
         return unknown(rule, why, found.level_between, *shown)
-    if found.power - NOISE_SIGMA * (found.error or 0.0) < MIN_RISING:
+    if found.power - found.margin < MIN_RISING:
         why = f"Doubling the concurrent replies brings {decimals(twice)} times the throughput, which may be noise."
-        return unknown(rule, why, "longer levels (--hold)", *shown)
+        too_large = found.margin / max(found.power - MIN_RISING, 1e-9)
+        return unknown(rule, why, longer_levels([found.low.load, found.high.load], too_large), *shown)
     grade = graded(
         {},
         {

@@ -49,7 +49,7 @@ CHECKS: Mapping[str, Needed] = {
 """By rule; `not_loaded` follows from the others."""
 
 _NEEDS = {
-    "drift": "a second visit to a level (such as --levels 4,8,4)",
+    "drift": "two visits to a level that agree (such as --levels 4,8,4)",
     "engine_shares": "metrics of every engine (--metrics-url)",
     "other_load": "the server's counters of requests and tokens",
 }

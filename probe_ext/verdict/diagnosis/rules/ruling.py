@@ -1,12 +1,18 @@
 """Building blocks of rules: results, confidence, advice."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from probe_ext.verdict.diagnosis.facts.diagnosis_input import Facts
+from probe_ext.verdict.diagnosis.facts.level_load import Load
 from probe_ext.verdict.values.ruling_types import Confidence, Fact, Ruling
 
 CONFIDENCES: tuple[Confidence, ...] = ("low", "medium", "high")
+USUALLY_TOO_LARGE = 2.0
+"""by which an error is too large where that is not known"""
+MIN_TIMES, MAX_HOLD_S = 2, 600
+"""as long as before, at least; and what no level need be held for"""
 
 
 Signs = Mapping[str, bool | None]
@@ -73,7 +79,18 @@ def needed_metrics(facts: Facts, figures: str, *quantities: str) -> str:
         return f"the server's metrics: {figures}"
     if not facts.reported.issuperset(quantities):
         return f"{figures}, which this server's metrics do not include"
-    return f"longer levels (--hold): too few samples of the server's metrics ({figures}) lie within them"
+    return f"{longer_levels(facts.loads)}: too few samples of the server's metrics ({figures}) lie within them"
+
+
+def longer_levels(loads: Sequence[Load], too_large: float = USUALLY_TOO_LARGE) -> str:
+    """Return `longer levels (--hold 80)`: as long as it takes, at these loads, for a standard error so much smaller.
+
+    Errors fall with the root of the time. In whole tens of seconds; what would take MAX_HOLD_S or more is cut there.
+    """
+    seconds = min((load.t_end - load.t_start for load in loads), default=0.0) * max(MIN_TIMES, too_large**2)
+    if not seconds < MAX_HOLD_S:
+        return f"longer levels (--hold {MAX_HOLD_S} or more)"
+    return f"longer levels (--hold {max(10, 10 * math.ceil(seconds / 10))})"
 
 
 def advised(by_engine: Mapping[str, str], engine: str) -> str:

@@ -7,7 +7,7 @@ from probe_ext.verdict.checks.server_checks import MAX_REPLIES_APART
 from probe_ext.verdict.diagnosis.facts.diagnosis_input import Facts
 from probe_ext.verdict.diagnosis.facts.gpu_signs import facts_of_gpu, throttled, why_throttled
 from probe_ext.verdict.diagnosis.facts.level_load import Load
-from probe_ext.verdict.diagnosis.rules.ruling import absent, graded, holds, needed_metrics, unknown
+from probe_ext.verdict.diagnosis.rules.ruling import absent, graded, holds, longer_levels, needed_metrics, unknown
 from probe_ext.verdict.diagnosis.rules.throughput import NOISE_SIGMA
 from probe_ext.verdict.phrasing.formats import decimals, percent
 from probe_ext.verdict.phrasing.plurals import things
@@ -130,7 +130,8 @@ def _slower_over_time(facts: Facts) -> Ruling:
         if at_most < MIN_SLOWDOWN:
             return absent(rule, "With the users unchanged, the time per token did not grow.")
         why = "With the users unchanged, the time per token did not grow beyond noise, but the noise is too large to"
-        return unknown(rule, f"{why} rule out growth by {percent(MIN_SLOWDOWN - 1)}.", "longer levels (--hold)")
+        longest = max(facts.loads, key=lambda load: load.t_end - load.t_start)
+        return unknown(rule, f"{why} rule out growth by {percent(MIN_SLOWDOWN - 1)}.", longer_levels([longest]))
     shown = [Fact("time per token at the end of the run over that at its start, at a like load", factor, "")]
     prompts = [load.prompt_whole for load in facts.loads if load.prompt_whole]
     if prompts and max(prompts) > MAX_PROMPT_RATIO * min(prompts):

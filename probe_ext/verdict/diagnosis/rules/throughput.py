@@ -8,7 +8,17 @@ from probe_ext.verdict.diagnosis.facts.diagnosis_input import Facts
 from probe_ext.verdict.diagnosis.facts.gpu_signs import facts_of_gpu
 from probe_ext.verdict.diagnosis.facts.level_load import COMPARABLE, Load
 from probe_ext.verdict.diagnosis.rules.kv_cache import MIN_PREEMPTION_PAUSE_S
-from probe_ext.verdict.diagnosis.rules.ruling import absent, advised, deferred, graded, holds, needed_metrics, unknown
+from probe_ext.verdict.diagnosis.rules.ruling import (
+    USUALLY_TOO_LARGE,
+    absent,
+    advised,
+    deferred,
+    graded,
+    holds,
+    longer_levels,
+    needed_metrics,
+    unknown,
+)
 from probe_ext.verdict.phrasing.formats import decimals, percent, seconds
 from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.verdict.values.ruling_types import Fact, Ruling
@@ -151,6 +161,24 @@ class Slope:
         return math.log(self.high.batch / self.low.batch)
 
     @property
+    def margin(self) -> float:
+        """By how much the power may be wrong."""
+        return NOISE_SIGMA * (self.error or 0.0)
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether throughput no longer grows, beyond noise; one that falls has another cause."""
+        within = self.power <= MAX_FLAT and 0 <= self.power + self.margin <= MIN_RISING
+        return self.error is not None and within
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether noise alone leaves open if it grows."""
+        rising = self.power > MAX_FLAT
+        within = self.power - self.margin < MAX_FLAT / 2 if rising else self.power + self.margin > MIN_RISING
+        return self.error is None or within
+
+    @property
     def hides_plateau(self) -> bool:
         """Whether throughput may have grown in proportion at first, and no longer over much of the way."""
         return math.exp(self.stretch * (1 - self.power)) > MAX_HIDDEN_PLATEAU
@@ -186,7 +214,9 @@ def _point_of_server(load: Load) -> Point:
 def _slope(points: Iterable[Point]) -> Slope | None:
     """Compare the largest batch measured with the largest one that is sufficiently smaller; None without two.
 
-    Levels that ran out of memory are left out: their throughput shows that, and work done twice.
+    Where that is too near for its noise, with the next smaller one at which throughput was nearly the same. It grows
+    ever more slowly with the batch, so what is flat on average is flat at the end. Levels that ran out of memory are
+    left out: their throughput shows that, and work done twice.
     """
     known = [point for point in points if point.tokens_per_s and point.batch > 0 and not point.load.out_of_memory]
     if not known:
@@ -195,7 +225,12 @@ def _slope(points: Iterable[Point]) -> Slope | None:
     smaller = [point for point in known if point.batch * COMPARABLE <= high.batch]
     if not smaller:
         return None
-    low = max(smaller, key=lambda point: point.batch)
+    slopes = [_between(low, high) for low in sorted(smaller, key=lambda point: -point.batch)]
+    nearest = slopes[0]
+    return next((slope for slope in slopes if slope.is_flat), nearest) if nearest.is_noisy else nearest
+
+
+def _between(low: Point, high: Point) -> Slope:
     stretch = math.log(high.batch / low.batch)
     errors = (low.load.tokens_error, high.load.tokens_error)
     error = None if None in errors else math.hypot(*(e or 0.0 for e in errors)) / stretch
@@ -261,7 +296,7 @@ def _flat(facts: Facts, rule: str, found: Slope | None) -> tuple[Ruling | None, 
     if found is None:
         needs = "streamed replies at two levels with different batch sizes"
         return unknown(rule, "There are no two batch sizes to compare.", needs), 0.0
-    shown, grew, margin = _shown(found), _grew(found), NOISE_SIGMA * (found.error or 0.0)
+    shown, grew, margin = _shown(found), _grew(found), found.margin
     if found.power > MAX_FLAT and found.hides_plateau:
         return unknown(rule, f"{grew} {UNSEEN}", found.level_between, *shown), margin
     if found.power > MAX_FLAT and (found.error is None or found.power - margin >= MAX_FLAT / 2):
@@ -272,21 +307,23 @@ def _flat(facts: Facts, rule: str, found: Slope | None) -> tuple[Ruling | None, 
 
 def _doubt(facts: Facts, found: Slope, margin: float) -> tuple[str, str]:
     """Return what speaks against a limit, and what would be needed to know; empty where nothing does."""
-    longer = "longer levels (--hold)"
+    both = [found.low.load, found.high.load]
     if found.power > MAX_FLAT:
-        return "That is within noise.", longer
+        return "That is within noise.", longer_levels(both, margin / (found.power - MAX_FLAT / 2))
     if _pauses(found.high.load):
         needs = needed_metrics(facts, "KV-cache usage and preemptions", "kv_usage")
         return "But replies paused in mid-answer, as they do with a full KV cache.", needs
     if found.error is None or found.power + margin > MIN_RISING:
-        return "The levels are too short to tell how steady that is.", longer
+        too_large = USUALLY_TOO_LARGE if found.error is None else margin / (MIN_RISING - found.power)
+        return "The levels are too short to tell how steady that is.", longer_levels(both, too_large)
     if found.power + margin < 0:
         return "It fell, which a limit does not explain.", "the levels in another order"
     drift = facts.drift
-    slower = 0.0 if drift is None else (drift.rate + NOISE_SIGMA * drift.error) * abs(found.apart) / found.stretch
+    later = max(0.0, found.apart)  # had the larger batch come first, slowing down would have made throughput grow
+    slower = 0.0 if drift is None else (drift.rate + NOISE_SIGMA * drift.error) * later / found.stretch
     likely = drift is not None and drift.rate > NOISE_SIGMA * drift.error and found.power + slower > MAX_FLAT
     if likely or (slower > margin and found.power + slower > MIN_RISING):
-        needs = f"a second visit to the smaller level, or {longer}"
+        needs = f"a second visit to the smaller level, or {longer_levels(both)}"
         return "But the server may have slowed down over time by as much.", needs
     return "", ""
 
