@@ -133,7 +133,7 @@ def found_instead() -> str:
     look = find_local_servers()
     if look.found:
         return f"; found on this machine: {'; '.join(map(str, look.found))}"
-    return "; nor does an LLM server listen on the usual ports of this machine"
+    return "; no LLM server was found on this machine's usual ports. Start it, or give its address"
 
 
 def nothing_found(look: LocalLook) -> str:

@@ -84,7 +84,7 @@ def test_no_run_where_no_reply_can_be_expected(entry: dict[str, object], given: 
             (LocalServer("http://127.0.0.1:8000", "vllm", "0.32.0", "tiny"),),
             "found on this machine: vLLM 0.32.0 at http",
         ),
-        ((), "nor does an LLM server listen on the usual ports of this machine"),
+        ((), "no LLM server was found on this machine's usual ports. Start it, or give"),
     ],
 )
 def test_a_wrong_port_of_this_machine_is_answered_with_what_runs_here(

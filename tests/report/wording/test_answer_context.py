@@ -52,3 +52,18 @@ def test_a_search_after_a_search_is_said_to_start_anew(searched: bool, command: 
 def test_the_next_run_belongs_on_another_machine_where_this_one_was_shared(state: str) -> None:
     said = answer_context.elsewhere({"findings": [{"check": "own_machine", "state": state}]})
     assert said.startswith("If you can, run it on another machine") == (state == "fail")
+
+
+@pytest.mark.parametrize(
+    ("state", "drift", "disturbed", "said"),
+    [("fail", [], [], True), ("fail", [4], [], False), ("fail", [], [8], False), ("unproven", [], [], False)],
+    ids=["back and forth", "changed for good", "one bad stretch", "alike"],
+)
+def test_service_that_comes_and_goes_makes_the_answer_doubtful(
+    state: str, drift: list[int], disturbed: list[int], said: bool
+) -> None:
+    why = "Visits to 12 users differ by more than stretches of one visit do."
+    content = {"drift": drift, "disturbed": disturbed, "findings": [{"check": "drift", "state": state, "why": why}]}
+    title = "Service was not the same at each visit."
+    found = [(title, f"{why} The answer is of all visits together.")]
+    assert answer_context._back_and_forth(content) == (found if said else [])
