@@ -7,6 +7,7 @@ from typing import Any
 from probe_ext.report.wording.level_names import by_users, label
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import RATE_UNIT, things
+from probe_ext.verdict.results.slo_metrics import MIN_FINISHED
 
 HEADS = (
     ("users", "users", ""),
@@ -55,7 +56,10 @@ def _row(level: Mapping[str, Any]) -> list[str]:
 
 def _goodput(goodput: Mapping[str, Any] | None) -> str:
     if goodput is None:
-        return "No level served 90 % of the replies, DistServe's goal, so no goodput is named for the run."
+        return (
+            f"At no number of users were 90 % of the replies served, DistServe's goal, and at least {MIN_FINISHED} "
+            "finished, so no goodput is named for the run."
+        )
     rate, goal = formats.decimals(goodput["replies_per_s"]), formats.percent(goodput["goal"])
     users = things(goodput["users"], "user")
     return f"Highest goodput with {goal} of replies served, DistServe's goal: {rate} served replies/s at {users}."

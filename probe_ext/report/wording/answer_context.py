@@ -263,7 +263,9 @@ def _back_and_forth(capacity: Capacity) -> list[tuple[str, str]]:
     if capacity["drift"] or capacity["disturbed"]:
         return []
     found = [one["why"] for one in capacity["findings"] if (one["check"], one["state"]) == ("drift", "fail")]
-    return [("Service was not the same at each visit.", f"{why} The answer is of all visits together.") for why in found]
+    return [
+        ("Service was not the same at each visit.", f"{why} The answer is of all visits together.") for why in found
+    ]
 
 
 def _contradictions(capacity: Capacity) -> list[tuple[str, str]]:

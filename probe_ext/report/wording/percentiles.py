@@ -7,9 +7,8 @@ from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.sketch import MIN_COUNTS
 from probe_ext.report.wording.shared_sentences import GRADES
 from probe_ext.verdict.phrasing.plurals import is_or_are
+from probe_ext.verdict.results.slo_metrics import MIN_FINISHED
 
-MIN_FINISHED = 10
-"""Finished replies that a percentage needs: of fewer, a single one is more than the tenth that need not be served."""
 _WITHOUT_TOKENS = (
     *(Outcome.EMPTY, Outcome.REJECTED, Outcome.HTTP_ERROR, Outcome.CONNECT_FAILED, Outcome.CONNECT_TIMEOUT),
     *(Outcome.TIMEOUT_FIRST, Outcome.CLIENT_ERROR),

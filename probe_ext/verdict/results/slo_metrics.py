@@ -18,6 +18,8 @@ MIN_FLUIDITY = 0.9
 """Fluidity index that a reply must reach (Etalon requires it of 99 % of requests)."""
 GOODPUT_ATTAINMENT = 0.9
 """SLO attainment at which goodput is measured (DistServe's own example)."""
+MIN_FINISHED = 10
+"""Finished replies that a percentage needs: of fewer, a single one is more than the tenth that need not be served."""
 
 
 def reply_figures(
@@ -87,7 +89,7 @@ def goodput(levels: Sequence[LevelResult], last_seconds: float, goal: float = GO
     """Return the highest rate of served replies over the numbers of users that attain the goal, bands excluded.
 
     All visits to a number of users count together, as they do for its state. `last_seconds`: of each visit, whose
-    replies are not judged.
+    replies are not judged. None if no number of users attains it with MIN_FINISHED replies.
     """
     visits: dict[int, list[LevelResult]] = {}
     for level in levels:
@@ -101,7 +103,9 @@ def goodput(levels: Sequence[LevelResult], last_seconds: float, goal: float = GO
 
 
 def _goodput_of(visits: Sequence[LevelResult], last_seconds: float, goal: float) -> float:
-    """Return the served replies per second of all these visits; 0 if fewer than the goal were served."""
+    """Return the served replies per second of all these visits; 0 if fewer than the goal were served, or few ended."""
+    if sum(visit.replies_judged - visit.replies_open for visit in visits) < MIN_FINISHED:
+        return 0.0
     served = sum(visit.replies_served + visit.replies_open for visit in visits)
     seconds = sum(visit.t_end - visit.t_start - last_seconds for visit in visits)
     attained = served >= (goal - EPSILON) * sum(visit.replies_judged for visit in visits)

@@ -184,6 +184,16 @@ def test_goodput_is_the_highest_rate_with_nine_of_ten_served() -> None:
     assert judge(evidence(late, staircase((8, 120), (8, 60))), CHAT).goodput is None
 
 
+def test_goodput_is_not_of_a_level_at_which_hardly_a_reply_ended() -> None:
+    """Two users with 36 replies in 55 s; eight with one each in 5 s."""
+    rows = [*steady(2, 0, 60), *[reply(user, 65.1) for user in range(8)]]
+    found = judge(evidence(rows, staircase((2, 60), (8, 10))), CHAT)
+    assert [level.slo_attainment for level in found.levels] == [1.0, 1.0]
+    assert (found.levels[1].goodput_rps or 0) > (found.levels[0].goodput_rps or 0)
+    assert found.goodput is not None
+    assert found.goodput.users == 2
+
+
 def test_goodput_is_of_all_visits_and_not_of_the_best_one() -> None:
     """Four users twice: all served in one visit, a third in the other; so two users have the goodput."""
     slow = [reply(u, 120.1 + 3 * i, first=120.1 + 3 * i + (0.1 if i % 3 else 5)) for i in range(18) for u in range(4)]
