@@ -18,7 +18,8 @@ VISIT = "visit"
 """Key, not in `capacity.json`: counts how often the run had reached this number of users."""
 VISITS = "visits"
 """Key, not in `capacity.json`: how often the run reached this number of users in all."""
-_ORDINALS = {1: "1st", 2: "2nd", 3: "3rd"}
+_SUFFIXES = {1: "st", 2: "nd", 3: "rd"}
+"""of ordinals, by their last digit"""
 _ADDED_UP = ("replies_judged", "replies_open", "delayed", "unsent")
 """Counts of one visit each; results and shares are of all visits together already."""
 
@@ -73,7 +74,12 @@ def label(level: Level) -> str:
     visit, visits = level.get(VISIT), level.get(VISITS, 1)
     if visits == 1:
         return users
-    return f"{users} ({f'{visits} visits' if visit is None else _ORDINALS.get(visit, f'{visit}th')})"
+    return f"{users} ({f'{visits} visits' if visit is None else _ordinal(visit)})"
+
+
+def _ordinal(number: int) -> str:
+    """Return `1st`, `12th`, `22nd`: an hour of search visits a level more than twenty times."""
+    return f"{number}{'th' if number % 100 in (11, 12, 13) else _SUFFIXES.get(number % 10, 'th')}"
 
 
 def users_label(level: Level) -> str:

@@ -35,6 +35,13 @@ def test_order_and_names_of_repeated_levels() -> None:
     assert [users_label(one) for one in pooled][:2] == ["1 user", "2 users (3 visits)"]
 
 
+def test_visits_of_a_long_search_have_their_ordinals() -> None:
+    names = [label(one) for one in by_users([level(8)] * 23)]
+    assert names[3::7] == ["8 (4th)", "8 (11th)", "8 (18th)"]
+    assert names[-4:] == ["8 (20th)", "8 (21st)", "8 (22nd)", "8 (23rd)"]
+    assert names[11:13] == ["8 (12th)", "8 (13th)"]
+
+
 def test_what_all_visits_together_count() -> None:
     """Of an open stream: 100 s at 2 requests/s and 50 s at 5 are 3 requests/s."""
     visit = {**level(2), "t_start": 0.0, "replies_judged": 7, "replies_open": 1, "unsent": 0, "delayed": 3}

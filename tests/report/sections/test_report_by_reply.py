@@ -32,8 +32,6 @@ def test_formats_and_no_table_without_levels() -> None:
     table = by_reply({"levels": [level], "goodput": None, "load": "users"})
     assert table is not None
     assert table.rows == [["4", "50 %", "1.2", "0.912", "75 %"]]
-    assert table.notes == [
-        "At no number of users were 90 % of the replies served, DistServe's goal, and at least 10 finished, so no goodput "
-        "is named for the run."
-    ]
+    goal = "90 % of the replies served, DistServe's goal, and at least 10 finished"
+    assert table.notes == [f"At no number of users were {goal}, so no goodput is named for the run."]
     assert by_reply({"levels": [], "goodput": None}) is None
