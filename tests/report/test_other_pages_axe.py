@@ -1,4 +1,4 @@
-"""axe-core finds no violations on the pages beside the report: comparison, tap recording, leaderboard, doctor.
+"""axe-core finds no violations on the pages beside the report: comparison, servers, tap recording, leaderboard, doctor.
 
 Light and dark, desktop and phone. `make test-page` installs axe-core.
 """
@@ -22,6 +22,7 @@ from probe_ext.exit_codes import ExitCode
 from probe_ext.inspection.scout.board_page import BoardPage
 from probe_ext.inspection.scout.board_view import BoardRow, Remark
 from probe_ext.recording.recording_files import read_recording
+from probe_ext.report.outputs import servers_overview
 from probe_ext.tap.shown import recording_page
 from probe_ext.tap.shown.recording_view import recording_view
 from probe_ext.tap.statistics.totals import Totals
@@ -63,6 +64,24 @@ def comparisons(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @looks
 def test_comparisons(visit: Visitor, comparisons: list[Path], width: int, dark: bool) -> None:  # noqa: F811
     check(visit, comparisons, width, dark=dark)
+
+
+@pytest.fixture(scope="module")
+def overview(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The overview of a run over two servers, one with a gate."""
+    rows = [
+        servers_overview.ServerRow(
+            name, f"http://{name}:8000", capacity, gates, Path("servers") / name / "capacity.html"
+        )
+        for name, gates in (("vllm", ["gate: at least 4 users served: met, 4 held"]), ("llamacpp", []))
+        for capacity in [json.loads((EXAMPLES / name / "capacity.json").read_text(encoding="utf-8"))]
+    ]
+    return [servers_overview.write(tmp_path_factory.mktemp("servers"), rows)]
+
+
+@looks
+def test_several_servers(visit: Visitor, overview: list[Path], width: int, dark: bool) -> None:  # noqa: F811
+    check(visit, overview, width, dark=dark)
 
 
 @pytest.fixture(scope="module")
