@@ -66,6 +66,10 @@ def test_each_kind_has_the_base_url_of_its_server() -> None:
             "kinds: 'a b': two kinds would have the folder a-b",
         ),
         (
+            [{"name": "Team", "host": A}, {"name": "team", "host": B}],
+            "kinds: 'Team': two kinds would have the folder Team",
+        ),
+        (
             [{"name": "a", "host": "http://me:word@x"}, {"name": "b", "host": B}],
             "kinds.a.host: must not contain a user name or password; set the API key in the environment instead",
         ),
