@@ -173,7 +173,8 @@ def test_a_line_that_is_no_csv_is_said_and_the_others_are_split(run: Path, line:
     for path in split(run).values():
         (finding,) = [one for one in manifest.read(path)["findings"] if one["check"] == "files"]
         assert finding["why"] == (
-            "Some data could not be read: locust_stats.csv: 1 line is of no server; requests.csv: 1 line is of no server."
+            "Some data could not be read: locust_stats.csv: 1 line is of no server; "
+            "requests.csv: 1 line is of no server."
         )
         assert len(rows(path / "requests.csv")) == whole[path.name]
 
