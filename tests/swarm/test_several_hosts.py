@@ -95,6 +95,13 @@ def test_hosts_need_a_rate_as_a_slow_server_would_be_asked_less() -> None:
     check_hosts(two(), read_options({"rate": "2"}))
 
 
+def test_every_worker_needs_a_connection_to_every_host() -> None:
+    options = read_options({"rate": "2", "max_in_flight": "3"})
+    check_hosts(two(), options, workers=3)
+    with pytest.raises(SettingsError, match=r"--max-in-flight 3: .* each of the 4 workers needs a connection"):
+        check_hosts(two(), options, workers=4)
+
+
 def test_no_server_decides_how_long_a_rate_is_held_for_all() -> None:
     plan = plan_of(read_options({"rate": "2,4", "hold": "10s", "settle": "5s"}), two())
     assert isinstance(plan, SeriesPlan)
