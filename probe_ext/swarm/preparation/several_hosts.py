@@ -28,7 +28,8 @@ def check_hosts(workload: Workload, options: Options, workers: int = 1) -> None:
         raise SettingsError(f"--prometheus {url}: {of}; give it to probe report for each server, after the run")
     if options.max_in_flight < workers:
         raise SettingsError(
-            f"--max-in-flight {options.max_in_flight}: {of}, and each of the {workers} workers needs a connection to every host"
+            f"--max-in-flight {options.max_in_flight}: {of}, and each of the {workers} workers needs a connection "
+            "to every host"
         )
 
 
