@@ -72,9 +72,16 @@ def split(run: Path) -> dict[str, Path]:
     rows = Counter((kind, reply_id.rpartition(":")[0]) for reply_id, kind in replies.items())
     for kind, own in manifests.items():
         workers = [_with_rows(worker, rows[kind, str(worker["id"])], content) for worker in own["workers"]]
-        findings = [*(own.get("findings") or []), *parts.findings()]
-        manifest.write(places[kind], {**own, "workers": workers, "findings": findings})
+        manifest.write(places[kind], {**own, "workers": workers, "findings": [*own["findings"], *parts.findings()]})
     return places
+
+
+def _cells(line: str) -> list[str]:
+    """Return the cells of a line; none if it is damaged."""
+    try:
+        return next(csv.reader([line]), [])
+    except csv.Error:
+        return []
 
 
 def _to(kind: str | None, cells: list[str]) -> dict[str, list[str]]:
@@ -118,13 +125,15 @@ def _manifest_of(content: Manifest, kind: str) -> Manifest:
         arrivals = {**arrivals, "give_up": give_up, "give_up_of": {}}
     workers = [_worker_of(worker, kind) for worker in content.get("workers") or []]
     run_id = f"{content.get('run_id')}-{folder_of(kind)}"
-    return {**content, **own, "run_id": run_id, "arrivals": arrivals, "workers": workers, "by_host": None}
+    known = {**content, **own, "run_id": run_id, "arrivals": arrivals, "workers": workers, "by_host": None}
+    return {**known, "findings": [*(own.get("findings") or [])]}
 
 
 def _worker_of(worker: dict[str, Any], kind: str) -> dict[str, Any]:
     counted = worker.get("started_of") or (None if worker.get("started") else {})
     started = counted.get(kind, 0) if isinstance(counted, dict) and worker.get("started") is not None else None
-    return {**worker, "id": worker.get("id"), "started": started, "started_of": None}
+    number = started if isinstance(started, int) else None
+    return {**worker, "id": worker.get("id"), "started": number, "started_of": None}
 
 
 def _with_rows(worker: dict[str, Any], rows: int, content: Manifest) -> dict[str, Any]:
@@ -183,7 +192,8 @@ class _Parts:
 
     def locust(self) -> None:
         """Split Locust's own statistics; the sum over a server is that of its kind's replies."""
-        rows = list(csv.reader(self._lines(self._run / _LOCUST_STATS)))
+        rows = [_cells(line) for line in self._lines(self._run / _LOCUST_STATS)]
+        self._lost[_LOCUST_STATS] += rows.count([])
         with self._files(_LOCUST_STATS) as files:
             for kind, file in files.items():
                 own = [row for row in rows[1:] if row[1:2] == [kind]]
@@ -194,7 +204,7 @@ class _Parts:
         """Return what could not be told to belong to a server; replies that are lost invalidate all parts."""
         said = [
             f"{name}: {'1 line is' if lines == 1 else f'{lines:,} lines are'} of no server"
-            for name, lines in sorted(self._lost.items())
+            for name, lines in sorted((+self._lost).items())
         ]
         said += [f"{name}: the last line is cut off" for name in sorted(set(self._cut_off))]
         if not said:
@@ -220,7 +230,7 @@ class _Parts:
         lines = self._lines(path)
         next(lines, None)
         for line in lines:
-            (cells,) = csv.reader([line])
+            cells = _cells(line)
             if len(cells) == width:
                 yield cells
             else:

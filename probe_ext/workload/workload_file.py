@@ -107,13 +107,13 @@ class Workload(Section):
         first = self.kinds[0]
         if len(self.kinds) == 1:
             raise ValueError(f"kinds: {first.name}.host: a run of one server names it with --host")
-        hosts, folders = [kind.host for kind in self.kinds], [folder_of(kind.name) for kind in self.kinds]
+        hosts, folders = [kind.host for kind in self.kinds], [folder_of(kind.name).lower() for kind in self.kinds]
         for kind in self.kinds:
             if kind.host is None:
                 raise ValueError(f"kinds: {kind.name}.host: is missing; either every kind has one, or none has")
             if hosts.count(kind.host) > 1:
                 raise ValueError(f"kinds: {kind.name}.host: {kind.host}: is the host of two kinds")
-            if folders.count(folder_of(kind.name)) > 1:
+            if folders.count(folder_of(kind.name).lower()) > 1:  # on many file systems, one folder
                 raise ValueError(f"kinds: {kind.name!r}: two kinds would have the folder {folder_of(kind.name)}")
             for key in ("share", "users"):
                 if key in kind.model_fields_set:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,14 @@ def test_each_server_has_a_report_and_the_overview_lists_them(
     assert found["silent"]["served_users"] is None
     assert not (servers / "capacity.json").exists()
     assert code == (ExitCode.INVALID if "invalid" in {one["verdict"] for one in listed} else ExitCode.OK)
+
+
+def test_the_answers_keep_their_width_on_a_narrow_screen_and_long_hosts_are_broken(servers: Path) -> None:
+    cli.main(["report", str(servers), "--quiet"])
+    page = (servers / "capacity.html").read_text()
+    assert page.count('<td class="words answer">') == len(KINDS)
+    assert re.search(r"\.answer\{min-width:\d+rem;", page), "an answer would become a column of single words"
+    assert re.search(r"\.sides th\[scope=row\]\{[^}]*overflow-wrap:anywhere", page)
 
 
 def test_gates_are_applied_to_each_server_and_the_worst_decides(

@@ -135,11 +135,19 @@ def test_rows_that_were_merged_had_been_started(run: Path, merged: list[dict[str
     assert manifest.read(split(run)["slow"])["workers"][1]["started"] == started
 
 
-@pytest.mark.parametrize(("said", "started"), [({"started": 0}, 0), ({"started": None}, None), ({"started": 5}, None)])
+@pytest.mark.parametrize(
+    ("said", "started"),
+    [
+        ({"started": 0}, 0),
+        ({"started": None}, None),
+        ({"started": 5}, None),
+        ({"started": 5, "started_of": {"slow": "x"}}, None),
+    ],
+)
 def test_how_many_a_worker_started_is_not_guessed(run: Path, said: dict[str, Any], started: int | None) -> None:
     content = manifest.read(run)
     content["workers"][1] = {"id": "w2", "started_of": None, **said}
-    manifest.write(run, content)
+    manifest.write(run, {**content, "merged": [{"worker": "w2", "replies": 1}] if "started_of" in said else []})
     assert manifest.read(split(run)["slow"])["workers"][1]["started"] == started
 
 
@@ -156,6 +164,21 @@ def test_what_is_of_no_server_is_said_and_lost_replies_invalidate(run: Path) -> 
         assert finding["invalidates"]
 
 
+@pytest.mark.parametrize("line", [b"w1:99\rw1\n", b"x" * 200_000 + b"\n"])
+def test_a_line_that_is_no_csv_is_said_and_the_others_are_split(run: Path, line: bytes) -> None:
+    whole = {path.name: len(rows(path / "requests.csv")) for path in split(run).values()}
+    for name in ("requests.csv", "locust_stats.csv"):
+        with (run / name).open("ab") as file:
+            file.write(line)
+    for path in split(run).values():
+        (finding,) = [one for one in manifest.read(path)["findings"] if one["check"] == "files"]
+        assert finding["why"] == (
+            "Some data could not be read: locust_stats.csv: 1 line is of no server; "
+            "requests.csv: 1 line is of no server."
+        )
+        assert len(rows(path / "requests.csv")) == whole[path.name]
+
+
 def test_a_second_split_replaces_the_first(run: Path) -> None:
     first = {kind: (path / "requests.csv").read_bytes() for kind, path in split(run).items()}
     assert {kind: (path / "requests.csv").read_bytes() for kind, path in split(run).items()} == first
@@ -168,7 +191,7 @@ def test_a_run_of_one_server_is_not_split(run: Path) -> None:
     assert not (run / "servers").exists()
 
 
-@pytest.mark.parametrize("by_host", [{"../x": {}}, {"a": 3}, [1]])
+@pytest.mark.parametrize("by_host", [{"../x": {}}, {"a": 3}, [1], {"slow": {"findings": 5}}])
 def test_a_damaged_manifest_is_refused(run: Path, by_host: Any) -> None:
     manifest.write(run, {**manifest.read(run), "by_host": by_host})
     with pytest.raises(ManifestError, match=r"run\.json: "):

@@ -66,6 +66,10 @@ def test_each_kind_has_the_base_url_of_its_server() -> None:
             "kinds: 'a b': two kinds would have the folder a-b",
         ),
         (
+            [{"name": "Team", "host": A}, {"name": "team", "host": B}],
+            "kinds: 'Team': two kinds would have the folder Team",
+        ),
+        (
             [{"name": "a", "host": "http://me:word@x"}, {"name": "b", "host": B}],
             "kinds.a.host: must not contain a user name or password; set the API key in the environment instead",
         ),
@@ -89,6 +93,13 @@ def test_hosts_need_a_rate_as_a_slow_server_would_be_asked_less() -> None:
             parse_workload({**two().to_message(), "name": "w", "arrivals": "users"}, "w", Path()), read_options({})
         )
     check_hosts(two(), read_options({"rate": "2"}))
+
+
+def test_every_worker_needs_a_connection_to_every_host() -> None:
+    options = read_options({"rate": "2", "max_in_flight": "3"})
+    check_hosts(two(), options, workers=3)
+    with pytest.raises(SettingsError, match=r"--max-in-flight 3: .* each of the 4 workers needs a connection"):
+        check_hosts(two(), options, workers=4)
 
 
 def test_no_server_decides_how_long_a_rate_is_held_for_all() -> None:

@@ -98,9 +98,10 @@ class Preflight:
         """Ask the server, make the directory. SettingsError or RunDirectoryError, in one line, if no run can start."""
         check_gates(options)
         given, files = self.take_workload(options), self._process.prompt_files
-        if given is not None and given[0].has_hosts:
-            check_hosts(given[0], options)
         line = self._process.environment.parsed_options
+        if given is not None and given[0].has_hosts:
+            workers = max(getattr(line, "processes", None) or 1, getattr(line, "expect_workers", None) or 1)
+            check_hosts(given[0], options, workers)
         try:
             if given is not None and given[0].trace is not None:
                 self._tell("reading the workload's trace")

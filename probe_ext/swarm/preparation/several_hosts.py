@@ -15,14 +15,22 @@ from probe_ext.verdict.phrasing.plurals import listed
 from probe_ext.workload.workload_file import Workload
 
 
-def check_hosts(workload: Workload, options: Options) -> None:
-    """SettingsError if the options of a run over several servers ask for what only a single server has."""
+def check_hosts(workload: Workload, options: Options, workers: int = 1) -> None:
+    """SettingsError if the options of a run over several servers ask for what only a single server has.
+
+    Or if there are more `workers` than connections to a server: each sends its part of every server's requests.
+    """
     of = f"the workload {workload.name} names a host for each kind"
     if not options.rate and not is_open_stream(workload):
         raise SettingsError(f"--rate: is missing; {of}, and if users waited, a slow server would be asked less")
     if options.prometheus:
         url = shown(options.prometheus)
         raise SettingsError(f"--prometheus {url}: {of}; give it to probe report for each server, after the run")
+    if options.max_in_flight < workers:
+        raise SettingsError(
+            f"--max-in-flight {options.max_in_flight}: {of}, and each of the {workers} workers needs a connection "
+            "to every host"
+        )
 
 
 def prepare_hosts(options: Options, given: tuple[Workload, str | None], files: PromptFiles) -> Preparation:
