@@ -15,7 +15,8 @@ from pathlib import Path
 from scripts.processes import PROBE, simulated
 
 OUT = Path(__file__).parents[2] / "docs" / "images" / "terminal.svg"
-SHOWN = "probe run capacity --host http://127.0.0.1:8000 --levels 2,4,8,10,12,16"
+SHOWN_HOST = "http://127.0.0.1:8000"
+SHOWN = f"probe run capacity --host {SHOWN_HOST} --levels 2,4,8,10,12,16"
 COLUMNS, LINE_PX, LETTER_PX, MARGIN_PX = 122, 19, 7.8, 16
 LONGEST_WAIT_S, SECONDS_PER_SECOND, STAYS_S = 1.2, 18.0, 8.0
 STYLE = """
@@ -37,7 +38,8 @@ def record(run: Path, levels: str) -> list[Line]:
             [*command, "--force"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1
         )
         for line in process.stdout or ():
-            lines.append((time.monotonic() - started, line.rstrip("\n")))  # noqa: TID251 - as above
+            text = line.rstrip("\n").replace(host, SHOWN_HOST)
+            lines.append((time.monotonic() - started, text))  # noqa: TID251 - as above
         if process.wait():
             sys.exit(f"the run ended with exit code {process.returncode}:\n" + "\n".join(text for _, text in lines))
     return lines
