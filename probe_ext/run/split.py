@@ -192,8 +192,9 @@ class _Parts:
 
     def locust(self) -> None:
         """Split Locust's own statistics; the sum over a server is that of its kind's replies."""
-        rows = [_cells(line) for line in self._lines(self._run / _LOCUST_STATS)]
-        self._lost[_LOCUST_STATS] += rows.count([])
+        found = [_cells(line) for line in self._lines(self._run / _LOCUST_STATS)]
+        rows = [row for row in found if len(row) == len(found[0])]
+        self._lost[_LOCUST_STATS] += len(found) - len(rows)
         with self._files(_LOCUST_STATS) as files:
             for kind, file in files.items():
                 own = [row for row in rows[1:] if row[1:2] == [kind]]

@@ -165,7 +165,12 @@ def test_what_is_of_no_server_is_said_and_lost_replies_invalidate(run: Path) -> 
 
 
 @pytest.mark.parametrize("line", [b"w1:99\rw1\n", b"x" * 200_000 + b"\n"])
-def test_a_line_that_is_no_csv_is_said_and_the_others_are_split(run: Path, line: bytes) -> None:
+@pytest.mark.parametrize("longest", [131_072, 1_000_000])  # of a cell: whoever reads prompt files raises it
+def test_a_line_that_is_no_csv_is_said_and_the_others_are_split(
+    run: Path, line: bytes, longest: int, request: pytest.FixtureRequest
+) -> None:
+    before = csv.field_size_limit(longest)
+    request.addfinalizer(lambda: csv.field_size_limit(before))
     whole = {path.name: len(rows(path / "requests.csv")) for path in split(run).values()}
     for name in ("requests.csv", "locust_stats.csv"):
         with (run / name).open("ab") as file:
