@@ -1,6 +1,7 @@
 """What stands in for what the documented commands name, and which commands are not run, and why.
 
-- every URL: a simulated server, the same one for the same URL; with `https`, behind a proxy that speaks TLS
+- every URL, also of a workload: a simulated server, the same one for the same URL; with `https`, behind a proxy that
+  speaks TLS
 - the master's address: this machine
 - files and folders: those that `prepare` writes
 - long times and many users: the options in SHORTER, appended, because the last one given counts
@@ -40,6 +41,7 @@ SHORTER = [
     ("run workload", f"{_MEASURE} --levels 1"),
     ("run baseline", _SHORT_TEXTS),
     ("baseline.py", _SHORT_TEXTS),
+    ("run contest.yaml", f"{_MEASURE} --rate 2"),
     ("run --workload --search", f"{_MEASURE} {_FEW_SECONDS}"),
     ("run --workload", f"{_MEASURE} --levels 1"),
     ("run --search", f"{_MEASURE} {_SHORT_TEXTS} {_FEW_SECONDS}"),
@@ -109,6 +111,7 @@ def _block(page: str, pattern: re.Pattern[str]) -> str:
 
 FILES = {
     "machines.yaml": lambda: _block("docs/plan.md", _YAML),
+    "contest.yaml": lambda: _block("docs/workloads/servers.md", _YAML),
     "my-team.yaml": lambda: _block("docs/workloads/file.md", _YAML),
     "reviewer.py": lambda: _block("README.md", _PYTHON),
     "my_users.py": lambda: _block("README.md", _PYTHON),
