@@ -161,7 +161,8 @@ def _shape(results: dict[str, list[list[dict[str, Any]]]]) -> str:
     growth = {what: _median(cases[-1], "us") / _median(cases[0], "us") - 1 for what, cases in results.items()}
     said = "; ".join(f"{what} {more:+.0%}, {_verdict(more <= TARGET_GROWTH)}" for what, more in growth.items())
     how = f"CPU per token from the smallest to the largest (target: at most {TARGET_GROWTH:+.0%})"
-    return f"{table(header, rows)}\n\n{_count(next(iter(results.values()))[0])}. {how}: {said}."
+    rate = "All cases send 5,000 tokens/s in total: the more streams, the slower each."
+    return f"{rate}\n\n{table(header, rows)}\n\n{_count(next(iter(results.values()))[0])}. {how}: {said}."
 
 
 def _workers(results: list[list[dict[str, Any]]]) -> str:

@@ -18,7 +18,7 @@ SKETCH_SECONDS = 5
 COUNT_SECONDS = 1
 """window length of a count"""
 
-OF_KIND = "/"
+KIND_SEPARATOR = "/"
 """`ttft/NAME` is the metric `ttft` of one kind of user: in runs over several servers, each kind asks its own"""
 
 _SKETCH_BATCH_SIZE = 4000

@@ -14,7 +14,7 @@ from typing import Any
 
 from probe_ext.measure.findings import recorded_finding
 from probe_ext.measure.table_rows import GapRow, GpuRow, ReplyRow, Row, ServerRow, UserRow, columns
-from probe_ext.measure.window_sketches import OF_KIND
+from probe_ext.measure.window_sketches import KIND_SEPARATOR
 from probe_ext.run import directory, manifest
 from probe_ext.run.manifest import Manifest, ManifestError
 from probe_ext.run.regular_files import check_regular, create_new
@@ -130,10 +130,10 @@ def _manifest_of(content: Manifest, kind: str) -> Manifest:
 
 
 def _worker_of(worker: dict[str, Any], kind: str) -> dict[str, Any]:
-    counted = worker.get("started_of") or (None if worker.get("started") else {})
+    counted = worker.get("started_by_kind") or (None if worker.get("started") else {})
     started = counted.get(kind, 0) if isinstance(counted, dict) and worker.get("started") is not None else None
     number = started if isinstance(started, int) else None
-    return {**worker, "id": worker.get("id"), "started": number, "started_of": None}
+    return {**worker, "id": worker.get("id"), "started": number, "started_by_kind": None}
 
 
 def _with_rows(worker: dict[str, Any], rows: int, content: Manifest) -> dict[str, Any]:
@@ -185,7 +185,7 @@ class _Parts:
             for line in self._lines(self._run / directory.SKETCHES):
                 try:
                     record = json.loads(line)
-                    metric, _, kind = record["metric"].partition(OF_KIND)
+                    metric, _, kind = record["metric"].partition(KIND_SEPARATOR)
                     files[kind].write(json.dumps({**record, "metric": metric}, separators=(",", ":")) + "\n")
                 except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                     self._lost[directory.SKETCHES] += 1
@@ -204,7 +204,7 @@ class _Parts:
     def findings(self) -> list[dict[str, Any]]:
         """Return what could not be told to belong to a server; replies that are lost invalidate all parts."""
         said = [
-            f"{name}: {'1 line is' if lines == 1 else f'{lines:,} lines are'} of no server"
+            f"{name}: {'1 line belongs' if lines == 1 else f'{lines:,} lines belong'} to no server"
             for name, lines in sorted((+self._lost).items())
         ]
         said += [f"{name}: the last line is cut off" for name in sorted(set(self._cut_off))]

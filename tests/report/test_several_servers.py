@@ -21,7 +21,7 @@ KINDS = ("capacity", "silent")
 def servers(run: Path) -> Path:
     """The synthetic run as one of two servers; the other one was never asked."""
     content = manifest.read(run)
-    started = [{**worker, "started_of": {"capacity": worker["started"]}} for worker in content["workers"]]
+    started = [{**worker, "started_by_kind": {"capacity": worker["started"]}} for worker in content["workers"]]
     by_host = {kind: {"target": {**content["target"], "host": f"http://{kind}:8000"}, "server": []} for kind in KINDS}
     by_host["capacity"]["server"] = [{**content["server"][0], "metrics_url": URL}]
     windows = [json.loads(line) for line in (run / "sketches.jsonl").read_text().splitlines()]

@@ -66,8 +66,8 @@ def run(tmp_path: Path) -> Path:
             "options": {"gpu_metrics": ["http://h:2/gpu#0"]},
             "arrivals": {"seed": 1, "give_up": 9.0, "give_up_of": {"slow": 4.0}, "segments": []},
             "workers": [
-                {"id": "w1", "started": 6, "started_of": {"fast one": 4, "slow": 2}, "rows": 6},
-                {"id": "w2", "started": 6, "started_of": {"fast one": 4, "slow": 2}, "rows": 5},
+                {"id": "w1", "started": 6, "started_by_kind": {"fast one": 4, "slow": 2}, "rows": 6},
+                {"id": "w2", "started": 6, "started_by_kind": {"fast one": 4, "slow": 2}, "rows": 5},
             ],
             "findings": [],
             "by_host": {kind: of_host(kind) for kind in KINDS},
@@ -130,7 +130,7 @@ def test_each_server_has_a_manifest_of_its_own(run: Path) -> None:
 @pytest.mark.parametrize(("merged", "started"), [([], 1), ([{"worker": "w2", "replies": 1}], 2)])
 def test_rows_that_were_merged_had_been_started(run: Path, merged: list[dict[str, Any]], started: int) -> None:
     content = manifest.read(run)
-    content["workers"][1]["started_of"]["slow"] = 1
+    content["workers"][1]["started_by_kind"]["slow"] = 1
     manifest.write(run, {**content, "merged": merged})
     assert manifest.read(split(run)["slow"])["workers"][1]["started"] == started
 
@@ -141,13 +141,13 @@ def test_rows_that_were_merged_had_been_started(run: Path, merged: list[dict[str
         ({"started": 0}, 0),
         ({"started": None}, None),
         ({"started": 5}, None),
-        ({"started": 5, "started_of": {"slow": "x"}}, None),
+        ({"started": 5, "started_by_kind": {"slow": "x"}}, None),
     ],
 )
 def test_how_many_a_worker_started_is_not_guessed(run: Path, said: dict[str, Any], started: int | None) -> None:
     content = manifest.read(run)
-    content["workers"][1] = {"id": "w2", "started_of": None, **said}
-    manifest.write(run, {**content, "merged": [{"worker": "w2", "replies": 1}] if "started_of" in said else []})
+    content["workers"][1] = {"id": "w2", "started_by_kind": None, **said}
+    manifest.write(run, {**content, "merged": [{"worker": "w2", "replies": 1}] if "started_by_kind" in said else []})
     assert manifest.read(split(run)["slow"])["workers"][1]["started"] == started
 
 
@@ -159,7 +159,8 @@ def test_what_is_of_no_server_is_said_and_lost_replies_invalidate(run: Path) -> 
     for path in split(run).values():
         (finding,) = [one for one in manifest.read(path)["findings"] if one["check"] == "files"]
         assert finding["why"] == (
-            "Some data could not be read: requests.csv: 1 line is of no server; gaps.csv: the last line is cut off."
+            "Some data could not be read: requests.csv: 1 line belongs to no server; "
+            "gaps.csv: the last line is cut off."
         )
         assert finding["invalidates"]
 
@@ -178,8 +179,8 @@ def test_a_line_that_is_no_csv_is_said_and_the_others_are_split(
     for path in split(run).values():
         (finding,) = [one for one in manifest.read(path)["findings"] if one["check"] == "files"]
         assert finding["why"] == (
-            "Some data could not be read: locust_stats.csv: 1 line is of no server; "
-            "requests.csv: 1 line is of no server."
+            "Some data could not be read: locust_stats.csv: 1 line belongs to no server; "
+            "requests.csv: 1 line belongs to no server."
         )
         assert len(rows(path / "requests.csv")) == whole[path.name]
 

@@ -87,7 +87,7 @@ def test_wrong_hosts_are_refused_in_one_line(kinds: list[dict[str, Any]], why: s
 
 def test_hosts_need_a_rate_as_a_slow_server_would_be_asked_less() -> None:
     with pytest.raises(
-        SettingsError, match="--rate: is missing; the workload w names a host for each kind, and if users"
+        SettingsError, match="--rate: is missing; the workload w names a host for each kind, and users who wait"
     ):
         check_hosts(
             parse_workload({**two().to_message(), "name": "w", "arrivals": "users"}, "w", Path()), read_options({})

@@ -14,7 +14,7 @@ FIRST_WORD_AFTER_S = 50.0
 """seconds of the run after which it is said what is known, even if no number of users has been too many"""
 NARROWER_SHARE = 2 / 3
 """of the width said last: a range that is not narrower than this is no news"""
-STANDS_FOR_S = 10.0
+MIN_STABLE_S = 10.0
 """A range that is not proven at both ends is said after the first one only if no reply has contradicted it for so long:
 the first replies of a level often say one thing, and those that end a few seconds later another"""
 SLOW_REPLY_S = 10.0
@@ -113,7 +113,7 @@ class RangeNews:
         since, before = self._candidate or (now, found)
         inside = before[0] <= found[0] <= found[1] <= before[1]
         self._candidate = (since if inside else now), found
-        return now - self._candidate[0] >= STANDS_FOR_S
+        return now - self._candidate[0] >= MIN_STABLE_S
 
     def _is_news(self, known: KnownRange) -> bool:
         """Whether a range is clearly narrower than the one said last, or lies clearly outside it."""

@@ -162,7 +162,7 @@ def _expected_time(capacity: Capacity) -> str:
 
 def doubts(capacity: Capacity) -> list[tuple[str, str]]:
     """Return what makes the answer doubtful, with a title and what it means for the answer."""
-    kinds = (_unprovable, _others, _differences, _mix, _drift, _back_and_forth, _contradictions, _disturbances)
+    kinds = (_unprovable, _others, _differences, _mix, _drift, _unsteady_service, _contradictions, _disturbances)
     return [doubt for kind in kinds for doubt in kind(capacity)]
 
 
@@ -258,7 +258,7 @@ def _drift(capacity: Capacity) -> list[tuple[str, str]]:
     return [(title, "The answer mixes both conditions. Find out what changed, then repeat the run.")]
 
 
-def _back_and_forth(capacity: Capacity) -> list[tuple[str, str]]:
+def _unsteady_service(capacity: Capacity) -> list[tuple[str, str]]:
     """Say what the check of visits found where neither the first and the last differ nor one of them is left out."""
     if capacity["drift"] or capacity["disturbed"]:
         return []

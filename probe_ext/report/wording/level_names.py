@@ -20,7 +20,7 @@ VISITS = "visits"
 """Key, not in `capacity.json`: how often the run reached this number of users in all."""
 _SUFFIXES = {1: "st", 2: "nd", 3: "rd"}
 """of ordinals, by their last digit"""
-_ADDED_UP = ("replies_judged", "replies_open", "delayed", "unsent")
+_SUMMED_COUNTS = ("replies_judged", "replies_open", "delayed", "unsent")
 """Counts of one visit each; results and shares are of all visits together already."""
 
 
@@ -54,7 +54,7 @@ def by_number(levels: Sequence[Level]) -> list[list[Level]]:
 def together(visits: Sequence[Level]) -> Level:
     """Return what all visits to one number of users say together, without the figures of a single visit."""
     first = visits[0]
-    added = {key: sum(visit[key] for visit in visits) for key in _ADDED_UP if first.get(key) is not None}
+    added = {key: sum(visit[key] for visit in visits) for key in _SUMMED_COUNTS if first.get(key) is not None}
     if first.get("sent_rate") is not None:
         seconds = [visit["t_end"] - visit["t_start"] for visit in visits]
         sent = sum(visit["sent_rate"] * length for visit, length in zip(visits, seconds, strict=True))

@@ -12,7 +12,7 @@ from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.sketch import ACCURACY
 from probe_ext.measure.table_rows import GapRow, ReplyRow, columns
 from probe_ext.measure.unfinished import MAX_AGE_S, EarlyCount
-from probe_ext.measure.window_sketches import COUNT_SECONDS, OF_KIND, SKETCH_SECONDS
+from probe_ext.measure.window_sketches import COUNT_SECONDS, KIND_SEPARATOR, SKETCH_SECONDS
 from probe_ext.swarm.link import messages
 from probe_ext.workload.arrival_times import FORMS, MAX_CV, MIN_CV, TRACE
 
@@ -130,7 +130,7 @@ def _is_bin(key: str) -> bool:
 
 def _metric(value: Any) -> bool:
     """Allow a metric's name, and that of the same metric for one kind of user."""
-    return isinstance(value, str) and len(value) <= _MAX_METRIC and value.partition(OF_KIND)[0] in _METRICS
+    return isinstance(value, str) and len(value) <= _MAX_METRIC and value.partition(KIND_SEPARATOR)[0] in _METRICS
 
 
 def _sketch(value: Any) -> bool:
@@ -168,7 +168,7 @@ _BATCH = keys(
     {
         "reading_path": optional(text(500)),
         "early": items(_early_count, MAX_AGE_S + 1),
-        "started_of": mapping(text(300), count(), 100),
+        "started_by_kind": mapping(text(300), count(), 100),
     },
 )
 _VARIABLES = items(text(200), 100)

@@ -34,7 +34,7 @@ from probe_ext.swarm.master.run_facts import HostPollers, RunFacts
 from probe_ext.swarm.master.run_view import MASTER
 from probe_ext.swarm.master.stats_pruning import forget_old_seconds
 from probe_ext.swarm.preparation.stream_plan import form_of, give_up_times, kinds_of, rates_of, replays, slots_of
-from probe_ext.swarm.preparation.target_probe import OfHost, Preparation, profiles_of, recorded_workload
+from probe_ext.swarm.preparation.target_probe import HostPreparation, Preparation, profiles_of, recorded_workload
 from probe_ext.swarm.run_files.collector import Collector
 from probe_ext.swarm.run_files.disk_reserve import FOR_MANIFEST, FOR_REPORT, FOR_ROWS, DiskReserve
 from probe_ext.swarm.run_files.locust_csv import LocustTables
@@ -92,7 +92,7 @@ class ActiveRun(RunFacts):
         if self._is_displayed() and not preparation.by_host:
             rules = rules_of(self.plan, profiles_of(preparation), who_uses(recorded_workload(preparation)))
             self.live = LiveRun(rules, self.monitor, options.metrics_every, options.window)
-        hosts = preparation.by_host or [OfHost("", options, preparation)]
+        hosts = preparation.by_host or [HostPreparation("", options, preparation)]
         self.pollers = {one.kind: self._make_pollers(one) for one in hosts}
         self.tables = LocustTables(self.environment, directory / places.LOCUST_PREFIX)
         self._greenlets = [gevent.spawn(self._keep_users), gevent.spawn(self._keep_files)]
@@ -150,7 +150,7 @@ class ActiveRun(RunFacts):
         given = self.environment.parsed_options
         return bool(getattr(self.environment, "web_ui", None)) or (given.headless and given.only_summary)
 
-    def _make_pollers(self, of: OfHost) -> HostPollers:
+    def _make_pollers(self, of: HostPreparation) -> HostPollers:
         options, preparation = of.options, of.preparation
         metrics = None
         if preparation.metrics_urls and not options.no_metrics and not options.prometheus:

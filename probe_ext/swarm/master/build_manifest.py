@@ -134,7 +134,7 @@ def _worker(run: RunFacts, worker: Worker) -> dict[str, Any]:
         "clock_drift": 0.0 if worker.same_clock else worker.clock.rate(),
         "clock_line": [] if worker.same_clock else worker.clock.segments(run.origin),
         "started": reported.get("started"),
-        "started_of": reported.get("started_of") or None,
+        "started_by_kind": reported.get("started_by_kind") or None,
         "rows": reported.get("rows", 0),
         "last_word": worker.last_batch is not None and run.collector.has_all(worker.id, worker.last_batch),
         "lost_at": worker.lost_at,

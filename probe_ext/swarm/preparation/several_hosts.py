@@ -9,7 +9,7 @@ from probe_ext.measure.rate import Rate
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options
 from probe_ext.swarm.preparation.stream_plan import is_open_stream
-from probe_ext.swarm.preparation.target_probe import OfHost, Preparation, PreparedWorkload, prepare
+from probe_ext.swarm.preparation.target_probe import HostPreparation, Preparation, PreparedWorkload, prepare
 from probe_ext.target.control.urls import shown, urls_by_host
 from probe_ext.verdict.phrasing.plurals import listed
 from probe_ext.workload.workload_file import Workload
@@ -22,7 +22,9 @@ def check_hosts(workload: Workload, options: Options, workers: int = 1) -> None:
     """
     of = f"the workload {workload.name} names a host for each kind"
     if not options.rate and not is_open_stream(workload):
-        raise SettingsError(f"--rate: is missing; {of}, and if users waited, a slow server would be asked less")
+        raise SettingsError(
+            f"--rate: is missing; {of}, and users who wait for replies would send a slow server fewer requests"
+        )
     if options.prometheus:
         url = shown(options.prometheus)
         raise SettingsError(f"--prometheus {url}: {of}; give it to probe report for each server, after the run")
@@ -45,11 +47,11 @@ def prepare_hosts(options: Options, given: tuple[Workload, str | None], files: P
         preparation = prepare(kind.host, own, (workload.of_kind(kind), file), files)
         if preparation.problem:
             raise SettingsError(f"{kind.name}: {preparation.problem.replace('--host ', 'host ', 1)}")
-        found.append(OfHost(kind.name, replace(own, prompt_seed=options.prompt_seed), preparation))
+        found.append(HostPreparation(kind.name, replace(own, prompt_seed=options.prompt_seed), preparation))
     return _together(workload, file, found)
 
 
-def _together(workload: Workload, file: str | None, found: Sequence[OfHost]) -> Preparation:
+def _together(workload: Workload, file: str | None, found: Sequence[HostPreparation]) -> Preparation:
     """Return the preparation of the run; what only a single server has is that of the first."""
     first = found[0].preparation
     parts = [one.preparation.workload for one in found]

@@ -73,12 +73,12 @@ class Preparation:
     """context length of the model in tokens"""
     workload: "PreparedWorkload | None" = None
     """None: the locustfile says what is asked"""
-    by_host: tuple["OfHost", ...] = ()
+    by_host: tuple["HostPreparation", ...] = ()
     """the preparation of each server, in a run over several"""
 
 
 @dataclass(frozen=True)
-class OfHost:
+class HostPreparation:
     """One of the servers of a run over several."""
 
     kind: str

@@ -25,7 +25,7 @@ OffsetAt = Callable[[str, float], float]
 
 _REPORTED = (
     "started",
-    "started_of",
+    "started_by_kind",
     "finished",
     "cpu_seconds",
     "loop_lag_max",

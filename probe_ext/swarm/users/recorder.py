@@ -58,7 +58,7 @@ class Recorder:
 
     worker: str
     started: int = 0
-    started_of: Counter[str] = field(default_factory=Counter)
+    started_by_kind: Counter[str] = field(default_factory=Counter)
     """the same by kind of user, for arrivals of an open stream that are of a kind"""
     finished: int = 0
     users: int = 0
@@ -152,7 +152,7 @@ class Recorder:
         """Note a request that is due, sent or not, and return its number."""
         self.started += 1
         if kind:
-            self.started_of[kind] += 1
+            self.started_by_kind[kind] += 1
         return self.started
 
     def start(self, exchange: Exchange, number: int | None = None) -> int:
@@ -215,7 +215,7 @@ class Recorder:
             "worker": self.worker,
             "number": self._number,
             "started": self.started,
-            "started_of": dict(self.started_of),
+            "started_by_kind": dict(self.started_by_kind),
             "finished": self.finished,
             "early": [list(of_age) for of_age in early],
             "cpu_seconds": clock.cpu() - self._cpu,

@@ -9,7 +9,7 @@ from probe_ext.measure.fluidity import DeadlineCount, Deadlines, worst
 from probe_ext.measure.outcome import Outcome, is_failure
 from probe_ext.measure.table_rows import MIN_RECORDED_GAP_S, GapRow, ReplyRow
 from probe_ext.measure.timeline import TokenEvents, bursts, gaps
-from probe_ext.measure.window_sketches import OF_KIND, WindowSketches
+from probe_ext.measure.window_sketches import KIND_SEPARATOR, WindowSketches
 
 _OF_REPLY = (
     *("streamed", "tokens_in", "tokens_cached", "tokens_out", "tokens_from", "tokens_reasoning", "tokens_claimed"),
@@ -107,7 +107,7 @@ def write_windows(book: WindowSketches, reply: Reply, row: ReplyRow, origin: flo
 
     `kind`: of user, if it has windows of its own.
     """
-    of = f"{OF_KIND}{kind}" if kind else ""
+    of = f"{KIND_SEPARATOR}{kind}" if kind else ""
     if reply.lags:
         book.add(f"lag{of}", row.end - origin, reply.lags)
         book.add(f"overdue{of}", row.end - origin, reply.overdue)

@@ -34,7 +34,7 @@ MAX_LENGTH_DIFFERENCE = 0.25
 MAX_CUT_REASONING_SHARE = 0.01
 """Of all replies."""
 
-_BACK_AND_FORTH = (
+_UNSTEADY_ADVICE = (
     "Something was not the same at each visit: other programs on the server's machine, other clients, or users who "
     "kept asking in step with each other. A level's state and share are of all its visits together. Find out what it "
     "was, then repeat."
@@ -121,7 +121,7 @@ def _drift(levels: Sequence[LevelResult], estimate: CapacityEstimate) -> Finding
         return Finding("drift", "fail", False, why, "Find out what else used the server at the time, then repeat.")
     if unsteady and not estimate.drift:
         why = f"Visits to {levels_named(unsteady)} differ by more than stretches of one visit do."
-        return Finding("drift", "fail", False, f"{why} {capitalised(shown)}.", _BACK_AND_FORTH)
+        return Finding("drift", "fail", False, f"{why} {capitalised(shown)}.", _UNSTEADY_ADVICE)
     if uneven and not estimate.drift:
         why = f"Visits to {levels_named(uneven)} differ, but by no more than stretches of one visit do."
         return Finding("drift", "unproven", False, f"{why} {capitalised(shown)}.")

@@ -66,4 +66,4 @@ def test_service_that_comes_and_goes_makes_the_answer_doubtful(
     content = {"drift": drift, "disturbed": disturbed, "findings": [{"check": "drift", "state": state, "why": why}]}
     title = "Service was not the same at each visit."
     found = [(title, f"{why} The answer is of all visits together.")]
-    assert answer_context._back_and_forth(content) == (found if said else [])
+    assert answer_context._unsteady_service(content) == (found if said else [])

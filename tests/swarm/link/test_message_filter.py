@@ -175,7 +175,7 @@ DAMAGED: dict[str, Callable[[], Any]] = {
     "a window of nothing": without(("windows", SKETCH, "sketch")),
     "a metric of its own": changed(("windows", COUNT, "metric"), "salary"),
     "a metric of its own of a kind": changed(("windows", COUNT, "metric"), "salary/chat"),
-    "started of text": changed(("started_of",), {"chat": "9"}),
+    "started of text": changed(("started_by_kind",), {"chat": "9"}),
     "a count of text": changed(("windows", COUNT, "count"), "9"),
     "a sketch of text": changed(("windows", SKETCH, "sketch"), "bins"),
     "a bin beyond all": changed(("windows", SKETCH, "sketch", "bins"), {"99999": 1}),

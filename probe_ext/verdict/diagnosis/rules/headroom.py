@@ -45,12 +45,15 @@ def shared_cpu(facts: Facts, bounds: list[str]) -> Ruling:
 
     Runs don't record how busy the machine is: that the load generator got its CPU too late is the only sign.
     """
-    rule, needs = "shared_cpu", "a load generator on another machine, or the CPU use of the server's during the run"
+    rule = "shared_cpu"
+    needs = "a load generator on another machine, or the CPU use of the server's machine during the run"
     shared = next((finding for finding in facts.findings if finding.check == "own_machine"), None)
     if shared is None or shared.state == "unproven":
         return unknown(rule, "Whether server and load generator share a machine is not known.", needs)
     if shared.state == "pass":
-        return absent(rule, "The load generator ran on another machine. How busy the server's was is not seen.")
+        return absent(
+            rule, "The load generator ran on another machine. How busy the server's machine was is not known."
+        )
     late = [one for one in facts.findings if one.check in _LATE and one.state == "fail"]
     if not late:
         why = "Server and load generator shared a machine. The load generator was not late; how busy the CPU was is"
