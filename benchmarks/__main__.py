@@ -22,7 +22,7 @@ PARTS: dict[str, Callable[[int | None], Any]] = {
     "stages": lambda _: cost.by_stage(),
     "shape": lambda turns: cost.by_shape(turns or 2),
     "workers": lambda turns: cost.by_workers(turns or 5),
-    "open": lambda _: cost.many_open(20_000),
+    "open": lambda _: cost.many_open(results.TARGET_OPEN_STREAMS),
     "start": lambda turns: start_time.measure(turns or 9),
     "report": lambda _: [other_costs.report(10**power) for power in (4, 5, 6)],
     "large-report": lambda _: [other_costs.report(10**7)],

@@ -192,7 +192,7 @@ class SearchSteps:
 
     @property
     def least_seconds_left(self) -> float | None:
-        """How long it takes at least, in most searches, while more than that is unknown."""
+        """How many seconds it takes at least, in most searches, while more than that is unknown."""
         left = self._time_left.seconds(self._now)
         return None if left is None or not self.missing_proof else LEAST_SHARE * left
 

@@ -50,16 +50,16 @@ def split(run: Path) -> dict[str, Path]:
         raise ManifestError(f"{run / directory.MANIFEST}: {error}") from error
     if not kinds:
         return {}
-    places = {kind: run / directory.SERVERS / folder_of(kind) for kind in kinds}
-    for place in (run / directory.SERVERS, *places.values()):
-        if place.is_symlink():
-            raise ManifestError(f"{place}: is a link; remove it")
-        place.mkdir(exist_ok=True)
     try:
         of_metrics, of_gpus = _urls(content, kinds)
         manifests = {kind: _manifest_of(content, kind) for kind in kinds}
     except (AttributeError, TypeError, ValueError) as error:
         raise ManifestError(f"{run / directory.MANIFEST}: is damaged: {error}") from error
+    places = {kind: run / directory.SERVERS / folder_of(kind) for kind in kinds}
+    for place in (run / directory.SERVERS, *places.values()):
+        if place.is_symlink():
+            raise ManifestError(f"{place}: is a link; remove it")
+        place.mkdir(exist_ok=True)
     parts = _Parts(run, places)
     replies = parts.table(directory.REQUESTS, ReplyRow, lambda cells: {cells[_KIND]: cells}, of_replies=True)
     parts.table(directory.GAPS, GapRow, lambda cells: _to(replies.get(cells[0]), cells), of_replies=True)
@@ -125,8 +125,9 @@ def _manifest_of(content: Manifest, kind: str) -> Manifest:
         arrivals = {**arrivals, "give_up": give_up, "give_up_of": {}}
     workers = [_worker_of(worker, kind) for worker in content.get("workers") or []]
     run_id = f"{content.get('run_id')}-{folder_of(kind)}"
-    known = {**content, **own, "run_id": run_id, "arrivals": arrivals, "workers": workers, "by_host": None}
-    return {**known, "findings": [*(own.get("findings") or [])]}
+    findings = [*(own.get("findings") or [])]
+    replaced = {"run_id": run_id, "arrivals": arrivals, "workers": workers, "findings": findings, "by_host": None}
+    return {**content, **own, **replaced}
 
 
 def _worker_of(worker: dict[str, Any], kind: str) -> dict[str, Any]:

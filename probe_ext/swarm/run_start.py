@@ -38,7 +38,7 @@ from probe_ext.swarm.preparation.preflight import (
 )
 from probe_ext.swarm.preparation.provability import profile_line, proof_line
 from probe_ext.swarm.preparation.stream_plan import kinds_of, plan_of, rates_of, slots_of
-from probe_ext.swarm.preparation.target_probe import Preparation
+from probe_ext.swarm.preparation.target_probe import Preparation, PreparedWorkload
 from probe_ext.swarm.preparation.workload_plan import workload_lines
 from probe_ext.swarm.terminal.console import print_line
 from probe_ext.swarm.web.run_display import RunDisplay
@@ -99,9 +99,7 @@ class RunStart:
         plan = _to_carry_out(prepared.plan, given)
         if plan is not None:
             print_line(plan_line(plan))
-        prepared_workload = prepared.preparation.workload
-        slots = slots_of(options, prepared_workload.workload if prepared_workload else None)
-        self._attach_shape(options, plan, slots)
+        self._attach_shape(options, plan, prepared.preparation.workload)
         if demand := profile_line(prepared):
             print_line(demand)
         for line in workload_lines(prepared.preparation.workload, options):
@@ -171,11 +169,8 @@ class RunStart:
             runner.quit()
         sys.exit(code)
 
-    def _attach_shape(self, options: Options, plan: Plan | None, slots: int | None = None) -> None:
-        """Make a plan Locust's load shape; without one, Locust keeps its user fields.
-
-        `slots`: connections of an open stream, if not --max-in-flight.
-        """
+    def _attach_shape(self, options: Options, plan: Plan | None, prepared: PreparedWorkload | None = None) -> None:
+        """Make a plan Locust's load shape; without one, Locust keeps its user fields."""
         environment, coordinator = self._environment, self._coordinator
         if plan is None:
             if isinstance(environment.shape_class, LevelShape):
@@ -189,7 +184,7 @@ class RunStart:
         if isinstance(plan, LevelPlan | SeriesPlan) and plan.by_rate:
             shape: LevelShape = RateShape(
                 plan,
-                slots or options.max_in_flight,
+                slots_of(options, prepared.workload if prepared else None),
                 lambda: coordinator.run.stream if coordinator.run else None,
                 *reads,
             )

@@ -9,6 +9,7 @@ import pytest
 
 from probe_ext import cli
 from probe_ext.exit_codes import ExitCode
+from probe_ext.report import report_command
 from probe_ext.report.inputs import frames
 from probe_ext.run import manifest
 from probe_ext.run.manifest import ManifestError
@@ -74,6 +75,13 @@ def test_gates_are_applied_to_each_server_and_the_worst_decides(
     assert "  gate: at least 4 users served: met, 4 held" in said
     assert said.count("  gate: ") == len(KINDS)
     assert code != ExitCode.OK
+
+
+@pytest.mark.parametrize("codes", [(0, 0), (0, 1), (1, 0), (3, 1)])
+def test_the_exit_code_is_the_worst(servers: Path, monkeypatch: pytest.MonkeyPatch, codes: tuple[int, ...]) -> None:
+    of_servers = iter(codes)
+    monkeypatch.setattr(report_command, "exit_code", lambda _: next(of_servers))
+    assert cli.main(["report", str(servers), "--quiet"]) == max(codes)
 
 
 def test_a_server_s_part_is_judged_as_if_it_had_been_alone(whole_run: Path, servers: Path) -> None:

@@ -202,6 +202,7 @@ def test_a_damaged_manifest_is_refused(run: Path, by_host: Any) -> None:
     manifest.write(run, {**manifest.read(run), "by_host": by_host})
     with pytest.raises(ManifestError, match=r"run\.json: "):
         split(run)
+    assert not (run / "servers").exists()
 
 
 def test_nothing_is_written_through_a_link(run: Path, tmp_path: Path) -> None:

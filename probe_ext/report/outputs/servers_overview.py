@@ -10,7 +10,7 @@ from probe_ext.page.environment import environment, style
 from probe_ext.report.outputs.render import TEMPLATES
 from probe_ext.report.outputs.summary_and_junit import markdown
 from probe_ext.report.sections.page import Badge, badge
-from probe_ext.report.wording.level_names import label
+from probe_ext.report.wording.level_names import by_number, label, together
 from probe_ext.report.wording.percentiles import figure
 from probe_ext.run import directory
 from probe_ext.run.manifest import replace_text
@@ -45,11 +45,14 @@ class ServerRow:
 
     @property
     def figures(self) -> list[str]:
-        """The figures of its highest rate, in the order of FIGURES; dashes without one."""
-        level = max(self.capacity["levels"], key=lambda one: one["users"], default=None)
-        if level is None:
+        """The figures of its highest rate, in the order of FIGURES; a dash for what is not known of all its visits."""
+        if not self.capacity["levels"]:
             return [formats.DASH] * len(FIGURES)
+        visits = by_number(self.capacity["levels"])[-1]
+        level = together(visits)
         shares = [formats.percent(level[name]) for name in ("served_share", "broken_share")]
+        if len(visits) > 1:
+            return [label(level), *shares, *[formats.DASH] * 3]
         waits = [formats.seconds(figure(level, name)) for name in ("ttft_p50", "ttft_p95")]
         return [label(level), *shares, *waits, formats.rate(level["total_tokens_per_s"])]
 

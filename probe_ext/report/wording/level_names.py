@@ -8,9 +8,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from probe_ext.measure.rate import Rate
 from probe_ext.verdict.phrasing import formats
-from probe_ext.verdict.phrasing.plurals import unit
+from probe_ext.verdict.phrasing.plurals import things, unit
 
 Level = Mapping[str, Any]
 
@@ -69,12 +68,20 @@ def without_visit(level: Level) -> Level:
 
 def label(level: Level) -> str:
     """Return `8`, `6–8` for a band of a ramp; `8 (2nd)` for one of several visits, `8 (3 visits)` for all of them."""
-    low, high = level["users_low"], level["users_high"]
-    users = f"{formats.count(low)}–{formats.count(high)}" if low != high else formats.count(level["users"])
+    return f"{_number(level)}{_which(level)}"
+
+
+def _number(level: Level) -> str:
+    low, high = _users(level)
+    return f"{formats.count(low)}–{formats.count(high)}" if low != high else formats.count(level["users"])
+
+
+def _which(level: Level, noun: str = "") -> str:
+    """Return ` (2nd)` or ` (3 visits)`; empty where there is only one visit. `noun` follows an ordinal."""
     visit, visits = level.get(VISIT), level.get(VISITS, 1)
     if visits == 1:
-        return users
-    return f"{users} ({f'{visits} visits' if visit is None else _ordinal(visit)})"
+        return ""
+    return f" ({visits} visits)" if visit is None else f" ({_ordinal(visit)}{noun})"
 
 
 def _ordinal(number: int) -> str:
@@ -84,10 +91,9 @@ def _ordinal(number: int) -> str:
 
 def users_label(level: Level) -> str:
     """Return `1 user`, `8 users`, `6–8 users`, `8 users (2nd visit)`, `8 users (3 visits)`."""
-    name, _, visit = label(level).partition(" (")
-    of = f" ({visit.removesuffix(')')}{'' if visit.endswith('visits)') else ' visit'})" if visit else ""
-    one = name == "1" and not isinstance(level["users"], Rate)
-    return f"{name} {'user' if one else unit(level['users'])}{of}"
+    low, high = _users(level)
+    name = things(level["users"], "user") if low == high else f"{_number(level)} {unit(level['users'])}"
+    return f"{name}{_which(level, ' visit')}"
 
 
 def order_note(levels: Sequence[Level]) -> str:

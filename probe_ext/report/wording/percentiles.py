@@ -1,4 +1,4 @@
-"""Percentiles and percentages are shown only over as many replies as they need."""
+"""Percentiles are shown only over as many replies as they need; so are percentages in the picture of levels."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

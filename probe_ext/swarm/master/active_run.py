@@ -99,7 +99,7 @@ class ActiveRun(RunFacts):
         if self.live:
             self._greenlets.append(gevent.spawn(self._keep_live))
         self.write_manifest()
-        if not preparation.by_host and self.pollers[""].metrics:
+        if not preparation.by_host and any(one.metrics for one in self.pollers.values()):
             self._greenlets.append(gevent.spawn(self._watch_others))
         for pollers in self.pollers.values():
             pollers.start()

@@ -70,8 +70,8 @@ def _estimate(visits: Sequence[Visit], criteria: Criteria, critical: float | Non
         users_differ=evidence.comparison.differ,
         groups=_groups(evidence, levels, criteria),
         placed_by_curve=placed.by_curve,
-        unsteady=evidence.visits_apart[0],
-        uneven=evidence.visits_apart[1],
+        unsteady=evidence.unsteady,
+        uneven=evidence.uneven,
     )
 
 
@@ -200,14 +200,16 @@ def _dispersion(evidence: LevelEvidence, criteria: Criteria) -> Dispersion:
 
 def _groups(evidence: LevelEvidence, levels: Sequence[LevelEstimate], criteria: Criteria) -> GroupCapacity | None:
     """Estimate each group's capacity, in users of both groups, from the replies of the group alone."""
-    mixture = split_users(evidence.comparison.residuals)
-    if evidence.groups is None or mixture is None:
+    if evidence.groups is None:
         return None
     worse, others = (_place(group, criteria) for group in evidence.groups)
     apart = [(level.users, level.worse_group) for level in levels if level.worse_group is not None]
     told = [(users, group) for users, group in apart if group.others_share >= criteria.served_share] or apart
-    top = evidence.levels[-1]
-    users, worse_users = (told[-1][0], told[-1][1].users) if told else (top.users, mixture.worse_at_once(top))
+    if told:
+        users, worse_users = told[-1][0], told[-1][1].users
+    else:
+        top, mixture = evidence.levels[-1], split_users(evidence.comparison.residuals)
+        users, worse_users = top.users, mixture.worse_at_once(top) if mixture else 1
     return GroupCapacity(
         worse_users=worse_users,
         users=users,

@@ -20,6 +20,7 @@ POOLED_FREEDOM = 8.0
 VISITS_LAG = 0.5
 """Correlation of neighbouring blocks, at least, when visits are compared: one that a visit of few blocks can't show."""
 _MANY = 1e9
+"""degrees of freedom of a variance that is known: F is then χ² over its own"""
 
 
 def level_factors(levels: Sequence[Level], pooled: Pooled, counts: Sequence[Sequence[Floats]]) -> Floats:
@@ -49,8 +50,9 @@ def _drifts(level: Level, pooled: Pooled, critical: float) -> bool:
 def compare_visits(levels: Sequence[Level], pooled: Pooled) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the users of levels whose visits differ by more than stretches of one visit do, and by no more than those.
 
-    The visits of the second kind differ by more than independent replies would. Of either, at most CONTRADICTION_ERROR
-    of the levels are named although their visits are alike, up to a correlation of VISITS_LAG.
+    The visits of the second kind differ by more than independent replies would. Of the first kind, nominally
+    CONTRADICTION_ERROR of the levels are named although their visits are alike, up to a correlation of VISITS_LAG; of
+    the second, as many where replies are independent, and more where they are not.
     """
     ratios = {level.users: _visits_apart(level, pooled) for level in levels if len(level.visits) > 1}
     beyond = tuple(users for users, (of_stretches, _) in ratios.items() if of_stretches > 1)

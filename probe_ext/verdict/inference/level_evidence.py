@@ -45,8 +45,10 @@ class LevelEvidence:
     """levels that would fail by their own replies, if those above did not make it doubtful"""
     drift: tuple[int, ...]
     """users of levels whose visits differ by more than chance"""
-    visits_apart: tuple[tuple[int, ...], tuple[int, ...]]
-    """of `compare_visits`"""
+    unsteady: tuple[int, ...]
+    """users of levels whose visits differ by more than stretches of one visit do"""
+    uneven: tuple[int, ...]
+    """by no more than those, but by more than independent replies would"""
     comparison: UserComparison
     groups: "tuple[LevelEvidence, LevelEvidence] | None"
     """of the users who are worse off alone, and of the others, where users differ"""
@@ -104,6 +106,7 @@ def gather(
     held = held & broken.allows_holding & ~contradicting & ~disturbed
     failed = too_slow | broken.fails
     both = held & failed
+    unsteady, uneven = compare_visits(sound_levels, pooled)
     return LevelEvidence(
         levels=levels,
         pooled=pooled,
@@ -115,7 +118,8 @@ def gather(
         contradicting=contradicting,
         outvoted=proofs.falls_short_alone(sound, limit, bounds.proof) & ~failed,
         drift=find_drift(sound_levels, pooled, bounds.contradiction),
-        visits_apart=compare_visits(sound_levels, pooled),
+        unsteady=unsteady,
+        uneven=uneven,
         comparison=comparison,
         groups=groups,
         served_alike=served_alike,

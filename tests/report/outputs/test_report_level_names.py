@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from report_views import viewed
 
+from probe_ext.measure.rate import Rate
 from probe_ext.report import report_command
 from probe_ext.report.outputs import terminal
 from probe_ext.report.sections.level_table import figures_table, results_table
@@ -33,6 +34,13 @@ def test_order_and_names_of_repeated_levels() -> None:
     pooled = [together(visits) for visits in by_number(levels)]
     assert [label(one) for one in pooled] == ["1", "2 (3 visits)", "3", "4"]
     assert [users_label(one) for one in pooled][:2] == ["1 user", "2 users (3 visits)"]
+    assert users_label({**level(2), "visit": 2, "visits": 3}) == "2 users (2nd visit)"
+    assert users_label(level(6, 8)) == "6–8 users"
+
+
+def test_a_rate_of_one_is_in_the_singular() -> None:
+    one, two = (level(Rate.of(number)) for number in (1.0, 2.0))
+    assert [users_label(rate) for rate in (one, two)] == ["1 request/s", "2 requests/s"]
 
 
 def test_visits_of_a_long_search_have_their_ordinals() -> None:

@@ -43,7 +43,7 @@ def visits_of(shares: Sequence[float], rng: np.random.Generator) -> list[Visit]:
 @pytest.mark.parametrize(("icc", "lag"), [(0.0, 0.0), (0.1, 0.3), (0.4, 0.0), (0.4, 0.5)])
 @pytest.mark.parametrize("share", [0.5, 0.9])
 def test_visits_of_a_steady_server_are_seldom_said_to_differ(share: float, icc: float, lag: float) -> None:
-    """However replies cling together within a visit, in at most 2.5 % of the runs."""
+    """However replies cling together within a visit, in at most 2.5 % of runs of one level."""
     said = 0
     for seed in range(RUNS):
         level = clumped(np.random.default_rng(seed), share, icc, lag)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from probe_ext.verdict.diagnosis.facts.diagnosis_input import Facts
 from probe_ext.verdict.diagnosis.facts.level_load import Load
 from probe_ext.verdict.values.ruling_types import Confidence, Fact, Ruling
+from probe_ext.verdict.wording.next_run import MAX_HOLD_S
 
 CONFIDENCES: tuple[Confidence, ...] = ("low", "medium", "high")
 USUALLY_TOO_LARGE = 2.0
 """by which an error is too large where that is not known"""
-MIN_TIMES, MAX_HOLD_S = 2, 600
-"""as long as before, at least; and what no level need be held for"""
+MIN_TIMES = 2
+"""as long as before, at least"""
 
 
 Signs = Mapping[str, bool | None]
@@ -89,7 +90,7 @@ def longer_levels(loads: Sequence[Load], too_large: float = USUALLY_TOO_LARGE) -
     """
     seconds = min((load.t_end - load.t_start for load in loads), default=0.0) * max(MIN_TIMES, too_large**2)
     if not seconds < MAX_HOLD_S:
-        return f"longer levels (--hold {MAX_HOLD_S} or more)"
+        return f"longer levels (--hold {MAX_HOLD_S:g} or more)"
     return f"longer levels (--hold {max(10, 10 * math.ceil(seconds / 10))})"
 
 
