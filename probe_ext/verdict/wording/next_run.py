@@ -97,7 +97,8 @@ def _without_gate(
     search = search_of(manifest)
     nothing_held = estimate.bracket[0] is None and estimate.bracket[1] != 1
     if search and not (search.get("outcome") == "precise" and nothing_held):
-        return _further_search(search)
+        further = _further_search(search)
+        return further and _with_long_enough_visits(further, manifest, estimate)
     if targets := _to_visit_again(estimate) or _levels_to_measure(estimate):
         measurement = _held_for(targets, manifest, estimate, criteria)
         new = all(estimate.level(users) is None for users in targets)
@@ -174,6 +175,20 @@ def _further_search(search: Mapping[str, Any]) -> NextMeasurement | None:
     if outcome in {"precise", "unreachable"}:
         return None
     return NextMeasurement(which_search="a longer search", **_forecast(search))
+
+
+def _with_long_enough_visits(
+    further: NextMeasurement, manifest: Mapping[str, Any], estimate: CapacityEstimate
+) -> NextMeasurement:
+    """Hold levels longer where users or visits differ: a short visit shows users in only one order in the queue.
+
+    How long such a search takes is not known.
+    """
+    if not (estimate.users_differ or estimate.unsteady):
+        return further
+    usual = usual_hold(manifest)
+    hold = max(usual, min(LONGER * usual, MAX_HOLD_S))
+    return replace(further, search={**further.search, "hold": hold}, search_seconds=None)
 
 
 def _forecast(search: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What to run next: the shortest run that settles the answer, with the options of this one."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -248,3 +249,14 @@ def test_how_long_a_stopped_search_takes_is_what_it_took_and_still_needed() -> N
     assert known is not None
     assert unknown is not None
     assert (known.seconds, unknown.seconds) == (240.0, None)
+
+
+@pytest.mark.parametrize("differ", [{"users_differ": True}, {"unsteady": (8,)}, {}])
+def test_a_further_search_holds_levels_longer_where_users_or_visits_differ(differ: dict[str, Any]) -> None:
+    estimated = replace(estimate([level(8, "unproven")], (None, None), (0, 15), None), **differ)
+    search = {"outcome": None, "longest": 1800.0, "seconds_left": 200.0, "steps": [{"until": 100.0}]}
+    found = next_measurement(manifest(plan={"hold": 20.0, "search": search}), estimated, Criteria())
+    assert found is not None
+    assert found.search == ({"hold": 80.0} if differ else {})
+    command = next_command(manifest(options={"hold": 20.0}), estimated, found, invalid=False)
+    assert f"--hold={80 if differ else 20}" in str(command)
