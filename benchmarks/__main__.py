@@ -17,17 +17,17 @@ PAGE_FILE = Path(__file__).with_name("RESULTS.md")
 
 PARTS: dict[str, Callable[[int | None], Any]] = {
     "accuracy": lambda turns: accuracy.measure(6, turns or 3),
-    "pairs": lambda turns: cost.by_pairs(turns or 6),
-    "networks": lambda turns: cost.by_network(turns or 4),
+    "pairs": lambda turns: cost.by_pairs(turns or 12),
+    "networks": lambda turns: cost.by_network(turns or 8),
     "stages": lambda _: cost.by_stage(),
-    "shape": lambda turns: cost.by_shape(turns or 2),
+    "shape": lambda turns: cost.by_shape(turns or 4),
     "workers": lambda turns: cost.by_workers(turns or 5),
     "open": lambda _: cost.many_open(results.TARGET_OPEN_STREAMS),
     "start": lambda turns: start_time.measure(turns or 9),
     "report": lambda _: [other_costs.report(10**power) for power in (4, 5, 6)],
     "large-report": lambda _: [other_costs.report(10**7)],
     "poller": lambda _: other_costs.poller(),
-    "peers": lambda _: peers.measure(),
+    "peers": lambda turns: peers.measure(turns or 4),
 }
 """how each is measured, in so many turns; None: in its usual number"""
 
@@ -36,7 +36,7 @@ def main() -> int:
     """Run the selected parts. Returns the exit code: 77 without a C compiler."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"one or more of {', '.join(PARTS)}; default: all")
-    parser.add_argument("--turns", type=int, help="measure the parts that take turns in so many")
+    parser.add_argument("--turns", type=int, help="measure the parts that take turns in so many, or at most so many")
     parser.add_argument("--note", default="", help="what is special about this measurement, for the page")
     parser.add_argument(
         "--install-peers", action="store_true", help="first install the other tools to compare with (downloads)"

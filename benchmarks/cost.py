@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmarks import native, probe_run
+from benchmarks.turns import FEWEST_TURNS, mean_of_pairs
 
 
 def cost(
@@ -62,23 +63,29 @@ def _server(wire: str) -> Iterator[native.Server]:
             yield server
 
 
-def by_pairs(repeats: int) -> list[dict[str, Any]]:
-    """Measure the C reader, the batching one, `probe` with its C extension and without, in turn, ``repeats`` times.
+CLOSE_ENOUGH = 0.1
+"""relative half width of a ratio's interval at which no more turns are taken"""
+PYTHON_TURNS = FEWEST_TURNS
+"""turns in which the reading by Python takes part, which has no target"""
 
-    Every other time in reverse order. The server delays each reply by up to one gap more, so that the streams' tokens
-    are not in step.
+
+def by_pairs(most: int) -> list[dict[str, Any]]:
+    """Measure the C reader, the batching one, `probe` with its C extension and without, in turn.
+
+    Every other turn in reverse order, until the ratio to each reader is known to CLOSE_ENOUGH, but at most so many
+    turns. The server delays each reply by up to one gap more, so that the streams' tokens are not in step.
     """
     tls = [Case(100, wire="TLS")] if native.certificate() else []
-    return [_turns(case, repeats) for case in (Case(100), Case(400), Case(100, tokens=400), *tls)]
+    return [_turns(case, most) for case in (Case(100), Case(400), Case(100, tokens=400), *tls)]
 
 
-def by_network(repeats: int) -> list[dict[str, Any]]:
+def by_network(most: int) -> list[dict[str, Any]]:
     """Measure the same over IPv6, over a slow network (root only), and for users who think between replies."""
     slow = [Case(100, wire="slow")] if not os.geteuid() else []
-    return [_turns(case, repeats) for case in (Case(100, wire="IPv6"), *slow, Case(32, think=4.0))]
+    return [_turns(case, most) for case in (Case(100, wire="IPv6"), *slow, Case(32, think=4.0))]
 
 
-def _turns(case: Case, repeats: int) -> dict[str, Any]:
+def _turns(case: Case, most: int) -> dict[str, Any]:
     readers = [] if case.think else ["reader", "batching"]  # these don't think
     arms: dict[str, list[float]] = {arm: [] for arm in (*readers, "native", "python")}
     unresolved, paths = {"native": 0.0, "python": 0.0}, {}
@@ -102,9 +109,13 @@ def _turns(case: Case, repeats: int) -> dict[str, Any]:
             unresolved[arm], paths[arm] = max(unresolved[arm], long.unresolved), long.reading_path
             return _us_per_token(short, long, lambda run: run.worker_cpu)
 
-        for turn in range(repeats):
-            for arm in reversed(arms) if turn % 2 else list(arms):
+        for turn in range(most):
+            taking_part = [arm for arm in arms if arm != "python" or turn < PYTHON_TURNS or not readers]
+            for arm in reversed(taking_part) if turn % 2 else taking_part:
                 arms[arm].append(measured(arm))
+            against = readers or ["python"]
+            if all(mean_of_pairs(arms["native"], arms[other]).half_width <= CLOSE_ENOUGH for other in against):
+                break
     return {**asdict(case), "us": arms, "unresolved": unresolved, "paths": paths}
 
 

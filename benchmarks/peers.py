@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import native, probe_run
+from benchmarks.results import TARGET_PEERS
 from benchmarks.truth import read_truth
 
 STREAMS, TOKENS = 100, 100
@@ -343,25 +344,31 @@ def true_figures(path: Path) -> Figures:
             for name, values in (("ttft", ttft), ("gap", gaps)) for q, p in (("p50", 50), ("p99", 99))}  # fmt: skip
 
 
-def measure(peers: Sequence[Peer] = PEERS) -> dict[str, Any]:
-    """Run all tools between two runs of `probe`; return their rows, and the reasons for those that cannot be run."""
-    rows, skipped = [_probe("probe run, before the others")], {}
+def measure(turns: int, peers: Sequence[Peer] = PEERS) -> dict[str, Any]:
+    """Run `probe` and each tool in turn: those with a target so many times, the others once.
+
+    Returns the tools' figures, those of the last run of `probe`, and the reasons for the tools that cannot be run.
+    """
+    tools, skipped, own = [], {}, _probe()
     for peer in peers:
         print(f"  {peer.name} …", flush=True)
+        mine, theirs = [], []
         try:
             program, version = peer.program()
-            few, many = run_peer(peer, program, FEW_REPLIES), run_peer(peer, program, MANY_REPLIES)
+            for _ in range(turns if peer.name in TARGET_PEERS else 1):
+                own = _probe()
+                few, many = run_peer(peer, program, FEW_REPLIES), run_peer(peer, program, MANY_REPLIES)
+                mine.append(own["us"])
+                theirs.append(1e6 * (many["cpu"] - few["cpu"]) / (many["tokens"] - few["tokens"]))
         except (CannotRunError, subprocess.TimeoutExpired) as error:
             skipped[peer.name] = str(error)[:300]
             continue
-        us = 1e6 * (many["cpu"] - few["cpu"]) / (many["tokens"] - few["tokens"])
-        rows.append(
-            {"name": peer.name, "version": version, "us": us, "reported": many["reported"], "true": many["true"]}
-        )
-    return {"rows": [*rows, _probe("probe run, after the others")], "left_out": skipped}
+        last = {side: many[side] for side in ("reported", "true")}
+        tools.append({"name": peer.name, "version": version, "us": theirs, "probe_us": mine, "last": last})
+    return {"tools": tools, "probe": own, "left_out": skipped}
 
 
-def _probe(name: str) -> dict[str, Any]:
+def _probe() -> dict[str, Any]:
     """Measure `probe run` in the same way, all its processes together."""
     runs = []
     for seconds in (4, 16):
@@ -380,4 +387,4 @@ def _probe(name: str) -> dict[str, Any]:
     report = {f"{figure}_{q}": float(np.percentile(values, p))
             for figure, values in (("ttft", ttft), ("gap", gaps)) for q, p in (("p50", 50), ("p99", 99))}  # fmt: skip
     us = 1e6 * (long.process_cpu - short.process_cpu) / (long.total("tokens_out") - short.total("tokens_out"))
-    return {"name": name, "version": "this", "us": us, "reported": report, "true": true}
+    return {"us": us, "reported": report, "true": true}

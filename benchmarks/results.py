@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import native
+from benchmarks.turns import Mean, mean_of_pairs
 
 TARGET_OUTSIDE_US, TARGET_OUTSIDE_US_NO_TIMESTAMPS = 10.0, 500.0
 """of the p99 of token times, beyond the server's write"""
@@ -18,6 +19,8 @@ TARGET_RATIO, TARGET_RATIO_LONG_REPLIES, LONG_REPLY_TOKENS = 1.4, 1.15, 400
 """of the CPU per token to a reader's, and with replies of so many tokens"""
 TARGET_GROWTH, TARGET_GROWTH_WORKERS = 0.1, 0.05
 """of the CPU per token with the load, and with a second worker"""
+TARGET_PEERS = {"vllm bench serve": 1 / 2, "GuideLLM": 1 / 12, "AIPerf": 1 / 12}
+"""of `probe`'s CPU per token to theirs"""
 TARGET_START_S = 2.0
 TARGET_OPEN_STREAMS = 20_000
 TARGET_REPORTS = {10**6: (10.0, 800.0), 10**7: (120.0, 2500.0)}
@@ -103,25 +106,26 @@ _WIRES = {"slow": f"{native.ROUND_TRIP_MS} ms round trip, {native.LOSS_PERCENT} 
 
 
 def _pairs(results: list[dict[str, Any]]) -> str:
-    header = ("streams", "tokens a reply", "wire", "read by", "CPU per token", "to the C reader", "quartiles",
-              "to the batching reader", "to reading by Python", "target", "result, C reader",
-              "result, batching reader", "unresolved reads")  # fmt: skip
-    rows = []
+    header = ("streams", "tokens a reply", "wire", "read by", "CPU per token", "to the C reader", "result",
+              "to the batching reader", "result", "target", "to reading by Python", "unresolved reads",
+              "turns")  # fmt: skip
+    rows, widths = [], []
     for row in results:
         us, wire = row["us"], _WIRES.get(row["wire"], row["wire"])
         streams = f"{row['streams']}, {row['think']:g} s of thinking" if row["think"] else str(row["streams"])
+        target = TARGET_RATIO_LONG_REPLIES if row["tokens"] >= LONG_REPLY_TOKENS else TARGET_RATIO
         for arm in ("native", "python"):
-            to = {other: [a / b for a, b in zip(us[arm], us[other], strict=True)] for other in us}
-            middle = {other: statistics.median(ratios) for other, ratios in to.items()}
-            low, _, high = statistics.quantiles(to["reader"], n=4) if "reader" in to else (None, None, None)
-            target = TARGET_RATIO_LONG_REPLIES if row["tokens"] >= LONG_REPLY_TOKENS else TARGET_RATIO
-            goals = ["–"] * 3
-            if arm == "native" and "reader" in middle:
-                goals = [f"{target:g}", *(_verdict(middle[reader] <= target) for reader in ("reader", "batching"))]
+            to = {other: mean_of_pairs(us[arm], us[other]) for other in us if other != arm}
+            aimed = arm == "native" and "reader" in to
+            widths += [to[reader].half_width for reader in ("reader", "batching") if aimed]
+            against = [
+                (str(to[reader]), to[reader].verdict(target) if aimed else "–") if reader in to else ("–", "–")
+                for reader in ("reader", "batching")
+            ]
             rows.append((
-                streams, str(row["tokens"]), wire, row["paths"][arm], _us(statistics.median(us[arm])),
-                _ratio(middle.get("reader")), "–" if low is None else f"{low:.2f} – {high:.2f}",
-                _ratio(middle.get("batching")), _ratio(middle["python"]), *goals, f"{row['unresolved'][arm]:.2%}",
+                streams, str(row["tokens"]), wire, row["paths"][arm], _us(statistics.median(us[arm])), *against[0],
+                *against[1], f"{target:g}" if aimed else "–", str(to.get("python", "–")),
+                f"{row['unresolved'][arm]:.2%}", str(len(us[arm])),
             ))  # fmt: skip
     readers = "; ".join(
         f"{row['streams']} streams, {row['tokens']} tokens, {_WIRES.get(row['wire'], row['wire'])}: "
@@ -129,12 +133,15 @@ def _pairs(results: list[dict[str, Any]]) -> str:
         for row in results
         if "reader" in row["us"]
     )
+    width = f" The ratios to the readers are known to ±{max(widths):.0%} or better." if widths else ""
     bare = f" The C reader and the batching one took: {readers}." if readers else ""
-    return f"{table(header, rows)}\n\n{_count(results[0]['us']['native'])}.{bare}"
+    return f"{table(header, rows)}\n\n{_INTERVALS}{width}{bare}"
 
 
-def _ratio(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
+_INTERVALS = (
+    "CPU per token is the median of the turns; a ratio is the geometric mean of the turns' ratios, with its 95 % "
+    "interval in brackets. A target is *undecided* if it lies within the interval."
+)
 
 
 def _stages(row: dict[str, Any]) -> str:
@@ -159,11 +166,16 @@ def _shape(results: dict[str, list[list[dict[str, Any]]]]) -> str:
          *(_us(_median(turns, key)) for key in ("us", "bare_us")), f"{_median(turns, 'ratio'):.2f}",
          _seconds(_median(turns, "lag_p99"))) for what, cases in results.items() for turns in cases
     ]  # fmt: skip
-    growth = {what: _median(cases[-1], "us") / _median(cases[0], "us") - 1 for what, cases in results.items()}
-    said = "; ".join(f"{what} {more:+.0%}, {_verdict(more <= TARGET_GROWTH)}" for what, more in growth.items())
-    how = f"CPU per token from the smallest to the largest (target: at most {TARGET_GROWTH:+.0%})"
+    growth = {what: _growth(cases) for what, cases in results.items()}
+    said = "; ".join(f"{what} {more}, {more.verdict(1 + TARGET_GROWTH)}" for what, more in growth.items())
+    how = f"CPU per token of the largest to that of the smallest (target: at most {1 + TARGET_GROWTH:g})"
     rate = "All cases send 5,000 tokens/s in total: the more streams, the slower each."
     return f"{rate}\n\n{table(header, rows)}\n\n{_count(next(iter(results.values()))[0])}. {how}: {said}."
+
+
+def _growth(cases: Sequence[Sequence[dict[str, Any]]]) -> Mean:
+    """From the first case to the last."""
+    return mean_of_pairs([turn["us"] for turn in cases[-1]], [turn["us"] for turn in cases[0]])
 
 
 def _workers(results: list[list[dict[str, Any]]]) -> str:
@@ -177,12 +189,10 @@ def _workers(results: list[list[dict[str, Any]]]) -> str:
             f"{us[0]:.1f} – {us[-1]:.1f} µs", _us(_median(turns, "master_us")),
             f"{_median(turns, 'master_share_of_a_core'):.1%}",
         ))  # fmt: skip
-    growths = sorted(two["us"] / one["us"] - 1 for one, two in zip(*results, strict=True))
-    growth = statistics.median(growths)
+    growth, off = _growth(results), TARGET_GROWTH_WORKERS
     return (
-        f"{table(header, rows)}\n\n{_count(growths)}. With two workers, the CPU per token changes by {growth:+.0%} "
-        f"(median; {growths[0]:+.0%} to {growths[-1]:+.0%}; target: within {TARGET_GROWTH_WORKERS:.0%}): "
-        f"{_verdict(abs(growth) <= TARGET_GROWTH_WORKERS)}."
+        f"{table(header, rows)}\n\n{_count(results[0])}. A token with two workers costs {growth} times as much CPU as "
+        f"with one (target: {1 - off:g} to {1 + off:g}): {growth.verdict(1 + off, 1 - off)}."
     )
 
 
@@ -245,29 +255,24 @@ def _poller(row: dict[str, Any]) -> str:
 
 
 def _peers(data: dict[str, Any]) -> str:
-    header = (
-        "tool",
-        "version",
-        "CPU per token",
-        "TTFT p50",
-        "true",
-        "TTFT p99",
-        "true",
-        "gap p50",
-        "true",
-        "gap p99",
-        "true",
-    )
+    figures = [(key, side) for key in ("ttft_p50", "ttft_p99", "gap_p50", "gap_p99") for side in ("reported", "true")]
+    names = ("true" if side == "true" else key.replace("ttft", "TTFT").replace("_", " ") for key, side in figures)
+    header = ("tool", "version", "CPU per token", "`probe` to it", "target", "result", *names)
     rows = []
-    for row in data["rows"]:
-        pairs = [
-            _ms(row[side][key])
-            for key in ("ttft_p50", "ttft_p99", "gap_p50", "gap_p99")
-            for side in ("reported", "true")
-        ]
-        rows.append((row["name"], row["version"], _us(row["us"]), *pairs))
+    for tool in data["tools"]:
+        last = tool["last"]
+        to, target = mean_of_pairs(tool["probe_us"], tool["us"]), TARGET_PEERS.get(tool["name"])
+        goal = ("–", "–") if target is None else (f"{target:.3g}", to.verdict(target))
+        shown = [_ms(last[side][key]) for key, side in figures]
+        rows.append((tool["name"], tool["version"], _us(statistics.median(tool["us"])), str(to), *goal, *shown))
+    own = [us for tool in data["tools"] for us in tool["probe_us"]]
+    last = data["probe"]
+    shown = [_ms(last[side][key]) for key, side in figures]
+    rows.insert(0, ("probe run", "this", _us(statistics.median(own)), "1", "–", "–", *shown))
+    turns = ", ".join(f"{tool['name']} {len(tool['us'])}" for tool in data["tools"])
     left_out = "".join(f"\n- {name} could not be run: {reason}" for name, reason in data["left_out"].items())
-    return f"{_PEERS_LOAD}\n\n{table(header, rows)}\n{left_out}".strip()
+    how = f"Turns: {turns}. {_INTERVALS}"
+    return f"{_PEERS_LOAD}\n\n{table(header, rows)}\n\n{how}\n{left_out}".strip()
 
 
 def _ms(value: float | None) -> str:
@@ -275,11 +280,12 @@ def _ms(value: float | None) -> str:
 
 
 _PEERS_LOAD = (
-    "100 streams of 50 tokens/s, 100 tokens per reply. Each percentile reported by a tool is followed by the true "
-    "value from the server's record of the same run. CPU covers all processes of the tool and is the difference "
-    "between a short and a long run. *Gap* is what each tool calls inter-token latency; GuideLLM, AIPerf and "
-    "genai-bench record one mean per reply, so theirs are percentiles of replies. inference-perf asks for 30 tokens "
-    "where no data set can be downloaded; its gaps are of its tokenizer's tokens, which are not this server's."
+    "100 streams of 50 tokens/s, 100 tokens per reply; `probe` and the other tool in turn. Each percentile reported "
+    "by a tool, of its last run, is followed by the true value from the server's record of the same run. CPU covers "
+    "all processes of the tool and is the difference between a short and a long run. *Gap* is what each tool calls "
+    "inter-token latency; GuideLLM, AIPerf and genai-bench record one mean per reply, so theirs are percentiles of "
+    "replies. inference-perf asks for 30 tokens where no data set can be downloaded; its gaps are of its "
+    "tokenizer's tokens, which are not this server's."
 )
 
 
