@@ -114,7 +114,7 @@ class Recorder:
         self._unfinished = UnfinishedReplies(deadlines) if deadlines and follow else None
         self.run, self._origin = run, origin
         tune_garbage_collection()
-        use_bin_counts(getattr(native_extension.reader_module(), "bin_counts", None))
+        use_bin_counts(native_extension.bin_counts if native_extension.reader_module() else None)
         self.loop_lag_max, self._cpu = 0.0, clock.cpu()  # start-up is not part of the run
         if directory is not None:
             try:

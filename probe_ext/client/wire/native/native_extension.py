@@ -5,11 +5,13 @@ is a C compiler. Without it everything works the same, but a token costs more CP
 """
 
 import _ssl
+import ctypes
 import importlib
 import os
 import ssl
 import zlib
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,11 @@ from probe_ext.client.wire.portable_switch import PORTABLE_VARIABLE, is_portable
 NATIVE_VARIABLE = "PROBE_NATIVE"
 NATIVE, PYTHON = "native", "python"
 _FOLDER = Path(__file__).parent
+_OPENSSL = (
+    *("SSL_read", "SSL_get_error", "SSL_get_rbio", "BIO_write", "BIO_ctrl", "BIO_clear_flags"),
+    *("ERR_clear_error", "ERR_peek_last_error", "CRYPTO_get_ex_new_index"),
+)
+"""the functions that tls.h calls, in its order"""
 
 
 def reader_module() -> Any:
@@ -77,13 +84,28 @@ def _tls_problem() -> str | None:
     if not (1, 1, 1) <= ssl.OPENSSL_VERSION_INFO[:3] < (4,):
         return f"TLS: {ssl.OPENSSL_VERSION} is not supported"
     module = _load()[0]
-    if not module.load_openssl(getattr(_ssl, "__file__", None)):
+    try:
+        library = ctypes.CDLL(getattr(_ssl, "__file__", None), os.RTLD_LAZY | os.RTLD_NOLOAD)
+        addresses = [ctypes.cast(library[name], ctypes.c_void_p).value or 0 for name in _OPENSSL]
+    except (OSError, AttributeError):
         return "TLS: Python's OpenSSL is not a shared library"
     incoming = ssl.MemoryBIO()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    known = module.load_openssl(array("Q", addresses).tobytes())
     _, handle = module.capture_tls(lambda: context.wrap_bio(incoming, ssl.MemoryBIO(), server_hostname="localhost"))
-    size = incoming.write(b"some bytes")
-    return None if handle is not None and module.tls_pending(handle) == size else "TLS: not Python's OpenSSL"
+    if not known or handle is None:
+        return "TLS: not Python's OpenSSL"
+    stream = module.Reader().open(-1, 0.0, False, handle)
+    stream.feed(b"this is no record", 0.0)
+    *_, code, _ = stream.take()
+    return None if code else "TLS: not Python's OpenSSL"
+
+
+def bin_counts(values: list[float], scale: float, floor: float) -> tuple[Mapping[int, int], int, float, float]:
+    """Return what `sketch.BinCounts` says, counted by the extension."""
+    lowest, counts, low, minimum, maximum = _load()[0].bin_counts(array("d", values).tobytes(), scale, floor)
+    bins = enumerate(memoryview(counts).cast("I"), lowest)
+    return {number: count for number, count in bins if count}, low, minimum, maximum
 
 
 def _checksum_of_sources() -> int | None:

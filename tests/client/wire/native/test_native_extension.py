@@ -162,8 +162,7 @@ def test_is_not_compiled_on_other_platforms(
 @pytest.mark.skipif(reading_path() != NATIVE, reason=f"NOT CHECKED: {reading_path()}")
 @given(st.lists(st.one_of(st.just(0.0), st.floats(-1.0, 1e6)), min_size=1, max_size=50))
 def test_bins_of_sketches_are_counted_the_same(values: list[float]) -> None:
-    native = native_extension.reader_module()
     arguments = values, sketch._SCALE, sketch.FLOOR
-    assert native.bin_counts(*arguments) == sketch._count_bins(*arguments)
+    assert native_extension.bin_counts(*arguments) == sketch._count_bins(*arguments)
     with pytest.raises(ValueError, match="out of range"):
-        native.bin_counts([*values, math.inf], sketch._SCALE, sketch.FLOOR)
+        native_extension.bin_counts([*values, math.inf], sketch._SCALE, sketch.FLOOR)

@@ -49,7 +49,7 @@ def _no_patterns() -> None:
 
 def native_arrivals(reads: Sequence[bytes], taken: Sequence[bool] | str) -> list[NativeArrivals]:
     """Return what the native path hands over; `taken`: after which reads Python asks, beside at the end."""
-    stream = native.Reader(thread=False).open(-1, 0.0, True)
+    stream = native.Reader().open(-1, 0.0, True)
     results = []
     for number, data in enumerate(reads):
         woken = stream.feed(data, number + 1.0)

@@ -112,7 +112,7 @@ def read_by_python(session: TlsSession, reads: Sequence[bytes]) -> tuple[list[by
 
 def read_natively(session: TlsSession, reads: Sequence[bytes], *, framed: bool) -> tuple[Any, Any]:
     """Return what the extension hands over, and how it ended."""
-    stream = native.Reader(thread=False).open(-1, 0.0, framed, session.native)
+    stream = native.Reader().open(-1, 0.0, framed, session.native)
     for number, data in enumerate(reads):
         stream.feed(data, number + 1.0)
     *columns, _, ended, _, error, code, _ = stream.take()
@@ -256,7 +256,7 @@ def test_events_are_matched_in_the_plaintext_of_each_read(servers: Any, name: st
             results.append([part._replace(at=None) for part in arrived.parts])
         else:
             plain, _ = read_by_python(session, reads)
-            stream = native.Reader(thread=False).open(-1, 0.0, True)
+            stream = native.Reader().open(-1, 0.0, True)
             for number, data in enumerate(plain):
                 stream.feed(data, number + 1.0)
             results.append([part._replace(at=None) for part in arrivals_of(*stream.take()[:6]).parts])
@@ -268,7 +268,7 @@ def test_a_handle_keeps_its_ssl_object_alive(servers: Any) -> None:
     session = server.connect()
     server.tls.write(b"later")
     sent, handle = server.outgoing.read(), session.native
-    stream = native.Reader(thread=False).open(-1, 0.0, False, handle)
+    stream = native.Reader().open(-1, 0.0, False, handle)
     del session, handle
     stream.feed(sent, 1.0)
     (part,) = arrivals_of(*stream.take()[:6]).parts
@@ -277,7 +277,7 @@ def test_a_handle_keeps_its_ssl_object_alive(servers: Any) -> None:
 
 def test_only_a_handle_is_taken_for_one() -> None:
     with pytest.raises(ValueError, match="PyCapsule"):
-        native.Reader(thread=False).open(-1, 0.0, False, object())
+        native.Reader().open(-1, 0.0, False, object())
     assert native.capture_tls(lambda: 1) == (1, None)
     with pytest.raises(ZeroDivisionError):
         native.capture_tls(lambda: 1 // 0)
