@@ -55,7 +55,7 @@ def compile_extension(library: Path, *more: str) -> None:
         raise NotBuiltError(f"no C compiler ({compiler[0]})")
     include = [f"-I{sysconfig.get_path('include')}", f"-DSOURCES={checksum_of_sources()}u"]
     target = library.with_name(f".{library.name}.{os.getpid()}")  # a running process may have the old one loaded
-    command = [*compiler, *FLAGS, *flags, *include, "-shared", str(SOURCE), "-lm"]
+    command = [*compiler, *FLAGS, *flags, *include, "-shared", str(SOURCE)]
     try:
         completed = subprocess.run(
             [*command, "-o", str(target), *more],

@@ -11,7 +11,7 @@ import os
 import ssl
 import zlib
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -63,8 +63,8 @@ def capture_tls(make: Callable[[], ssl.SSLObject]) -> tuple[ssl.SSLObject, Any]:
     """Return what `make` returns, and by what the extension reads it, None where Python must."""
     if reading_path(tls=True) != NATIVE:
         return make(), None
-    captured: tuple[ssl.SSLObject, Any] = _load()[0].capture_tls(make)
-    return captured
+    captured: tuple[ssl.SSLObject, int] = _load()[0].capture_tls(make)
+    return captured[0], captured if captured[1] else None
 
 
 def tls_error(code: int) -> ssl.SSLError:
@@ -92,20 +92,13 @@ def _tls_problem() -> str | None:
     incoming = ssl.MemoryBIO()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     known = module.load_openssl(array("Q", addresses).tobytes())
-    _, handle = module.capture_tls(lambda: context.wrap_bio(incoming, ssl.MemoryBIO(), server_hostname="localhost"))
-    if not known or handle is None:
+    captured = module.capture_tls(lambda: context.wrap_bio(incoming, ssl.MemoryBIO(), server_hostname="localhost"))
+    if not known or not captured[1]:
         return "TLS: not Python's OpenSSL"
-    stream = module.Reader().open(-1, 0.0, False, handle)
+    stream = module.Reader().open(-1, 0.0, False, captured)
     stream.feed(b"this is no record", 0.0)
     *_, code, _ = stream.take()
     return None if code else "TLS: not Python's OpenSSL"
-
-
-def bin_counts(values: list[float], scale: float, floor: float) -> tuple[Mapping[int, int], int, float, float]:
-    """Return what `sketch.BinCounts` says, counted by the extension."""
-    lowest, counts, low, minimum, maximum = _load()[0].bin_counts(array("d", values).tobytes(), scale, floor)
-    bins = enumerate(memoryview(counts).cast("I"), lowest)
-    return {number: count for number, count in bins if count}, low, minimum, maximum
 
 
 def _checksum_of_sources() -> int | None:

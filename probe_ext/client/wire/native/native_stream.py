@@ -133,7 +133,8 @@ class NativeStream(StreamState):
         self._defer = may_defer
         self._reactor = native_reactor()
         self._descriptor = sock.fileno()
-        self._stream = self._reactor.reader.open(self._descriptor, sent, may_defer, tls)
+        arguments = (self._descriptor, sent, may_defer, tls)
+        self._stream = self._reactor.reader.open(*(arguments if tls else arguments[:3]))
         self._socket = sock
         """held, so that its number cannot be another connection's while it is watched"""
         self._reactor.waiting[self._descriptor] = self._wakeup

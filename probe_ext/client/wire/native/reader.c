@@ -14,13 +14,11 @@
 #define _GNU_SOURCE
 #include <Python.h>
 #include <structmember.h>
-#include <math.h>
 #include "sockets.h"
 
 #ifndef SOURCES
 #define SOURCES 0 /* checksum of the source files, by which native_extension.py knows what this was built from */
 #endif
-#define SSL_NAME "SSL of OpenSSL"
 #define NAME "probe_ext.client.wire.native._reader"
 
 typedef struct {
@@ -163,15 +161,15 @@ static void reader_free(Reader *self) {
 static PyObject *reader_open(Reader *self, PyObject *arguments) {
     int fd, may_defer;
     double sent;
-    PyObject *tls = Py_None;
-    if (!PyArg_ParseTuple(arguments, "idp|O", &fd, &sent, &may_defer, &tls)) return NULL;
-    void *ssl = tls == Py_None ? NULL : PyCapsule_GetPointer(tls, SSL_NAME);
-    if (PyErr_Occurred()) return NULL;
+    PyObject *tls = NULL;
+    unsigned long long ssl = 0;
+    if (!PyArg_ParseTuple(arguments, "idp|(OK)", &fd, &sent, &may_defer, &tls, &ssl)) return NULL;
     Stream *made = (Stream *)PyType_GenericAlloc(stream_type, 0);
     if (!made) return NULL;
     made->reader = (Reader *)Py_NewRef((PyObject *)self);
-    made->tls = Py_NewRef(tls);
-    made->s = (struct stream){.fd = fd, .tls = ssl, .last_at = sent, .pattern = -1, .state = may_defer ? HEAD : OPAQUE};
+    made->tls = Py_XNewRef(tls);
+    made->s = (struct stream){.fd = fd, .tls = (void *)(uintptr_t)ssl, .last_at = sent, .pattern = -1};
+    made->s.state = may_defer ? HEAD : OPAQUE;
     struct reader *r = lock(made);
     int watched = r && watch(r, &made->s), error = r ? errno : EBADF;
     if (r) pthread_mutex_unlock(&r->lock);
@@ -205,7 +203,7 @@ static PyObject *reader_send(Reader *self, PyObject *arguments) {
 }
 
 static PyMethodDef reader_methods[] = {
-    {"open", (PyCFunction)reader_open, METH_VARARGS, "open(descriptor, sent, may_defer, tls=None): read a socket; return its Stream. OSError. `tls`: of capture_tls."},
+    {"open", (PyCFunction)reader_open, METH_VARARGS, "open(descriptor, sent, may_defer[, what capture_tls returned]): read a socket; return its Stream. OSError."},
     {"run", (PyCFunction)reader_run, METH_NOARGS, "Read, until `stop_fd` is readable or `failed` says why not: the work of a thread."},
     {"send", (PyCFunction)reader_send, METH_VARARGS, "send(descriptor, bytes) -> (monotonic time just before, how many were sent). OSError."},
     {NULL, NULL, 0, NULL},
@@ -251,53 +249,18 @@ static PyObject *load_openssl(PyObject *module, PyObject *addresses) {
     return PyBool_FromLong(openssl.CRYPTO_get_ex_new_index(EX_INDEX_SSL, 0, NULL, note_newest, NULL, NULL) >= 0);
 }
 
-static void release_tls(PyObject *capsule) { Py_XDECREF((PyObject *)PyCapsule_GetContext(capsule)); }
-
-/* Call a function that makes one of Python's SSL objects. The capsule of its SSL holds the object. */
+/* Call a function that makes one of Python's SSL objects, and return that with the address of its SSL. */
 static PyObject *capture_tls(PyObject *module, PyObject *make) {
     newest_ssl = NULL;
-    PyObject *made = PyObject_CallNoArgs(make), *capsule = NULL;
-    if (!made) return NULL;
-    if (!newest_ssl) return Py_BuildValue("NO", made, Py_None);
-    if ((capsule = PyCapsule_New(newest_ssl, SSL_NAME, release_tls)) && !PyCapsule_SetContext(capsule, made)) Py_INCREF(made);
-    return Py_BuildValue("NN", made, capsule); /* with NULL, the error of making it */
-}
-
-/* What LatencySketch.add needs of values, as sketch.py finds it. Reading them once takes a third of what min, max and the
- * rest take one by one. */
-static PyObject *bin_counts(PyObject *module, PyObject *arguments) {
-    enum { LOWEST = -4096, BINS = 8192 };
-    uint32_t counts[BINS] = {0};
-    const char *data;
-    Py_ssize_t length;
-    double value, scale, floor, minimum = INFINITY, maximum = -INFINITY;
-    if (!PyArg_ParseTuple(arguments, "y#dd", &data, &length, &scale, &floor)) return NULL;
-    int lowest = BINS, highest = -1, low = 0;
-    for (const char *at = data; at < data + length; at += sizeof value) {
-        memcpy(&value, at, sizeof value);
-        minimum = fmin(minimum, value);
-        maximum = fmax(maximum, value);
-        if (value <= floor) {
-            low++;
-            continue;
-        }
-        double bin = ceil(log(value) * scale) - LOWEST;
-        if (!(bin >= 0 && bin < BINS)) return PyErr_Format(PyExc_ValueError, "a value is out of range");
-        counts[(int)bin]++;
-        if (bin < lowest) lowest = (int)bin;
-        if (bin > highest) highest = (int)bin;
-    }
-    Py_ssize_t size = highest < lowest ? 0 : (Py_ssize_t)sizeof *counts * (highest - lowest + 1);
-    return Py_BuildValue("iy#idd", lowest + LOWEST, (char *)(counts + lowest), size, low, minimum, maximum);
+    PyObject *made = PyObject_CallNoArgs(make);
+    return made ? Py_BuildValue("NK", made, (unsigned long long)(uintptr_t)newest_ssl) : NULL;
 }
 
 static PyMethodDef functions[] = {
     {"add_pattern", add_pattern, METH_O, "add_pattern(what patterns.h describes) -> number, or -1 if there is no room."},
     {"forget_patterns", forget_patterns, METH_NOARGS, "Forget all patterns, for tests: no stream may be read meanwhile."},
     {"load_openssl", load_openssl, METH_O, "load_openssl(addresses of the functions in tls.h): whether it can be used."},
-    {"capture_tls", capture_tls, METH_O, "capture_tls(make) -> (the SSL object that make() returns, its handle for Reader.open or None)."},
-    {"bin_counts", bin_counts, METH_VARARGS, "bin_counts(doubles, scale, floor) -> (lowest bin, number of values above floor in it and each further "
-     "one, number of others, minimum, maximum); ValueError."},
+    {"capture_tls", capture_tls, METH_O, "capture_tls(make) -> (the SSL object that make() returns, the address of its SSL or 0)."},
     {NULL, NULL, 0, NULL},
 };
 static struct PyModuleDef definition = {

@@ -85,18 +85,21 @@ static int without_memory(struct stream *s) {
     return 0;
 }
 
+/* Make room for so many bytes more; return 0 without memory. */
+static int grow(struct stream *s, struct buffer *b, size_t more) {
+    size_t capacity = b->capacity ? b->capacity : 256;
+    while (capacity < b->length + more) capacity *= 2;
+    char *moved = realloc(b->data, capacity);
+    if (!moved) return without_memory(s);
+    *b = (struct buffer){moved, b->length, capacity};
+    return 1;
+}
+
 /* Append to a column; return 0 without memory. */
 static int append(struct stream *s, enum column column, const void *data, size_t size) {
     struct buffer *b = s->got + column;
-    size_t capacity = b->capacity ? b->capacity : 256;
-    while (capacity < b->length + size) capacity *= 2;
-    if (capacity > b->capacity && s->error != ENOMEM) {
-        char *moved = realloc(b->data, capacity);
-        if (!moved) return without_memory(s);
-        *b = (struct buffer){moved, b->length, capacity};
-    }
-    if (s->error == ENOMEM) return 0;
-    memcpy(b->data + b->length, data, size);
+    if (s->error == ENOMEM || (b->length + size > b->capacity && !grow(s, b, size))) return 0;
+    if (size) memcpy(b->data + b->length, data, size);
     b->length += size;
     return 1;
 }
