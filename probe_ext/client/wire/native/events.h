@@ -6,12 +6,8 @@
  *   start --> HEAD -- a 200 of an event stream, chunked --> CHUNKS <-+  a chunk of known events: their values are kept;
  *              |                                             |       |  any other chunk: its bytes are kept
  *              |                                             +-------+
- *              |
- *              +---- the same without chunks ------------> BODY <----+  a known event: its values are kept;
- *              |                                             |       |  any other event: its bytes are kept
- *              |                                             +-------+
  *              |                                             |
- *              +---- any other head ----> OPAQUE <-----------+  from either: the body's end, anything not understood,
+ *              +---- any other head ----> OPAQUE <-----------+  the last chunk, anything not understood,
  *                                                               or Python took what was incomplete
  *
  * All but OPAQUE keep what is incomplete as pending. Bytes of OPAQUE are handed over as they came. Python learns the
@@ -88,22 +84,17 @@ static int is(const char *text, size_t length, const char *expected) {
     return length == strlen(expected) && !strncasecmp(text, expected, length);
 }
 
-/* Return the length of the complete head of an event stream; 0 if it is incomplete, -1 for any other head. Set how the
- * body is framed. */
-static ssize_t head_length(struct stream *s, const char *data, size_t length) {
+/* Return the length of the complete head of an event stream in chunks; 0 if it is incomplete, -1 for any other head. */
+static ssize_t head_length(const char *data, size_t length) {
     static const char status[] = "HTTP/1.1 200", letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_0123456789";
     size_t known = sizeof status - 1;
     if (memcmp(data, status, known < length ? known : length)) return -1;
-    int chunked = 0, events = 0, sized = 0;
-    s->remaining = UINT64_MAX;
+    int chunked = 0, events = 0;
     const char *end = data + length;
     for (const char *line = data, *stop; (stop = memchr(line, '\n', (size_t)(end - line))); line = stop + 1) {
         if (stop == line || stop[-1] != '\r') return -1;
         size_t size = (size_t)(stop - 1 - line), name = strspn(line, letters);
-        if (!size) {
-            s->state = chunked ? CHUNKS : BODY;
-            return events && !(chunked && sized) ? stop + 1 - data : -1;
-        }
+        if (!size) return events && chunked ? stop + 1 - data : -1;
         for (size_t i = 0; i < size; i++)
             if (line[i] < 0x20 || line[i] > 0x7e) return -1;
         if (line == data) {
@@ -113,14 +104,11 @@ static ssize_t head_length(struct stream *s, const char *data, size_t length) {
         if (!name || line[name] != ':') return -1;
         const char *value = line + name + 1 + strspn(line + name + 1, " ");
         size_t rest = (size_t)(stop - 1 - value);
-        if (is(line, name, "upgrade") || is(line, name, "content-encoding")) return -1;
+        if (is(line, name, "upgrade") || is(line, name, "content-encoding") || is(line, name, "content-length")) return -1;
         if (is(line, name, "transfer-encoding")) {
             if (chunked++ || !is(value, rest, "chunked")) return -1;
         } else if (is(line, name, "content-type")) {
             if (events++ || rest < 17 || strncasecmp(value, "text/event-stream", 17)) return -1;
-        } else if (is(line, name, "content-length")) {
-            if (sized++ || !rest || rest > 15 || strspn(value, "0123456789") != rest) return -1;
-            s->remaining = strtoull(value, NULL, 10);
         }
     }
     return length > MAX_HEAD ? -1 : 0;
@@ -138,48 +126,37 @@ static int may_wait(const char *data, size_t length) {
     return memchr(tail, '}', (size_t)(data + length - tail)) && !ends_with(data, length, "0\r\n\r\n", 5);
 }
 
-/* The next part of the body: its content begins after `head` bytes and has `size`; framing included, it has `whole`. */
-struct part {
-    size_t head, size, whole;
-};
 enum framing { INCOMPLETE, WHOLE, STRANGE };
 
-/* Find a chunk of plain form: size, CRLF, content, CRLF. STRANGE also for the last one and for large ones. */
-static enum framing find_chunk(const char *at, size_t available, struct part *p) {
+/* Find a chunk of plain form at the cursor: size, CRLF, content, CRLF; its content begins after `head` bytes and has
+ * `size`. STRANGE also for the last one and for large ones. */
+static enum framing find_chunk(const struct cursor *c, size_t *head, size_t *size) {
     size_t n = 0, value = 0;
-    for (; n < available && n < 7 && hex_digit(at[n]) >= 0; n++) value = 16 * value + (size_t)hex_digit(at[n]);
-    if (n == available) return INCOMPLETE;
+    const char *at = c->data;
+    for (; n < c->left && n < 7 && hex_digit(at[n]) >= 0; n++) value = 16 * value + (size_t)hex_digit(at[n]);
+    if (n == c->left) return INCOMPLETE;
     if (!n || at[n] != '\r') return STRANGE;
-    if (n + 1 == available) return INCOMPLETE;
+    if (n + 1 == c->left) return INCOMPLETE;
     if (at[n + 1] != '\n' || !value || value > MAX_CHUNK) return STRANGE;
-    *p = (struct part){n + 2, value, n + value + 4};
-    if (available < p->whole) return INCOMPLETE;
-    return ends_with(at, p->whole, "\r\n", 2) ? WHOLE : STRANGE;
+    *head = n + 2;
+    *size = value;
+    if (c->left < n + value + 4) return INCOMPLETE;
+    return ends_with(at, n + value + 4, "\r\n", 2) ? WHOLE : STRANGE;
 }
 
-/* Find an event of a body without chunks. STRANGE also for other line ends, and where the body ends, so that Python sees
- * its last byte. */
-static enum framing find_event(const char *at, size_t available, uint64_t remaining, struct part *p) {
-    const char *stop = memmem(at, available, "\n\n", 2);
-    size_t size = stop ? (size_t)(stop + 2 - at) : available;
-    *p = (struct part){0, size, size};
-    if (size >= remaining || memchr(at, '\r', size) || (!stop && size > MAX_CHUNK)) return STRANGE;
-    return stop ? WHOLE : INCOMPLETE;
-}
-
-/* Take a part's content as events of known patterns. Nothing is kept unless they explain every byte of it. */
-static int take_events(struct stream *s, const struct cursor *c, const struct part *p) {
+/* Take a chunk's content as events of known patterns. Nothing is kept unless they explain every byte of it. */
+static int take_events(struct stream *s, const struct cursor *c, size_t head, size_t size) {
     struct event events[MAX_CHUNK_EVENTS];
-    const char *at = c->data + p->head, *end = at + p->size;
+    const char *at = c->data + head, *end = at + size;
     int found = 0, latest = s->pattern;
     for (; at < end; at += events[found++].length) {
         if (found == MAX_CHUNK_EVENTS || !match_any(latest, at, end, events + found)) return 0;
         latest = events[found].pattern;
     }
-    size_t framing = p->whole - p->size, stop = p->head; /* the first event has the bytes of the framing */
-    uint32_t end_read = piece_at(c, p->whole - 1)->number;
-    for (int i = 0; i < found; i++, framing = 0) { /* an event arrives with its last byte */
-        stop += events[i].length;
+    uint32_t end_read = piece_at(c, head + size + 1)->number;
+    size_t framing = head + 2, stop = head; /* the first event has the bytes of the framing */
+    for (int i = 0; i < found; i++, framing = 0) {
+        stop += events[i].length; /* an event arrives with its last byte */
         keep_event(s, piece_at(c, stop - 1), events + i, events[i].length + framing, end_read);
     }
     s->pattern = latest;
@@ -210,22 +187,22 @@ static int is_understood(struct stream *s, const char *content, size_t size) {
     return 1;
 }
 
-/* Take the whole parts of the body, and everything once it is OPAQUE; return whether the last was kept as bytes. */
+/* Take the whole chunks, and everything once it is OPAQUE; return whether the last bytes were kept as such. */
 static int take_body(struct stream *s, struct cursor *c) {
     int kept = 0;
-    while (c->left && s->state != OPAQUE && !s->ended) {
-        struct part p;
-        const char *at = c->data;
-        enum framing framing = s->state == CHUNKS ? find_chunk(at, c->left, &p) : find_event(at, c->left, s->remaining, &p);
+    while (c->left && s->state == CHUNKS && !s->ended) {
+        size_t head, size;
+        enum framing framing = find_chunk(c, &head, &size);
         if (framing == INCOMPLETE) return kept;
         if (framing == STRANGE) {
             s->state = OPAQUE;
             break;
         }
-        int matched = is_stream(s, at + p.head, p.size) && s->at_boundary && take_events(s, c, &p);
-        if (!matched && !is_understood(s, at + p.head, p.size)) s->state = OPAQUE;
-        s->remaining -= p.whole; /* of CHUNKS, nobody looks at it */
-        advance(s, c, p.whole, kept = !matched);
+        const char *content = c->data + head;
+        int matched = is_stream(s, content, size) && s->at_boundary && take_events(s, c, head, size);
+        if (!matched && !is_understood(s, content, size)) s->state = OPAQUE;
+        kept = !matched;
+        advance(s, c, head + size + 2, kept);
     }
     if (!c->left) return kept;
     advance(s, c, c->left, 1);
@@ -241,19 +218,16 @@ static int take_framed(struct stream *s, const char *data, size_t length, const 
     const char *start = c.data;
     int wake = 0;
     if (s->state == HEAD) {
-        ssize_t head = head_length(s, c.data, c.left);
+        ssize_t head = head_length(c.data, c.left);
         if (!head) return 0;
-        if (head < 0) {
-            s->state = OPAQUE;
-            wake = 1;
-        } else {
-            s->at_boundary = s->defer = 1;
-            advance(s, &c, (size_t)head, 1);
-        }
+        wake = head < 0;
+        s->state = wake ? OPAQUE : CHUNKS;
+        if (!wake) s->at_boundary = s->defer = 1;
+        advance(s, &c, wake ? c.left : (size_t)head, 1);
     }
     wake |= take_body(s, &c) && !may_wait(start, (size_t)(c.data - start));
     /* Events that are whole inside a chunk that is not: as if the chunk were. */
-    wake |= c.left && s->state == CHUNKS && ends_with(data, length, "\n\n", 2) && !may_wait(data, length);
+    wake |= c.left && ends_with(data, length, "\n\n", 2) && !may_wait(data, length);
     drop_before(s, &c);
     return wake;
 }

@@ -38,7 +38,7 @@ struct span {
     uint32_t text_bytes, event_bytes, wire_bytes;
 };
 
-enum state { HEAD, CHUNKS, BODY, OPAQUE };
+enum state { HEAD, CHUNKS, OPAQUE };
 
 struct stream {
     int fd;                  /* -1: there is nothing to read */
@@ -49,7 +49,6 @@ struct stream {
     atomic_int defer;                /* events may wait, until one looks like the last */
     int begun, at_boundary, pattern; /* at_boundary: what follows begins an event; begun: one came before */
     size_t since_boundary;
-    uint64_t remaining; /* bytes of BODY */
     uint32_t reads;
     double last_at, ended_at;
     struct buffer got[COLUMNS];
