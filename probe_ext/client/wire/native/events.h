@@ -86,7 +86,8 @@ static int is(const char *text, size_t length, const char *expected) {
 
 /* Return the length of the complete head of an event stream in chunks; 0 if it is incomplete, -1 for any other head. */
 static ssize_t head_length(const char *data, size_t length) {
-    static const char status[] = "HTTP/1.1 200", letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_0123456789";
+    static const char status[] = "HTTP/1.1 200";
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_0123456789";
     size_t known = sizeof status - 1;
     if (memcmp(data, status, known < length ? known : length)) return -1;
     int chunked = 0, events = 0;

@@ -117,17 +117,26 @@ static PyObject *stream_take(Stream *self, PyObject *unused) {
 
 static PyMethodDef stream_methods[] = {
     {"stop", (PyCFunction)stream_stop, METH_NOARGS, "Stop reading, at once; return whether anything is waiting. Idempotent."},
-    {"drain", (PyCFunction)stream_drain, METH_NOARGS, "Read what the kernel holds, within bounds; return whether anything is waiting."},
+    {"drain", (PyCFunction)stream_drain, METH_NOARGS, "Read what the kernel holds, within bounds; return whether anything waits."},
     {"feed", (PyCFunction)stream_feed, METH_VARARGS, "feed(data, at): take bytes as if read, for tests; return whether this wakes."},
-    {"take", (PyCFunction)stream_take, METH_NOARGS, "Return what arrived, as arrays (native_arrivals.py): (spans, pieces, bytes, times, counts, texts, lags, ended, "
-     "ended at, error number, OpenSSL's error code, last arrival or -1)."},
+    {"take", (PyCFunction)stream_take, METH_NOARGS,
+     "Return what arrived: spans, pieces, bytes, times, counts, texts and lags as arrays (native_arrivals.py); whether it ended, "
+     "when, and by which error numbers, of the system and of OpenSSL; when the latest bytes arrived, or -1."},
     {NULL, NULL, 0, NULL},
 };
 static PyMemberDef stream_members[] = {
-    {"defer", T_INT, offsetof(Stream, s.defer), 0, "Whether events may wait, until one looks like the last."}, {NULL, 0, 0, 0, NULL}};
-static PyType_Slot stream_slots[] = {{Py_tp_dealloc, stream_free}, {Py_tp_methods, stream_methods}, {Py_tp_members, stream_members},
-                                     {Py_tp_doc, "What one socket received. Made by Reader.open."}, {0, NULL}};
-static PyType_Spec stream_spec = {NAME ".Stream", sizeof(Stream), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, stream_slots};
+    {"defer", T_INT, offsetof(Stream, s.defer), 0, "Whether events may wait, until one looks like the last."},
+    {NULL, 0, 0, 0, NULL},
+};
+static PyType_Slot stream_slots[] = {
+    {Py_tp_dealloc, stream_free},
+    {Py_tp_methods, stream_methods},
+    {Py_tp_members, stream_members},
+    {Py_tp_doc, "What one socket received. Made by Reader.open."},
+    {0, NULL},
+};
+static PyType_Spec stream_spec = {NAME ".Stream", sizeof(Stream), 0,
+                                  Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, stream_slots};
 static PyTypeObject *stream_type;
 
 /* ---- Reader ---------------------------------------------------------------------------------------------------- */
@@ -143,7 +152,8 @@ static PyObject *reader_new(PyTypeObject *type, PyObject *arguments, PyObject *k
     pthread_mutex_init(&self->r.lock, NULL);
     struct epoll_event stop = {.events = EPOLLIN, .data.fd = stop_fd};
     self->r.poller = epoll_create1(EPOLL_CLOEXEC);
-    if (self->r.poller >= 0 && (stop_fd < 0 || !epoll_ctl(self->r.poller, EPOLL_CTL_ADD, stop_fd, &stop))) return (PyObject *)self;
+    int failed = self->r.poller < 0 || (stop_fd >= 0 && epoll_ctl(self->r.poller, EPOLL_CTL_ADD, stop_fd, &stop));
+    if (!failed) return (PyObject *)self;
     PyErr_SetFromErrno(PyExc_OSError);
     Py_DECREF((PyObject *)self);
     return NULL;
@@ -203,9 +213,10 @@ static PyObject *reader_send(Reader *self, PyObject *arguments) {
 }
 
 static PyMethodDef reader_methods[] = {
-    {"open", (PyCFunction)reader_open, METH_VARARGS, "open(descriptor, sent, may_defer[, what capture_tls returned]): read a socket; return its Stream. OSError."},
-    {"run", (PyCFunction)reader_run, METH_NOARGS, "Read, until `stop_fd` is readable or `failed` says why not: the work of a thread."},
-    {"send", (PyCFunction)reader_send, METH_VARARGS, "send(descriptor, bytes) -> (monotonic time just before, how many were sent). OSError."},
+    {"open", (PyCFunction)reader_open, METH_VARARGS,
+     "open(descriptor, sent, may_defer[, what capture_tls returned]): read a socket; return its Stream. OSError."},
+    {"run", (PyCFunction)reader_run, METH_NOARGS, "Read until `stop_fd` is readable, or `failed` says why not: a thread's work."},
+    {"send", (PyCFunction)reader_send, METH_VARARGS, "send(descriptor, bytes) -> (monotonic time before, how many were sent). OSError."},
     {NULL, NULL, 0, NULL},
 };
 static PyMemberDef reader_members[] = {
@@ -215,10 +226,14 @@ static PyMemberDef reader_members[] = {
     {"abandoned", T_INT, offsetof(Reader, r.abandoned), 0, "Set in a forked process, which must use nothing of it any more."},
     {NULL, 0, 0, 0, NULL},
 };
-static PyType_Slot reader_slots[] = {{Py_tp_new, reader_new}, {Py_tp_dealloc, reader_free}, {Py_tp_methods, reader_methods},
-                                     {Py_tp_members, reader_members},
-                                     {Py_tp_doc, "Reader(wake_fd=-1, stop_fd=-1): reads sockets. Descriptors of streams that need "
-                                                 "attention, or -1, are written to `wake_fd`."}, {0, NULL}};
+static PyType_Slot reader_slots[] = {
+    {Py_tp_new, reader_new},
+    {Py_tp_dealloc, reader_free},
+    {Py_tp_methods, reader_methods},
+    {Py_tp_members, reader_members},
+    {Py_tp_doc, "Reader(wake_fd=-1, stop_fd=-1): descriptors of streams that need attention, or -1, are written to `wake_fd`."},
+    {0, NULL},
+};
 static PyType_Spec reader_spec = {NAME ".Reader", sizeof(Reader), 0, Py_TPFLAGS_DEFAULT, reader_slots};
 
 /* ---- Functions ------------------------------------------------------------------------------------------------- */
@@ -260,7 +275,7 @@ static PyMethodDef functions[] = {
     {"add_pattern", add_pattern, METH_O, "add_pattern(what patterns.h describes) -> number, or -1 if there is no room."},
     {"forget_patterns", forget_patterns, METH_NOARGS, "Forget all patterns, for tests: no stream may be read meanwhile."},
     {"load_openssl", load_openssl, METH_O, "load_openssl(addresses of the functions in tls.h): whether it can be used."},
-    {"capture_tls", capture_tls, METH_O, "capture_tls(make) -> (the SSL object that make() returns, the address of its SSL or 0)."},
+    {"capture_tls", capture_tls, METH_O, "capture_tls(make) -> (the SSL object that make() returns, address of its SSL or 0)."},
     {NULL, NULL, 0, NULL},
 };
 static struct PyModuleDef definition = {
