@@ -25,7 +25,17 @@ ROOT = Path(__file__).resolve().parent
 SOURCE = ROOT / "probe_ext" / "client" / "wire" / "native" / "reader.c"
 LIBRARY = SOURCE.with_name("_reader.abi3.so")
 WITHOUT = "installed without the C extension, so a token costs more CPU; measured times are the same"
-FLAGS = ["-O2", "-std=gnu11", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-cast-function-type", "-fPIC", "-fvisibility=hidden", "-pthread"]
+FLAGS = [
+    "-O2",
+    "-std=gnu11",
+    "-Wall",
+    "-Wextra",
+    "-Wno-unused-parameter",
+    "-Wno-cast-function-type",
+    "-fPIC",
+    "-fvisibility=hidden",
+    "-pthread",
+]
 
 
 class NotBuiltError(Exception):

@@ -4,9 +4,11 @@ Its thread keeps what arrives, and signals the hub through a descriptor when a s
 the usual case. Bytes that are events of known patterns arrive here as their values.
 """
 
+import errno
 import fcntl
 import os
 import socket
+from contextlib import ExitStack
 from typing import Any
 from weakref import WeakKeyDictionary, finalize
 
@@ -31,14 +33,18 @@ class NativeReactor:
         self.delay = CoalesceDelay()
         self.waiting: dict[int, gevent.event.Event] = {}
         """by the descriptor of a stream"""
-        self._woken, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        stop = os.eventfd(0, os.EFD_CLOEXEC)
-        self._capacity = fcntl.fcntl(self._woken, fcntl.F_GETPIPE_SZ)
-        self.reader = native_extension.reader_module().Reader(wake, stop)
+        with ExitStack() as opened:
+            self._woken, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+            opened.callback(os.close, self._woken)
+            opened.callback(os.close, wake)
+            stop = os.eventfd(0, os.EFD_CLOEXEC)
+            opened.callback(os.close, stop)
+            self._capacity = fcntl.fcntl(self._woken, fcntl.F_GETPIPE_SZ)
+            self.reader = native_extension.reader_module().Reader(wake, stop)
+            self.close = finalize(hub, _stop, stop, _start(self.reader), opened.pop_all())
+            """stops the thread; called at the end of the hub or of the process"""
         self._watcher = hub.loop.io(self._woken, _READABLE, ref=False)
         self._watcher.start(self._set_events)
-        self.close = finalize(hub, _stop, stop, _start(self.reader), [self._woken, wake, stop])
-        """stops the thread; called with the hub's end, or the process's"""
 
     def _set_events(self) -> None:
         if not self.close.alive:  # the descriptor may be another one's by now
@@ -63,7 +69,7 @@ class NativeReactor:
 
 
 def _start(reader: Any) -> Any:
-    """Start the thread of a reader; return a lock that is free once it has ended."""
+    """Start the thread of a reader; return a lock that is free once it has ended. OSError without room for a thread."""
 
     def run() -> None:
         try:
@@ -73,15 +79,17 @@ def _start(reader: Any) -> Any:
 
     running = _make_lock()
     running.acquire()
-    start_thread_without_signals(run)
+    try:
+        start_thread_without_signals(run)
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, str(error)) from error
     return running
 
 
-def _stop(stop: int, running: Any, descriptors: list[int]) -> None:
+def _stop(stop: int, running: Any, opened: ExitStack) -> None:
     os.eventfd_write(stop, 1)
     running.acquire()
-    for descriptor in descriptors:
-        os.close(descriptor)
+    opened.close()
 
 
 _reactors: WeakKeyDictionary[Any, NativeReactor] = WeakKeyDictionary()

@@ -196,7 +196,9 @@ FIELDS = [
 @given(st.lists(st.sampled_from(FIELDS), max_size=5), st.booleans(), st.integers(0, 2**32))
 def test_heads_lead_to_the_same_reply_under_any_cuts(fields: list[str], usual: bool, seed: int) -> None:
     rng = random.Random(seed)
-    status = rng.choice(["HTTP/1.1 200 OK"] * 4 + ["HTTP/1.1 200", "HTTP/1.1 2000", "HTTP/1.0 200 OK", "HTTP/1.1 500 Oh"])
+    status = rng.choice(
+        ["HTTP/1.1 200 OK"] * 4 + ["HTTP/1.1 200", "HTTP/1.1 2000", "HTTP/1.0 200 OK", "HTTP/1.1 500 Oh"]
+    )
     lines = [status, *(FIELDS[:1] + FIELDS[2:3] if usual else []), *fields]
     stream = "\r\n".join([*lines, "", ""]).encode() + chunk(ROLE) + b"".join(REGULAR_READS) + END
     compare(cut(rng, stream), [rng.random() < 0.1 for _ in range(20)])

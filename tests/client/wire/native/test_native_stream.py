@@ -1,6 +1,7 @@
 """The native reader with real sockets: times, wakeups, back-pressure, forks, signals and exit."""
 
 import ctypes
+import fcntl
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import socket
 import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -272,6 +274,37 @@ assert part.data == [blocks[number % 8] for number in range(len(part.data))]
 def test_if_memory_runs_out_the_reply_ends_with_all_that_came_before() -> None:
     ran = subprocess.run([sys.executable, "-c", NO_MEMORY], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
+
+
+def test_no_wakeup_is_lost_where_the_pipe_is_full() -> None:
+    (busy, quiet), current = make_pairs(2), native_reactor()
+    current._capacity = fcntl.fcntl(current._woken, fcntl.F_SETPIPE_SZ, 4096)
+    if current._capacity != 4096:
+        pytest.skip("NOT CHECKED: this kernel's pages are larger")
+    _, arrived = [NativeStream(near, 0.0, may_defer=False) for near, _ in (busy, quiet)]
+    until = clock.monotonic() + PATIENCE_S
+    while struct.unpack("i", fcntl.ioctl(current._woken, termios.FIONREAD, b"1234"))[0] < 4096:
+        busy[1].send(b"x")
+        _sleep(0.0001)  # the hub gets no turn
+        assert clock.monotonic() < until
+    quiet[1].send(b"y")
+    _sleep(0.01)
+    with gevent.Timeout(PATIENCE_S):
+        arrived._wakeup.wait()
+    for one in (*busy, *quiet):
+        one.close()
+
+
+def test_without_room_for_a_thread_nothing_is_left_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    gevent.get_hub()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    monkeypatch.setattr(native_stream, "start_thread_without_signals", full)
+    with pytest.raises(OSError, match="can't start new thread"):
+        native_reactor()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_draining_is_bounded(pair: Pair) -> None:
