@@ -25,7 +25,17 @@ ROOT = Path(__file__).resolve().parent
 SOURCE = ROOT / "probe_ext" / "client" / "wire" / "native" / "reader.c"
 LIBRARY = SOURCE.with_name("_reader.abi3.so")
 WITHOUT = "installed without the C extension, so a token costs more CPU; measured times are the same"
-FLAGS = ["-O2", "-std=gnu11", "-Wall", "-Wextra", "-Wno-cast-function-type", "-fPIC", "-fvisibility=hidden", "-pthread"]
+FLAGS = [
+    "-O2",
+    "-std=gnu11",
+    "-Wall",
+    "-Wextra",
+    "-Wno-unused-parameter",
+    "-Wno-cast-function-type",
+    "-fPIC",
+    "-fvisibility=hidden",
+    "-pthread",
+]
 
 
 class NotBuiltError(Exception):
@@ -55,7 +65,7 @@ def compile_extension(library: Path, *more: str) -> None:
         raise NotBuiltError(f"no C compiler ({compiler[0]})")
     include = [f"-I{sysconfig.get_path('include')}", f"-DSOURCES={checksum_of_sources()}u"]
     target = library.with_name(f".{library.name}.{os.getpid()}")  # a running process may have the old one loaded
-    command = [*compiler, *FLAGS, *flags, *include, "-shared", str(SOURCE), "-lm", "-ldl"]
+    command = [*compiler, *FLAGS, *flags, *include, "-shared", str(SOURCE)]
     try:
         completed = subprocess.run(
             [*command, "-o", str(target), *more],

@@ -5,6 +5,8 @@ then on, so that of most replies no event is parsed.
 """
 
 import re
+import struct
+from collections.abc import Sequence
 
 from probe_ext.client.api.api_event import Event, Usage
 from probe_ext.client.event_pattern import EventPattern, constant_shape
@@ -15,6 +17,7 @@ _MAX_CONSTANTS = 32
 _MAX_BYTES = 4096
 _END = re.compile(rb"[^\n]\n\n\Z")
 _EARLIER_END = re.compile(rb"\r|\n\n(?!\Z)")
+_LENGTH = struct.Struct("@H")
 _Shape = tuple[tuple[bytes, ...], str]
 """literals and slots"""
 
@@ -61,6 +64,13 @@ def _is_constant(event: Event) -> bool:
     return not any(p.text or p.reasoning or p.whole or p.refused or p.token_ids is not None for p in event.parts)
 
 
+def encoded(literals: Sequence[bytes], slots: str) -> bytes:
+    """Return a pattern as patterns.h reads it; `slots` has one letter less than there are literals."""
+    ends = (*slots.encode(), 0)
+    parts = [_LENGTH.pack(len(each)) + each + bytes([end]) for each, end in zip(literals, ends, strict=True)]
+    return b"".join(parts)
+
+
 def _register(shape: _Shape, meaning: EventPattern | Event) -> None:
     """Register a shape, if the end of such an event shows where it ends."""
     native = native_extension.reader_module()
@@ -68,6 +78,6 @@ def _register(shape: _Shape, meaning: EventPattern | Event) -> None:
         return
     number = _numbers.get(shape)
     if number is None:
-        number = _numbers[shape] = native.add_pattern(*shape)
+        number = _numbers[shape] = native.add_pattern(encoded(*shape))
     if number >= 0:
         _known[number] = meaning

@@ -37,7 +37,7 @@ _bin_counts: BinCounts = _count_bins
 
 def use_bin_counts(function: BinCounts | None) -> None:
     """Count bins by this function in this process; None: in Python. It must return the same."""
-    global _bin_counts  # noqa: PLW0603 -- of the process, like the library it comes from
+    global _bin_counts  # noqa: PLW0603 -- of the process, as numpy is
     _bin_counts = function or _count_bins
 
 

@@ -127,7 +127,7 @@ class SocketReactor:
         self._hub_wakeup = hub.loop.async_(ref=False)
         self._hub_wakeup.start(self._set_events)
         sys.setswitchinterval(min(_SWITCH_INTERVAL_S, sys.getswitchinterval()))
-        _start_thread_without_signals(self._run)
+        start_thread_without_signals(self._run)
 
     def add(
         self,
@@ -218,7 +218,7 @@ class SocketReactor:
             self._events_to_set.popleft().set()
 
 
-def _start_thread_without_signals(work: Callable[[], None]) -> None:
+def start_thread_without_signals(work: Callable[[], None]) -> None:
     """Start a thread that leaves signals to the main thread, except those of its own crashes."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - _CRASH_SIGNALS)
     try:

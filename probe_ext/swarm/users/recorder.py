@@ -11,7 +11,6 @@ from typing import Any
 
 from probe_ext.client.exchange import Exchange
 from probe_ext.client.reply import Reply
-from probe_ext.client.wire.native import native_extension
 from probe_ext.measure import clock
 from probe_ext.measure.fluidity import Deadlines
 from probe_ext.measure.sketch import use_bin_counts
@@ -20,6 +19,7 @@ from probe_ext.measure.unfinished import Counts, UnfinishedReplies
 from probe_ext.measure.window_sketches import WindowSketches
 from probe_ext.run import worker_files
 from probe_ext.run.tables import TableWriter
+from probe_ext.swarm.users.bin_counts import bin_counts
 from probe_ext.swarm.users.reply_rows import long_gaps, reply_row, write_windows
 
 _Values = tuple[Any, ...]
@@ -114,7 +114,7 @@ class Recorder:
         self._unfinished = UnfinishedReplies(deadlines) if deadlines and follow else None
         self.run, self._origin = run, origin
         tune_garbage_collection()
-        use_bin_counts(getattr(native_extension.reader_module(), "bin_counts", None))
+        use_bin_counts(bin_counts)
         self.loop_lag_max, self._cpu = 0.0, clock.cpu()  # start-up is not part of the run
         if directory is not None:
             try:

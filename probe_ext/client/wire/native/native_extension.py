@@ -5,10 +5,12 @@ is a C compiler. Without it everything works the same, but a token costs more CP
 """
 
 import _ssl
+import ctypes
 import importlib
 import os
 import ssl
 import zlib
+from array import array
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -19,6 +21,11 @@ from probe_ext.client.wire.portable_switch import PORTABLE_VARIABLE, is_portable
 NATIVE_VARIABLE = "PROBE_NATIVE"
 NATIVE, PYTHON = "native", "python"
 _FOLDER = Path(__file__).parent
+_OPENSSL = (
+    *("SSL_read", "SSL_get_error", "SSL_get_rbio", "BIO_write", "BIO_ctrl", "BIO_clear_flags"),
+    *("ERR_clear_error", "ERR_peek_last_error", "CRYPTO_get_ex_new_index"),
+)
+"""the functions that tls.h calls, in its order"""
 
 
 def reader_module() -> Any:
@@ -56,8 +63,8 @@ def capture_tls(make: Callable[[], ssl.SSLObject]) -> tuple[ssl.SSLObject, Any]:
     """Return what `make` returns, and by what the extension reads it, None where Python must."""
     if reading_path(tls=True) != NATIVE:
         return make(), None
-    captured: tuple[ssl.SSLObject, Any] = _load()[0].capture_tls(make)
-    return captured
+    captured: tuple[ssl.SSLObject, int] = _load()[0].capture_tls(make)
+    return captured[0], captured if captured[1] else None
 
 
 def tls_error(code: int) -> ssl.SSLError:
@@ -77,13 +84,21 @@ def _tls_problem() -> str | None:
     if not (1, 1, 1) <= ssl.OPENSSL_VERSION_INFO[:3] < (4,):
         return f"TLS: {ssl.OPENSSL_VERSION} is not supported"
     module = _load()[0]
-    if not module.load_openssl(getattr(_ssl, "__file__", None)):
+    try:
+        library = ctypes.CDLL(getattr(_ssl, "__file__", None), os.RTLD_LAZY | os.RTLD_NOLOAD)
+        addresses = [ctypes.cast(library[name], ctypes.c_void_p).value or 0 for name in _OPENSSL]
+    except (OSError, AttributeError):
         return "TLS: Python's OpenSSL is not a shared library"
     incoming = ssl.MemoryBIO()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    _, handle = module.capture_tls(lambda: context.wrap_bio(incoming, ssl.MemoryBIO(), server_hostname="localhost"))
-    size = incoming.write(b"some bytes")
-    return None if handle is not None and module.tls_pending(handle) == size else "TLS: not Python's OpenSSL"
+    known = module.load_openssl(array("Q", addresses).tobytes())
+    captured = module.capture_tls(lambda: context.wrap_bio(incoming, ssl.MemoryBIO(), server_hostname="localhost"))
+    if not known or not captured[1]:
+        return "TLS: not Python's OpenSSL"
+    stream = module.Reader().open(-1, 0.0, False, captured)
+    stream.feed(b"this is no record", 0.0)
+    *_, code, _ = stream.take()
+    return None if code else "TLS: not Python's OpenSSL"
 
 
 def _checksum_of_sources() -> int | None:

@@ -4,48 +4,92 @@ Its thread keeps what arrives, and signals the hub through a descriptor when a s
 the usual case. Bytes that are events of known patterns arrive here as their values.
 """
 
-import atexit
+import errno
+import fcntl
 import os
 import socket
+from contextlib import ExitStack
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, finalize
 
 import gevent
 import gevent.event
+from gevent.monkey import get_original
 
 from probe_ext.client.wire.native import native_extension
 from probe_ext.client.wire.native.native_arrivals import NativeArrivals, arrivals_of
-from probe_ext.client.wire.socket_reactor import CoalesceDelay
+from probe_ext.client.wire.socket_reactor import CoalesceDelay, start_thread_without_signals
 from probe_ext.client.wire.stream_state import StreamState
+from probe_ext.measure import clock
 
 _READABLE = 1
+_make_lock = get_original("_thread", "allocate_lock")
 
 
 class NativeReactor:
-    """The native reader of one hub, and the events of the greenlets that wait for it."""
+    """The native reader of one hub, its thread, and the events of the greenlets that wait for it."""
 
     def __init__(self, hub: Any) -> None:
         self.delay = CoalesceDelay()
         self.waiting: dict[int, gevent.event.Event] = {}
-        """by the key of a stream"""
-        self.reader = native_extension.reader_module().Reader()
-        self._watcher = hub.loop.io(self.reader.fileno(), _READABLE, ref=False)
+        """by the descriptor of a stream"""
+        with ExitStack() as opened:
+            self._woken, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+            opened.callback(os.close, self._woken)
+            opened.callback(os.close, wake)
+            stop = os.eventfd(0, os.EFD_CLOEXEC)
+            opened.callback(os.close, stop)
+            self._capacity = fcntl.fcntl(self._woken, fcntl.F_GETPIPE_SZ)
+            self.reader = native_extension.reader_module().Reader(wake, stop)
+            self.close = finalize(hub, _stop, stop, _start(self.reader), opened.pop_all())
+            """stops the thread; called at the end of the hub or of the process"""
+        self._watcher = hub.loop.io(self._woken, _READABLE, ref=False)
         self._watcher.start(self._set_events)
 
     def _set_events(self) -> None:
-        for key in self.reader.woken():
-            if event := self.waiting.get(key):
+        if not self.close.alive:  # the descriptor may be another one's by now
+            self._watcher.stop()
+            return
+        woken = os.read(self._woken, self._capacity)
+        all_woken = len(woken) == self._capacity or self.reader.failed  # a full pipe takes no more
+        for descriptor in list(self.waiting) if all_woken else memoryview(woken).cast("i"):
+            if event := self.waiting.get(descriptor):
                 event.set()
 
     def report(self, reads: int, unresolved: int) -> None:
         """Count the reads of a finished reply, and how many of them carried several tokens."""
         self.delay.update(reads, unresolved)
-        self.reader.set_delay(self.delay.seconds)
+        self.reader.delay_ns = round(self.delay.seconds * 1e9)
 
     def reset_after_fork(self) -> None:
         """Leave the reader to the parent: a forked process has no reading thread."""
         self._watcher.stop()
-        self.reader.abandon()
+        self.close.detach()
+        self.reader.abandoned = True
+
+
+def _start(reader: Any) -> Any:
+    """Start the thread of a reader; return a lock that is free once it has ended. OSError without room for a thread."""
+
+    def run() -> None:
+        try:
+            reader.run()
+        finally:
+            running.release()
+
+    running = _make_lock()
+    running.acquire()
+    try:
+        start_thread_without_signals(run)
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, str(error)) from error
+    return running
+
+
+def _stop(stop: int, running: Any, opened: ExitStack) -> None:
+    os.eventfd_write(stop, 1)
+    running.acquire()
+    opened.close()
 
 
 _reactors: WeakKeyDictionary[Any, NativeReactor] = WeakKeyDictionary()
@@ -59,7 +103,7 @@ def native_reactor() -> NativeReactor:
     """
     hub = gevent.get_hub()
     current = _reactors.get(hub)
-    if current is None or not current.reader.alive:
+    if current is None or current.reader.failed:
         current = _reactors[hub] = NativeReactor(hub)
     return current
 
@@ -80,15 +124,9 @@ def _after_fork() -> None:
     _reactors.clear()
 
 
-def _at_exit() -> None:
-    for current in list(_reactors.values()):
-        current.reader.close()
-
-
 _abandoned: list[NativeReactor] = []
 """kept: its watcher belongs to the parent's loop"""
 os.register_at_fork(after_in_child=_after_fork)
-atexit.register(_at_exit)
 
 
 class NativeStream(StreamState):
@@ -102,11 +140,12 @@ class NativeStream(StreamState):
         super().__init__()
         self._defer = may_defer
         self._reactor = native_reactor()
-        self._stream = self._reactor.reader.open(sock.fileno(), sent, may_defer, tls)
-        self._key: int = self._stream.key
+        self._descriptor = sock.fileno()
+        arguments = (self._descriptor, sent, may_defer, tls)
+        self._stream = self._reactor.reader.open(*(arguments if tls else arguments[:3]))
         self._socket = sock
         """held, so that its number cannot be another connection's while it is watched"""
-        self._reactor.waiting[self._key] = self._wakeup
+        self._reactor.waiting[self._descriptor] = self._wakeup
 
     @property
     def defer_wakeups(self) -> bool:
@@ -116,12 +155,13 @@ class NativeStream(StreamState):
     @defer_wakeups.setter
     def defer_wakeups(self, value: bool) -> None:
         self._defer = value
-        self._stream.set_defer(value)
+        self._stream.defer = value
 
     def stop(self) -> bool:
         """Stop reading; return whether anything is unparsed."""
         waiting: bool = self._stream.stop()
-        self._reactor.waiting.pop(self._key, None)
+        if self._reactor.waiting.get(self._descriptor) is self._wakeup:
+            del self._reactor.waiting[self._descriptor]
         return waiting
 
     def report_unresolved(self, reads: int, unresolved: int) -> None:
@@ -141,6 +181,8 @@ class NativeStream(StreamState):
         self.overdue += lags_and_overdue[1::2]
         if last_at >= 0:
             self.bytes_at = last_at
+        if not self.ended and (error := self._reactor.reader.failed):
+            self.ended, ended_at = True, clock.monotonic()
         if self.ended:
             self.ended_at = ended_at
             if tls_error:

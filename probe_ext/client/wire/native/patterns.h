@@ -1,4 +1,7 @@
 /* Patterns of events: literals, and slots for the values between them. event_pattern.py learns them, and is the reference.
+ *
+ * A pattern is written as native_patterns.py encodes it: the length of a literal in two bytes, the literal, the letter of
+ * the slot that follows, and so on; 0 after the last literal.
  */
 #ifndef NATIVE_PATTERNS_H
 #define NATIVE_PATTERNS_H
@@ -7,18 +10,11 @@
 #include <string.h>
 #include <sys/types.h>
 
-enum slot { TEXT = 't', PROMPT = 'p', COMPLETION = 'c', NUMBER = 'n', ID = 'i' };
-enum { MAX_SLOTS = 16, MAX_PATTERNS = 256 }; /* a process learns 64 at most, a server has one or two */
+enum slot { END, TEXT = 't', PROMPT = 'p', COMPLETION = 'c', NUMBER = 'n', ID = 'i' };
+enum { MAX_PATTERNS = 256 }; /* a process learns 64 at most, a server has one or two */
 
-struct pattern {
-    int slots;
-    char kind[MAX_SLOTS];
-    size_t length[MAX_SLOTS + 1];
-    char *literal[MAX_SLOTS + 1];
-};
-
-/* Of the process, never changed once published, so that the thread needs no lock to read them. */
-static struct pattern patterns[MAX_PATTERNS];
+/* Of the process, never changed or freed once counted, so that the thread needs no lock to read them. */
+static const char *patterns[MAX_PATTERNS];
 static atomic_int pattern_count;
 
 struct event {
@@ -31,27 +27,13 @@ static int hex_digit(char c) {
     return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* Return the code unit of \uXXXX at `at`, -1 if it is none. */
-static int code_unit(const char *at, const char *end) {
-    int value = 0;
-    if (end - at < 6 || at[0] != '\\' || at[1] != 'u') return -1;
-    for (int i = 2; i < 6; i++) {
-        int digit = hex_digit(at[i]);
-        if (digit < 0) return -1;
-        value = 16 * value + digit;
-    }
-    return value;
-}
-
-/* Return the length of the valid escape at `at`, 0 if it is none. */
+/* Return the length of the valid escape at `at`; 0 if it is none, or a surrogate, which is left to Python. */
 static size_t escape_length(const char *at, const char *end) {
-    if (end - at < 2) return 0;
-    if (at[1] != 'u') return at[1] && strchr("\"\\/bfnrt", at[1]) ? 2 : 0;
-    int unit = code_unit(at, end);
-    if (unit < 0 || (unit >= 0xDC00 && unit < 0xE000)) return 0;
-    if (unit < 0xD800 || unit >= 0xE000) return 6;
-    int low = code_unit(at + 6, end);
-    return low >= 0xDC00 && low < 0xE000 ? 12 : 0;
+    if (end - at < 2 || !at[1] || !strchr("\"\\/bfnrtu", at[1])) return 0;
+    if (at[1] != 'u') return 2;
+    for (int i = 2; i < 6; i++)
+        if (at + i >= end || hex_digit(at[i]) < 0) return 0;
+    return hex_digit(at[2]) == 0xD && hex_digit(at[3]) >= 8 ? 0 : 6;
 }
 
 /* Return the length of the valid UTF-8 sequence of several bytes at `at`, 0 if it is none. */
@@ -108,20 +90,24 @@ static const char *slot_end(enum slot kind, const char *at, const char *end, str
     case COMPLETION: return number_end(at, end, 8, &e->count);
     case NUMBER: return number_end(at, end, 15, NULL);
     case ID: return id_end(at, end);
+    default: return NULL;
     }
-    return NULL;
 }
 
 /* Return whether an event of this pattern begins at `at`, and fill in its values. */
 static int match(int number, const char *at, const char *end, struct event *e) {
-    const struct pattern *p = patterns + number;
-    const char *start = at;
-    *e = (struct event){.pattern = number, .count = -1, .prompt = -1};
-    for (int i = 0;; i++) {
-        if ((size_t)(end - at) < p->length[i] || memcmp(at, p->literal[i], p->length[i])) return 0;
-        at += p->length[i];
-        if (i == p->slots) break;
-        if (!(at = slot_end(p->kind[i], at, end, e))) return 0;
+    const char *pattern = patterns[number], *start = at;
+    *e = (struct event){.pattern = number, .count = -1, .prompt = -1, .text = at};
+    for (;;) {
+        uint16_t length;
+        memcpy(&length, pattern, sizeof length);
+        pattern += sizeof length;
+        if (end - at < length || memcmp(at, pattern, length)) return 0;
+        at += length;
+        pattern += length;
+        enum slot kind = (enum slot)*pattern++;
+        if (kind == END) break;
+        if (!(at = slot_end(kind, at, end, e))) return 0;
     }
     e->length = (size_t)(at - start);
     return 1;
@@ -129,9 +115,9 @@ static int match(int number, const char *at, const char *end, struct event *e) {
 
 /* Try the stream's latest pattern, then all, the newest first. */
 static int match_any(int latest, const char *at, const char *end, struct event *e) {
-    int count = atomic_load_explicit(&pattern_count, memory_order_acquire);
+    int known = atomic_load_explicit(&pattern_count, memory_order_acquire);
     if (latest >= 0 && match(latest, at, end, e)) return 1;
-    for (int n = count - 1; n >= 0; n--)
+    for (int n = known - 1; n >= 0; n--)
         if (n != latest && match(n, at, end, e)) return 1;
     return 0;
 }

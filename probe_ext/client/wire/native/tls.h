@@ -1,13 +1,12 @@
 /* TLS: decrypt what was read from a socket, as tls.py does, which is the reference.
  *
- * It is the OpenSSL that Python has loaded: its functions are looked up where Python's `_ssl` has them from, so nothing is
- * linked. Python makes the connections, with its own contexts and certificates, and shakes hands; only then are records
- * read here. OpenSSL tells who asks for it of each SSL that is made (extra data), so no layout of Python's objects is
- * assumed. Nothing here knows Python or sockets.
+ * It is the OpenSSL that Python has loaded, whose functions native_extension.py looks up, so nothing is linked. Python makes
+ * the connections, with its own contexts and certificates, and shakes hands; only then are records read here. OpenSSL tells
+ * who asks for it of each SSL that is made (extra data), so no layout of Python's objects is assumed. Nothing here knows
+ * Python or sockets.
  */
 #ifndef NATIVE_TLS_H
 #define NATIVE_TLS_H
-#include <dlfcn.h>
 #include "events.h"
 
 enum { PLAIN_SIZE = 65536 }; /* more than a read, and what was left of a record before it, can contain */
@@ -16,7 +15,7 @@ enum { BIO_CTRL_PENDING = 10, BIO_C_SET_BUF_MEM_EOF_RETURN = 130, BIO_RETRY_FLAG
 
 typedef void note_ssl(void *ssl, void *, void *, int, long, void *);
 
-/* All of the public interface, and the same in OpenSSL 1.1.1 and 3. */
+/* All of the public interface, and the same in OpenSSL 1.1.1 and 3. In the order of native_extension.py. */
 static struct {
     int (*SSL_read)(void *ssl, void *into, int size);
     int (*SSL_get_error)(const void *ssl, int returned);
@@ -31,35 +30,7 @@ static struct {
 
 static _Thread_local void *newest_ssl; /* that this thread has made */
 
-static void note_newest(void *ssl, void *a, void *b, int c, long d, void *e) {
-    (void)a, (void)b, (void)c, (void)d, (void)e;
-    newest_ssl = ssl;
-}
-
-/* Look up OpenSSL's functions as this library has them, NULL: the program itself. Return 0 if one is not to be found. */
-static int find_openssl(const char *library) {
-    static const struct {
-        const char *name;
-        void *into;
-    } functions[] = {
-        {"SSL_read", &openssl.SSL_read},
-        {"SSL_get_error", &openssl.SSL_get_error},
-        {"SSL_get_rbio", &openssl.SSL_get_rbio},
-        {"BIO_write", &openssl.BIO_write},
-        {"BIO_ctrl", &openssl.BIO_ctrl},
-        {"BIO_clear_flags", &openssl.BIO_clear_flags},
-        {"ERR_clear_error", &openssl.ERR_clear_error},
-        {"ERR_peek_last_error", &openssl.ERR_peek_last_error},
-        {"CRYPTO_get_ex_new_index", &openssl.CRYPTO_get_ex_new_index},
-    };
-    void *handle = dlopen(library, RTLD_LAZY | RTLD_NOLOAD);
-    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
-        void *found = handle ? dlsym(handle, functions[i].name) : NULL;
-        if (!found) return 0;
-        memcpy(functions[i].into, &found, sizeof found);
-    }
-    return openssl.CRYPTO_get_ex_new_index(EX_INDEX_SSL, 0, NULL, note_newest, NULL, NULL) >= 0;
-}
+static void note_newest(void *ssl, void *a, void *b, int c, long d, void *e) { newest_ssl = ssl; }
 
 /* Decrypt bytes from the wire, none at its end, into PLAIN_SIZE bytes; return how many there are. Set whether no more will
  * come. */

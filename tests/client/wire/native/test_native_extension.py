@@ -1,7 +1,6 @@
 """The C extension: where it is missing, broken or switched off, replies are read by Python."""
 
 import importlib.util
-import math
 import os
 import platform
 import re
@@ -12,8 +11,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from probe_ext.client.wire import kernel_receive
 from probe_ext.client.wire.address import parse_target
@@ -21,7 +18,6 @@ from probe_ext.client.wire.connection import Connection
 from probe_ext.client.wire.native import native_extension
 from probe_ext.client.wire.native.native_extension import NATIVE, NATIVE_VARIABLE, reading_path
 from probe_ext.client.wire.portable_switch import PORTABLE_VARIABLE
-from probe_ext.measure import sketch
 
 ROOT = Path(__file__).parents[4]
 IMPORT = """
@@ -109,7 +105,7 @@ def test_the_library_needs_the_c_library_only() -> None:
     listed = subprocess.run(["readelf", "--dynamic", LIBRARY], capture_output=True, text=True, check=True).stdout
     needed = set(re.findall(r"\(NEEDED\).*\[(lib\w+|ld)\b", listed))
     assert "libc" in needed
-    assert needed - {"libasan", "libubsan"} <= {"libc", "libm", "libdl", "libpthread", "ld"}
+    assert needed - {"libasan", "libubsan"} <= {"libc", "libpthread", "ld"}
 
 
 def hatch_build() -> object:
@@ -157,13 +153,3 @@ def test_is_not_compiled_on_other_platforms(
         patch.setattr(owner, name, value)
         with pytest.raises(build.NotBuiltError, match="CPython on Linux"):  # type: ignore[attr-defined]
             build.compile_extension(tmp_path / "_reader.abi3.so")  # type: ignore[attr-defined]
-
-
-@pytest.mark.skipif(reading_path() != NATIVE, reason=f"NOT CHECKED: {reading_path()}")
-@given(st.lists(st.one_of(st.just(0.0), st.floats(-1.0, 1e6)), min_size=1, max_size=50))
-def test_bins_of_sketches_are_counted_the_same(values: list[float]) -> None:
-    native = native_extension.reader_module()
-    arguments = values, sketch._SCALE, sketch.FLOOR
-    assert native.bin_counts(*arguments) == sketch._count_bins(*arguments)
-    with pytest.raises(ValueError, match="out of range"):
-        native.bin_counts([*values, math.inf], sketch._SCALE, sketch.FLOOR)

@@ -38,16 +38,14 @@ class Server:
         context.load_cert_chain(certificate)
         context.minimum_version = context.maximum_version = version
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls, self._handle = native.capture_tls(
+        self.tls, self._ssl = native.capture_tls(
             lambda: context.wrap_bio(self.incoming, self.outgoing, server_side=True)
         )
 
     def call(self, function: str, *more: int) -> int:
         """Call a function of OpenSSL that Python has no name for, on this server's SSL."""
-        get_pointer = ctypes.pythonapi.PyCapsule_GetPointer
-        get_pointer.restype, get_pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
         openssl = ctypes.CDLL(native_extension._ssl.__file__)
-        pointer = ctypes.c_void_p(get_pointer(self._handle, b"SSL of OpenSSL"))
+        pointer = ctypes.c_void_p(self._ssl)
         result: int = openssl[function](pointer, *more)
         return result
 
@@ -112,7 +110,7 @@ def read_by_python(session: TlsSession, reads: Sequence[bytes]) -> tuple[list[by
 
 def read_natively(session: TlsSession, reads: Sequence[bytes], *, framed: bool) -> tuple[Any, Any]:
     """Return what the extension hands over, and how it ended."""
-    stream = native.Reader(thread=False).open(-1, 0.0, framed, session.native)
+    stream = native.Reader().open(-1, 0.0, framed, session.native)
     for number, data in enumerate(reads):
         stream.feed(data, number + 1.0)
     *columns, _, ended, _, error, code, _ = stream.take()
@@ -256,7 +254,7 @@ def test_events_are_matched_in_the_plaintext_of_each_read(servers: Any, name: st
             results.append([part._replace(at=None) for part in arrived.parts])
         else:
             plain, _ = read_by_python(session, reads)
-            stream = native.Reader(thread=False).open(-1, 0.0, True)
+            stream = native.Reader().open(-1, 0.0, True)
             for number, data in enumerate(plain):
                 stream.feed(data, number + 1.0)
             results.append([part._replace(at=None) for part in arrivals_of(*stream.take()[:6]).parts])
@@ -268,7 +266,7 @@ def test_a_handle_keeps_its_ssl_object_alive(servers: Any) -> None:
     session = server.connect()
     server.tls.write(b"later")
     sent, handle = server.outgoing.read(), session.native
-    stream = native.Reader(thread=False).open(-1, 0.0, False, handle)
+    stream = native.Reader().open(-1, 0.0, False, handle)
     del session, handle
     stream.feed(sent, 1.0)
     (part,) = arrivals_of(*stream.take()[:6]).parts
@@ -276,9 +274,9 @@ def test_a_handle_keeps_its_ssl_object_alive(servers: Any) -> None:
 
 
 def test_only_a_handle_is_taken_for_one() -> None:
-    with pytest.raises(ValueError, match="PyCapsule"):
-        native.Reader(thread=False).open(-1, 0.0, False, object())
-    assert native.capture_tls(lambda: 1) == (1, None)
+    with pytest.raises(TypeError):
+        native.Reader().open(-1, 0.0, False, object())
+    assert native.capture_tls(lambda: 1) == (1, 0)
     with pytest.raises(ZeroDivisionError):
         native.capture_tls(lambda: 1 // 0)
 
@@ -317,8 +315,8 @@ def test_another_openssl_than_pythons_is_not_used(monkeypatch: pytest.MonkeyPatc
         load_openssl = module.load_openssl
 
         @staticmethod
-        def capture_tls(make: Callable[[], Any]) -> tuple[Any, None]:
-            return make(), None
+        def capture_tls(make: Callable[[], Any]) -> tuple[Any, int]:
+            return make(), 0
 
     monkeypatch.setattr(native_extension, "_load", lambda: (Deaf, None))
     assert reading_path(tls=True) == "python: TLS: not Python's OpenSSL"
