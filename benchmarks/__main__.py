@@ -20,6 +20,7 @@ PARTS: dict[str, Callable[[int | None], Any]] = {
     "pairs": lambda turns: cost.by_pairs(turns or 12),
     "networks": lambda turns: cost.by_network(turns or 8),
     "stages": lambda _: cost.by_stage(),
+    "reply": lambda turns: cost.by_reply(turns or 4),
     "shape": lambda turns: cost.by_shape(turns or 4),
     "workers": lambda turns: cost.by_workers(turns or 5),
     "open": lambda _: cost.many_open(results.TARGET_OPEN_STREAMS),

@@ -156,6 +156,46 @@ def by_stage() -> dict[str, Any]:
     }
 
 
+FEW_STREAMS, MANY_STREAMS = 20, 200
+"""whose runs are compared: at 100 tokens of 50 per second, 9 and 90 replies per second"""
+
+
+def by_reply(turns: int) -> dict[str, Any]:
+    """Measure what a finished reply costs the main thread: runs of few streams and of many, in turn, then its stages.
+
+    Between the two, what a second costs without any reply cancels out. Only runs after their warm-up count.
+    """
+    with native.server("--rate", "50", "--jitter", "1") as server:
+        pairs = []
+        for turn in range(turns):
+            both = {}
+            for streams in (FEW_STREAMS, MANY_STREAMS)[:: -1 if turn % 2 else 1]:
+                spent = probe_run.stages(server, probe_run.Load(streams, 12), whole=True)
+                both[streams] = (spent["cpu"]["main"]["all"], spent["replies"], spent["lasted"])
+            pairs.append(_of_reply(both[FEW_STREAMS], both[MANY_STREAMS]))
+        spent = probe_run.stages(server, probe_run.Load(MANY_STREAMS, 12))
+    us_per_reply = 1e6 / spent["replies"]
+    return {
+        "turns": pairs,
+        "stages": {stage: seconds * us_per_reply for stage, seconds in spent["seconds"].items()},
+        "timed_us": spent["cpu"]["main"]["all"] * us_per_reply,
+        "path": spent["path"],
+    }
+
+
+def _of_reply(few: tuple[float, int, float], many: tuple[float, int, float]) -> dict[str, float]:
+    """Return the cost of a reply and of a second without any, from CPU seconds, replies and seconds of two runs."""
+    (few_cpu, few_replies, few_seconds), (cpu, replies, seconds) = few, many
+    a_few, a_many = few_cpu / few_seconds, cpu / seconds
+    each = (a_many - a_few) / (replies / seconds - few_replies / few_seconds)
+    return {
+        "us": 1e6 * each,
+        "all_us": 1e6 * cpu / replies,
+        "second_us": 1e6 * (a_few - each * few_replies / few_seconds),
+        "replies_a_second": replies / seconds,
+    }
+
+
 def by_workers(turns: int) -> list[list[dict[str, Any]]]:
     """Measure CPU per token of workers and master, with one worker and with two, in turn; return the turns of each."""
     by_turn = [[_with_workers(count) for count in (1, 2)] for _ in range(turns)]

@@ -61,11 +61,11 @@ class Run:
         return self.total("reads_unresolved") / self.total("reads")
 
 
-def stages(target: Server, load: Load) -> dict[str, Any]:
-    """Measure the CPU per stage of one run, see `stages`."""
+def stages(target: Server, load: Load, *, whole: bool = False) -> dict[str, Any]:
+    """Measure the CPU per stage of one run, or only per thread as a `whole`; see `stages`."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "stages.json"
-        done = run(target, load, stages_path=path)
+        done = run(target, load, stages_path=path, whole=whole)
         result: dict[str, Any] = json.loads(path.read_text())
         return result | {"path": done.reading_path}
 
@@ -78,6 +78,7 @@ def run(  # noqa: PLR0913 -- all but the server and the load by name
     timestamps: bool = True,
     core: str = CLIENT_CORE,
     stages_path: Path | None = None,
+    whole: bool = False,
     native: bool = True,
     think: float = 0.0,
     namespace: str | None = None,
@@ -93,6 +94,7 @@ def run(  # noqa: PLR0913 -- all but the server and the load by name
             environment["BENCH_TOKEN_LOG"] = str(log_path)
         if stages_path is not None:
             environment |= {"BENCH_STAGES": str(stages_path), "PYTHONPATH": str(LOCUSTFILE.parent.parent)}
+            environment["BENCH_WHOLE"] = str(int(whole))
         if not timestamps:
             environment["BENCH_NO_TIMESTAMPS"] = "1"
         before = resource.getrusage(resource.RUSAGE_CHILDREN)

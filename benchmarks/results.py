@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import native
+from benchmarks.cost import FEW_STREAMS, MANY_STREAMS
 from benchmarks.turns import Mean, mean_of_pairs
 
 TARGET_OUTSIDE_US, TARGET_OUTSIDE_US_NO_TIMESTAMPS = 10.0, 500.0
@@ -21,6 +22,8 @@ TARGET_GROWTH, TARGET_GROWTH_WORKERS = 0.1, 0.05
 """of the CPU per token with the load, and with a second worker"""
 TARGET_PEERS = {"vllm bench serve": 1 / 2, "GuideLLM": 1 / 12, "AIPerf": 1 / 12}
 """of `probe`'s CPU per token to theirs"""
+TARGET_REPLY_US = 500.0
+"""of the main thread, for a finished reply"""
 TARGET_START_S = 2.0
 TARGET_OPEN_STREAMS = 20_000
 TARGET_REPORTS = {10**6: (10.0, 800.0), 10**7: (120.0, 2500.0)}
@@ -144,10 +147,13 @@ _INTERVALS = (
 )
 
 
+_REST = "everything else (greenlets, hub, Locust)"
+
+
 def _stages(row: dict[str, Any]) -> str:
     thread, process = row["cpu"]["thread"], row["cpu"]["process"]
     stages = {**row["stages"], "the extension's thread: reading, matching events": thread["all"]}
-    stages["everything else (greenlets, hub, Locust)"] = process["all"] - sum(stages.values())
+    stages[_REST] = process["all"] - sum(stages.values())
     rows = [(stage, _us(us), f"{us / process['all']:.0%}") for stage, us in sorted(stages.items(), key=lambda s: -s[1])]
     intro = (
         f"100 streams of 50 tokens/s, 100 tokens per reply, read by: {row['path']}; after a warm-up of three seconds, "
@@ -156,6 +162,59 @@ def _stages(row: dict[str, Any]) -> str:
         f"extension's thread and {_us(process['kernel'] - thread['kernel'])} in the others."
     )
     return f"{intro}\n\n{table(('stage', 'CPU per token', 'share'), [*rows, ('all', _us(process['all']), '100%')])}"
+
+
+REPLY_STAGES = {
+    "head, token events and end of the reply": "the head compared with the last one; role and finish as one constant",
+    "computing the row: rates, gaps, deadlines": "gaps, pace and deadlines in C, where they would exist twice",
+    "taking what the thread read, as Python values": "fewer columns: times as an array instead of a list",
+    "making the prompt": "a generator that is not seeded for each prompt: this would change the prompts of every seed",
+    "notifying Locust and listeners": "Locust's own statistics switched off",
+    "adding to window sketches": "the extension filling windows while it reads",
+    "registering the socket": "sockets that stay registered between replies",
+    "updating the live figures": "no live figures: with `--csv` and without a progress line there are none",
+    "ending the exchange: last reads, segments": "no count of segments",
+    "asking whether the connection is usable": "no check, and a failed reply for each connection closed meanwhile",
+    "sending the request": "the kernel's own work",
+    "writing tables to disk": "rows written by the extension",
+}
+"""what would remove a stage, of those that cost most"""
+
+
+def _reply(found: dict[str, Any]) -> str:
+    header = ("", "median", "range", f"target: at most {TARGET_REPLY_US:g} µs")
+    turns = found["turns"]
+    rows = [
+        (what, _us(_median(turns, key)), " – ".join(_us(end(turn[key] for turn in turns)) for end in (min, max)), goal)
+        for what, key, goal in (
+            ("a finished reply", "us", decided([turn["us"] <= TARGET_REPLY_US for turn in turns])),
+            ("a second without replies", "second_us", "–"),
+            ("all, by the replies of the larger run", "all_us", "–"),
+        )
+    ]
+    stages = {**found["stages"], _REST: found["timed_us"] - sum(found["stages"].values())}
+    parts = [
+        (stage, _us(us), f"{us / found['timed_us']:.0%}", REPLY_STAGES.get(stage, "–"))
+        for stage, us in sorted(stages.items(), key=lambda stage: -stage[1])
+    ]
+    how = (
+        f"CPU of the main thread in `probe run` of one process, {FEW_STREAMS} and {MANY_STREAMS} streams of 50 "
+        f"tokens/s out of step, 100 tokens per reply, read by: {found['path']}. In each turn, both run for 12 s; "
+        "the three after the first reply don't count. In the larger, "
+        f"{_median(turns, 'replies_a_second'):.0f} replies ended per second. The result is met or missed only if it is "
+        "in all turns."
+    )
+    of_stages = (
+        "By stage, in one further run of the larger load, measured with the thread's CPU clock, which itself takes "
+        f"some of the {_us(found['timed_us'])} per reply; what a second costs is included:"
+    )
+    said = table(("stage", "CPU per reply", "share", "what would remove it"), parts)
+    return f"{how}\n\n{table(header, rows)}\n\n{_count(turns)}. {of_stages}\n\n{said}"
+
+
+def decided(met: Sequence[bool]) -> str:
+    """Return the verdict of turns that must agree."""
+    return _verdict(met[0]) if len(set(met)) == 1 else f"undecided, met in {sum(met)} of {len(met)}"
 
 
 def _shape(results: dict[str, list[list[dict[str, Any]]]]) -> str:
@@ -294,6 +353,7 @@ _SECTIONS = {
     "pairs": ("CPU per token with and without the C extension, measured in turn", _pairs),
     "networks": ("CPU per token over other networks, and with think time, measured in turn", _pairs),
     "stages": ("CPU per token by stage", _stages),
+    "reply": ("A reply's own cost", _reply),
     "shape": ("Scaling with streams and lengths", _shape),
     "workers": ("One worker and two, and the master", _workers),
     "open": ("Many open streams in one worker", _open),

@@ -61,7 +61,8 @@ def _write(**_: Any) -> None:
 if STAGES:
     from benchmarks import stages
 
-    stages.measure(Path(STAGES), events.reply.add_listener, locust_events.test_stopping.add_listener)
+    whole = os.environ.get("BENCH_WHOLE") == "1"
+    stages.measure(Path(STAGES), events.reply.add_listener, locust_events.test_stopping.add_listener, whole=whole)
 if TOKEN_LOG:
     events.reply.add_listener(_log)
     locust_events.quitting.add_listener(_write)

@@ -190,6 +190,8 @@ class Exchange:
 
     def _read_response(self, stream: _Stream) -> Ending | None:
         drained_for = None
+        # Not parsed before it wants attention, as a head alone does not: most replies are parsed once, at their end.
+        stream.wait(min(self._next_deadline()[0] - clock.monotonic(), self._limits.gap))
         while True:
             self._parse_arrivals(stream)
             if self._is_over(stream):

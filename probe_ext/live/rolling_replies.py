@@ -47,6 +47,7 @@ class RollingReplies:
 
     def add(self, rows: Iterable[ReplyRow]) -> None:
         """Add requests that ended."""
+        ttfts: dict[int, list[float]] = {}
         for row in rows:
             if row.outcome in CLIENT_SIDE:
                 continue
@@ -56,7 +57,9 @@ class RollingReplies:
             part.requests += 1
             part.complete += row.outcome == Outcome.COMPLETE
             if row.first is not None and row.sent is not None and row.first >= row.sent:
-                part.ttft.add([row.first - row.sent])
+                ttfts.setdefault(part.number, []).append(row.first - row.sent)
+        for part in self._slices:
+            part.ttft.add(ttfts.get(part.number, []))
 
     def now(self, t: float) -> RollingNow | None:
         """Return the figures at a second of the run; None before the first window is full."""

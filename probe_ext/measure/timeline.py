@@ -5,6 +5,7 @@ text), as opposed to role-only deltas, comments and usage-only events. Tokens of
 half a character) count with the next event that has text.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -103,8 +104,12 @@ def tpot(first: float, last: float, tokens: int, tokens_first: int) -> float | N
 
 def bursts(events: TokenEvents) -> Iterator[tuple[int, int]]:
     """Yield the index of the first event, and the one after the last, of all that arrived together (see BURST_S)."""
-    starts = [n for n, gap in enumerate(gaps(events.at), 1) if gap > BURST_S]
-    yield from pairwise([0, *starts, len(events.at)])
+    yield from pairwise([*_burst_starts(gaps(events.at)), len(events.at)])
+
+
+def _burst_starts(spread: Sequence[float]) -> list[int]:
+    """Return the index of the first event of all that arrived together, by the gaps between events."""
+    return [0, *[n for n, gap in enumerate(spread, 1) if gap > BURST_S]]
 
 
 def pace(events: TokenEvents, tokens: int | None = None) -> Pace | None:
@@ -139,16 +144,19 @@ def _bundling(
     if (not spread or min(spread) > BURST_S) and max(events.tokens) < MIN_BURST_TOKENS:  # as nearly always
         return None, 0, None if longest is None else events.tokens[longest + 1]
     held_max, tokens_held, gap_tokens = 0.0, 0, None
-    for start, stop in bursts(events):
-        tokens = events.tokens[start] if stop == start + 1 else sum(events.tokens[start:stop])
+    counts, starts = events.tokens, _burst_starts(spread)
+    for start, stop in pairwise([*starts, len(counts)]):
+        if stop == start + 1 and counts[start] < MIN_BURST_TOKENS:
+            continue
+        tokens = sum(counts[start:stop])
         if tokens >= MIN_BURST_TOKENS:
             tokens_held += tokens
         if start and stop > start + 1:
             held_max = max(held_max, spread[start - 1])
-        if longest is not None and start == longest + 1:
-            gap_tokens = tokens
-    if gap_tokens is None and longest is not None:  # all arrived together
-        gap_tokens = sum(events.tokens[longest + 1 :])
+    if longest is not None:
+        place = bisect_left(starts, longest + 1)
+        alone = spread[longest] > BURST_S and place + 1 < len(starts)  # else the last ones, or all, arrived together
+        gap_tokens = sum(counts[longest + 1 : starts[place + 1] if alone else None])
     return held_max or None, tokens_held, gap_tokens
 
 

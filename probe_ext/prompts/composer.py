@@ -2,7 +2,6 @@
 
 import math
 import random
-from collections.abc import Iterator, Sequence
 from functools import cache, cached_property, lru_cache
 
 from probe_ext.prompts.length_model import LengthModel
@@ -77,28 +76,22 @@ class Composer:
 
     def fill(self, rng: random.Random, tokens: float) -> str:
         """Return phrases while they fit, then single words; within one short word of `tokens`."""
-        pieces = []
-        left = tokens + 0.5
-        for piece in draws(rng, self._phrases):
-            if (cost := self._costs[piece]) > left:
-                break
-            pieces.append(piece)
-            left -= cost
-        fillers = draws(rng, self._fillers)
+        pieces, left = [], tokens + 0.5
+        # The loops draw what successive calls of `rng.choice` return, in a fraction of the time.
+        random_bits, costs = rng.getrandbits, self._costs
+        phrases, count, bits = self._phrases, len(self._phrases), len(self._phrases).bit_length()
+        while True:
+            if (number := random_bits(bits)) < count:
+                if (cost := costs[piece := phrases[number]]) > left:
+                    break
+                pieces.append(piece)
+                left -= cost
+        fillers, count, bits = self._fillers, len(self._fillers), len(self._fillers).bit_length()
         while left >= self._min_filler_cost:
-            if (cost := self._costs[piece := next(fillers)]) <= left:
+            if (number := random_bits(bits)) < count and (cost := costs[piece := fillers[number]]) <= left:
                 pieces.append(piece)
                 left -= cost
         return " ".join(pieces)
-
-
-def draws(rng: random.Random, pieces: Sequence[str]) -> Iterator[str]:
-    """Yield what successive calls of `rng.choice` return, in a third of the time. `pieces` must not be empty."""
-    count, random_bits = len(pieces), rng.getrandbits
-    bits = count.bit_length()
-    while True:
-        if (number := random_bits(bits)) < count:
-            yield pieces[number]
 
 
 def _coprime(rng: random.Random, modulus: int) -> int:

@@ -4,14 +4,13 @@ import random
 import subprocess
 import sys
 from collections import Counter
-from itertools import islice
 
 import pytest
 import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe_ext.prompts.composer import TooShortError, draws
+from probe_ext.prompts.composer import TooShortError, composer
 from probe_ext.prompts.conversation import ChatMaker
 from probe_ext.prompts.length_model import estimated_model, measured_model
 from probe_ext.prompts.phrases import INSTRUCTIONS, phrases_of
@@ -189,8 +188,16 @@ def test_questions_are_unique():
     assert len(set(questions)) == 500
 
 
-@pytest.mark.parametrize("count", [1, 2, 48, 63, 64, 65])
-def test_texts_are_drawn_as_the_standard_library_does(count: int) -> None:
+@pytest.mark.parametrize("tokens", [0, 3, 40, 777])
+def test_texts_are_drawn_as_the_standard_library_does(tokens: int) -> None:
+    made = composer(7, estimated_model())
     one, other = random.Random("seed"), random.Random("seed")
-    pieces = [str(n) for n in range(count)]
-    assert list(islice(draws(one, pieces), 200)) == [other.choice(pieces) for _ in range(200)]
+    pieces: list[str] = []
+    left = tokens + 0.5
+    while (cost := made._costs[piece := other.choice(made._phrases)]) <= left:
+        pieces, left = [*pieces, piece], left - cost
+    while left >= made._min_filler_cost:
+        if (cost := made._costs[piece := other.choice(made._fillers)]) <= left:
+            pieces, left = [*pieces, piece], left - cost
+    assert made.fill(one, tokens) == " ".join(pieces)
+    assert one.random() == other.random()  # as many draws

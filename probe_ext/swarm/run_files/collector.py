@@ -4,11 +4,11 @@ import itertools
 import json
 import logging
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from probe_ext.measure.table_rows import GapRow, GpuRow, ReplyRow, ServerRow, UserRow, shifted
+from probe_ext.measure.table_rows import GapRow, GpuRow, ReplyRow, ServerRow, UserRow, shifted, values_of
 from probe_ext.measure.unfinished import EarlyCount
 from probe_ext.measure.window_sketches import MergedWindows
 from probe_ext.run import directory as places
@@ -80,21 +80,24 @@ class Collector:
             reported.update({key: batch.get(key) for key in _REPORTED})
             reported["early"] = [EarlyCount(*counts) for counts in batch.get("early", ())]
         seen.add(number)
-        rows = [self._on_master_axis(worker, ReplyRow(*values)) for values in batch["rows"]]
+        rows = [ReplyRow(*values) for values in batch["rows"]]
+        offsets = [self._offset_at(worker, row.end) for row in rows]
+        if any(offsets):  # all marks of a row move together, so intervals stay as measured
+            rows = [shifted(row, seconds) for row, seconds in zip(rows, offsets, strict=True)]
         self.reported[worker]["rows"] += len(rows)
         self.rows += len(rows)
         for row in rows:
             self._on_reply(row)
         self.book.merge(worker, batch["windows"])
-        self._append(self._requests, rows)
-        gaps = [GapRow(*values) for values in batch["gaps"]]
-        self._append(self._gaps, [shifted(gap, self._offset_at(worker, gap.end)) for gap in gaps])
+        self._append_values(self._requests, map(values_of, rows) if any(offsets) else batch["rows"])
+        self._append_values(self._gaps, [self._gap_on_master_axis(worker, values) for values in batch["gaps"]])
         return True
 
-    def _on_master_axis(self, worker: str, row: ReplyRow) -> ReplyRow:
-        """Move a row to the master's time axis. All its marks move together, so intervals stay as measured."""
-        seconds = self._offset_at(worker, row.end)
-        return shifted(row, seconds) if seconds else row
+    def _gap_on_master_axis(self, worker: str, values: Sequence[Any]) -> Sequence[Any]:
+        """Move a gap's values to the master's time axis; both its ends move together."""
+        reply_id, start, end, *rest = values
+        seconds = self._offset_at(worker, end)
+        return (reply_id, start + seconds, end + seconds, *rest) if seconds else values
 
     def has_all(self, worker: str, last: int) -> bool:
         """Whether every batch up to this number has arrived."""
@@ -119,11 +122,14 @@ class Collector:
             self._append(self._gpu, rows)
 
     def _append(self, table: TableWriter[R], rows: list[R]) -> None:
+        self._append_values(table, map(values_of, rows))
+
+    def _append_values(self, table: TableWriter[Any], rows: Iterable[Sequence[Any]]) -> None:
         if self.closed:
             return  # its descriptor may belong to another file by now
         name = table.path.name
         try:
-            table.append(rows)
+            table.append_values(rows)
         except OSError as error:
             if name not in self.disk_errors:
                 logger.warning("%s: %s; keeping rows in memory", table.path, error.strerror or error)

@@ -7,7 +7,7 @@ from typing import Any
 from probe_ext.client.reply import Reply
 from probe_ext.measure.fluidity import DeadlineCount, Deadlines, worst
 from probe_ext.measure.outcome import Outcome, is_failure
-from probe_ext.measure.table_rows import MIN_RECORDED_GAP_S, GapRow, ReplyRow
+from probe_ext.measure.table_rows import MIN_RECORDED_GAP_S, ReplyRow
 from probe_ext.measure.timeline import TokenEvents, bursts, gaps
 from probe_ext.measure.window_sketches import KIND_SEPARATOR, WindowSketches
 
@@ -87,19 +87,22 @@ def _count_deadlines(reply: Reply, deadlines: Deadlines) -> DeadlineCount | None
     return worst([deadlines.count(tokens, start, died, failed=is_failure(reply.outcome)) for tokens in events])
 
 
-def long_gaps(reply: Reply, row: ReplyRow) -> list[GapRow]:
-    """Return every gap of at least MIN_RECORDED_GAP_S, of all choices."""
+def long_gaps(reply: Reply, row: ReplyRow, seconds: float) -> list[tuple[Any, ...]]:
+    """Return the values of a GapRow for every gap of at least MIN_RECORDED_GAP_S, of all choices.
+
+    `seconds` are added to its times. Of a slow server every gap is so long: no row is made of them.
+    """
     if row.longest_gap is None or row.longest_gap < MIN_RECORDED_GAP_S:
         return []
-    rows = []
+    values: list[tuple[Any, ...]] = []
     for events in reply.events:
-        before = 0
-        for start, stop in bursts(events):
-            at, tokens = events.at, sum(events.tokens[start:stop])
-            if start and at[start] - at[start - 1] >= MIN_RECORDED_GAP_S:
-                rows.append(GapRow(row.reply_id, at[start - 1], at[start], before, tokens))
-            before += tokens
-    return rows
+        at, before = events.at, list(accumulate(events.tokens, initial=0))
+        values += [
+            (row.reply_id, at[start - 1] + seconds, at[start] + seconds, before[start], before[stop] - before[start])
+            for start, stop in bursts(events)
+            if start and at[start] - at[start - 1] >= MIN_RECORDED_GAP_S
+        ]
+    return values
 
 
 def write_windows(book: WindowSketches, reply: Reply, row: ReplyRow, origin: float, kind: str = "") -> None:
