@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from probe_ext.compare.values import Aspects, Row
 from probe_ext.verdict.phrasing.plurals import Who, is_or_are, things
 
-WIDE = 2.0
+TOO_WIDE_FACTOR = 2.0
 """a ratio that may be below 1 ÷ this and above this says nothing of the change"""
 SIMPLE_RATIO = 1.95
 """from here on `2.4 times as many` reads better than `140 % more`"""
@@ -46,7 +46,7 @@ def _capacity(row: Row, first: str, who: Who) -> str:
 def _but(row: Row, interval: str) -> str:
     seen = (
         f" ({interval})"
-        if row.change is not None and interval and not tells_nothing(row.scale, row.low, row.high)
+        if row.change is not None and interval and not is_too_wide(row.scale, row.low, row.high)
         else ""
     )
     if row.reason == "server_changed" and row.minutes_more is not None:
@@ -76,9 +76,9 @@ def _others(rows: Sequence[Row], first: str) -> str:
     )
 
 
-def tells_nothing(scale: str, low: float | None, high: float | None) -> bool:
+def is_too_wide(scale: str, low: float | None, high: float | None) -> bool:
     """Tell whether the limits of a change are so wide that neither it nor they mean anything: half, or twice."""
-    return scale == "ratio" and (low is None or low < 1 / WIDE) and (high is None or high > WIDE)
+    return scale == "ratio" and (low is None or low < 1 / TOO_WIDE_FACTOR) and (high is None or high > TOO_WIDE_FACTOR)
 
 
 def change_text(ratio: float) -> str:

@@ -102,13 +102,13 @@ def _all_replies(now: Now) -> str:
     return plurals.some_of(now.replies, now.replies, "reply", "replies")
 
 
-def answered(answer: Answer) -> tuple[Headline, str]:
-    """Return a report's answer: its first clause, and the rest."""
+def answered(answer: Answer, *, any_served: bool) -> tuple[Headline, str]:
+    """Return a report's answer: its first clause, and the rest. `any_served`: a level is proven to hold."""
     if answer.invalid or answer.caveats:
         return Headline("", answer.sentence), ""
     if not answer.number:
         return Headline("", answer.reported.removesuffix(answer.rest).rstrip()), answer.rest
-    tone: Tone = "bad" if answer.before.startswith("Not even") else "good"
+    tone: Tone = "good" if any_served else "bad"
     return Headline(f"{answer.before} {answer.number}".strip(), f" {answer.clause}", tone), answer.rest
 
 

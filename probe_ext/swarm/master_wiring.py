@@ -8,6 +8,7 @@ import gevent
 from locust.runners import MasterRunner
 
 from probe_ext.exit_codes import ExitCode
+from probe_ext.loopback import is_loopback
 from probe_ext.settings.secrets import (
     API_KEY_VARIABLE,
     SWARM_TOKEN_VARIABLE,
@@ -16,7 +17,7 @@ from probe_ext.settings.secrets import (
     swarm_token,
 )
 from probe_ext.swarm.link import messages
-from probe_ext.swarm.link.bound_addresses import is_loopback, is_open, listen_problem
+from probe_ext.swarm.link.bound_addresses import is_open, listen_problem
 from probe_ext.swarm.locust_options import announces_ui, default_levels, offer_files
 from probe_ext.swarm.master.coordinator import Coordinator
 from probe_ext.swarm.master.run_phase import Phase

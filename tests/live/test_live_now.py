@@ -259,13 +259,16 @@ def test_some_failures_that_are_alike_say_why() -> None:
 
 def test_headline_from_a_report() -> None:
     placed = Answer("", (), "About", "44", "people can use this at once", "43 to 46", "40 holds, 48 fails.")
-    head, more = status_text.answered(placed)
+    head, more = status_text.answered(placed, any_served=True)
     assert (head.number, head.rest) == ("About 44", " people can use this at once (95 %: 43 to 46).")
     assert (head.tone, more) == ("good", "40 holds, 48 fails.")
-    head, more = status_text.answered(replace(placed, before="Not even", number="1", after="person is served"))
+    none = replace(placed, before="Not even", number="1", after="person is served")
+    head, more = status_text.answered(none, any_served=False)
     assert (head.number, head.tone) == ("Not even 1", "bad")
+    head, more = status_text.answered(replace(none, before="Never even"), any_served=False)
+    assert head.tone == "bad", "the value decides, not the words"
     for doubtful in (replace(placed, caveats=("With replies cut short",)), replace(placed, invalid="x")):
-        assert status_text.answered(doubtful) == (status_text.Headline("", doubtful.sentence), "")
+        assert status_text.answered(doubtful, any_served=True) == (status_text.Headline("", doubtful.sentence), "")
 
 
 def test_describes_the_current_level() -> None:

@@ -1,9 +1,10 @@
 """The server's base URL, which may have a gateway's path prefix."""
 
-import ipaddress
 import re
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
+
+from probe_ext.loopback import is_loopback
 
 _ENDPOINT = re.compile(r"/(?:chat/completions|completions|responses|messages|models|embeddings)$")
 _API_PATH = re.compile(rf"/v1(?:{_ENDPOINT.pattern[:-1]})?$")
@@ -33,10 +34,7 @@ class Target:
     @property
     def is_loopback(self) -> bool:
         """Whether it can only be a server on this machine, or a tunnel that begins here."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost" or self.host.endswith(".localhost")
+        return is_loopback(self.host)
 
     def path(self, tail: str) -> str:
         """Return the request target of an API path such as `/v1/models`."""

@@ -24,7 +24,7 @@ def key() -> dict[str, str]:
     """Return what a calibration is valid for: this machine, these versions, and what reads the sockets."""
     return {
         "machine": platform.node(),
-        "processor": f"{_processor()}, {os.cpu_count()} cores",
+        "processor": f"{_processor()}, {things(os.cpu_count() or 1, 'core')}",
         "kernel": platform.release(),
         "python": platform.python_version(),
         "probe_ext": __version__,

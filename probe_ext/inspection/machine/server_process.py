@@ -3,7 +3,6 @@
 Only Linux shows it, in /proc: the listener of the port, its limit of open files, the file systems that it works on.
 """
 
-import ipaddress
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from probe_ext.inspection.check_result import CheckResult, Figures, Status
 from probe_ext.inspection.machine.disk import free_bytes, size
+from probe_ext.loopback import is_loopback
 from probe_ext.verdict.phrasing.plurals import listed, things
 
 _LISTENING = "0A"
@@ -55,7 +55,7 @@ class Process:
 
 def server_process(addresses: Iterable[str], port: int, users: int, proc: Path = Path("/proc")) -> CheckResult:
     """Find the server's process if one of its addresses is this machine's loopback, and compare it with a plan."""
-    if not any(_is_loopback(address) for address in addresses):
+    if not any(is_loopback(address) for address in addresses):
         return CheckResult("server_process", Status.UNKNOWN, _ELSEWHERE)
     if not (proc / "net").is_dir():
         return CheckResult("server_process", Status.UNKNOWN, _NO_PROC)
@@ -99,13 +99,6 @@ def judged(process: Process, users: int) -> CheckResult:
 
 def _nearly_full(free: int, whole: int) -> bool:
     return free < _NEARLY_FULL_BYTES and free < max(_NEARLY_FULL_SHARE * whole, _NEARLY_FULL_BYTES / 10)
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address.partition("%")[0]).is_loopback
-    except ValueError:
-        return False
 
 
 def _listeners(port: int, proc: Path) -> set[int]:

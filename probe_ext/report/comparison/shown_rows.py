@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from probe_ext.compare.comparison_sentence import minutes_text, more_minutes_text, tells_nothing
+from probe_ext.compare.comparison_sentence import is_too_wide, minutes_text, more_minutes_text
 from probe_ext.compare.set_up_aspects import PLURAL, WAIVABLE
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import Who, listed, one_of, people, things
@@ -151,13 +151,13 @@ def _suggested(set_up: Json) -> str:
 
 def change(row: Json) -> str:
     """Return `1.24 ×`, `+3 points`; a dash where there is none."""
-    if row["change"] is None or row["reason"] == "no_limit_reached" or _tells_nothing(row):
+    if row["change"] is None or row["reason"] == "no_limit_reached" or _is_too_wide(row):
         return formats.DASH
     return formats.ratio(row["change"]) if row["scale"] == "ratio" else f"{round(100 * row['change']):+d} points"
 
 
-def _tells_nothing(row: Json) -> bool:
-    return tells_nothing(row["scale"], row["low"], row["high"])
+def _is_too_wide(row: Json) -> bool:
+    return is_too_wide(row["scale"], row["low"], row["high"])
 
 
 def interval(row: Json) -> str:
@@ -165,7 +165,7 @@ def interval(row: Json) -> str:
     low, high = row["low"], row["high"]
     if low is None and high is None:
         return formats.DASH
-    if _tells_nothing(row):
+    if _is_too_wide(row):
         return TOO_WIDE
     is_ratio = row["scale"] == "ratio"
     unit = " ×" if is_ratio else " points"

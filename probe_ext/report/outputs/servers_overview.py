@@ -10,8 +10,8 @@ from probe_ext.page.environment import environment, style
 from probe_ext.report.outputs.render import TEMPLATES
 from probe_ext.report.outputs.summary_and_junit import markdown
 from probe_ext.report.sections.page import Badge, badge
-from probe_ext.report.wording.level_names import by_number, label, together
-from probe_ext.report.wording.percentiles import figure
+from probe_ext.report.wording.level_names import by_number, label, merged_visits
+from probe_ext.report.wording.percentiles import figure, share_text
 from probe_ext.run import directory
 from probe_ext.run.manifest import replace_text
 from probe_ext.verdict.phrasing import formats
@@ -49,8 +49,8 @@ class ServerRow:
         if not self.capacity["levels"]:
             return [formats.DASH] * len(FIGURES)
         visits = by_number(self.capacity["levels"])[-1]
-        level = together(visits)
-        shares = [formats.percent(level[name]) for name in ("served_share", "broken_share")]
+        level = merged_visits(visits)
+        shares = [share_text(level, grade, level[f"{grade}_share"]) for grade in ("served", "broken")]
         if len(visits) > 1:
             return [label(level), *shares, *[formats.DASH] * 3]
         waits = [formats.seconds(figure(level, name)) for name in ("ttft_p50", "ttft_p95")]

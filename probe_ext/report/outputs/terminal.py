@@ -13,8 +13,8 @@ from probe_ext.compare.gate_tests import GateTest
 from probe_ext.report.outputs.gate import Gate
 from probe_ext.report.sections.optional.kinds import KindTable, kinds_section
 from probe_ext.report.wording.answer_context import kinds_are_users
-from probe_ext.report.wording.level_names import Level, by_number, label, together
-from probe_ext.report.wording.percentiles import figure
+from probe_ext.report.wording.level_names import Level, by_number, label, merged_visits
+from probe_ext.report.wording.percentiles import figure, share_text
 from probe_ext.report.wording.shared_sentences import STATE_WORDS, extra_sentences
 from probe_ext.verdict.judge import NOTHING_GIVEN
 from probe_ext.verdict.phrasing import formats
@@ -98,7 +98,7 @@ def _table(capacity: Mapping[str, Any]) -> Table:
     for head in ("req/s", *_HEADS[1:8], "not sent", *_HEADS[9:]) if stream else _HEADS:
         table.add_column(head, justify="right", no_wrap=True)
     for visits in by_number(capacity["levels"]):
-        level = together(visits)
+        level = merged_visits(visits)
         state = Text(STATE_WORDS[level["state"]], style=_COLOURS[level["state"]])
         if len(visits) == 1:
             table.add_row(label(level), *_results(level), *_figures(level, stream=stream), state)
@@ -122,15 +122,16 @@ def _kinds(by_kind: KindTable) -> Table:
 def _results(level: Level) -> list[str]:
     low, high = (formats.percent(level[f"served_share_{end}"]).removesuffix(" %") for end in ("low", "high"))
     interval = formats.DASH if low == high == formats.DASH else f"{low}–{high}"
-    shares = [formats.percent(level["served_share"]), interval, formats.percent(level["broken_share"])]
-    return [*shares, formats.count(level["replies_judged"])]
+    served, broken = (share_text(level, grade, level[f"{grade}_share"]) for grade in ("served", "broken"))
+    return [served, interval, broken, formats.count(level["replies_judged"])]
 
 
 def _own_shares(visit: Level) -> list[str]:
     """Return a single visit's shares in the columns of results; it has no interval of its own."""
     judged = visit["replies_judged"]
     broken = visit["replies_broken"] / judged if judged else None
-    return [formats.percent(visit["slo_attainment"]), "", formats.percent(broken), formats.count(judged)]
+    served = share_text(visit, "served", visit["slo_attainment"])
+    return [served, "", share_text(visit, "broken", broken), formats.count(judged)]
 
 
 def _figures(level: Level, *, stream: bool) -> list[str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from probe_ext.report.wording.level_names import by_users, label
+from probe_ext.report.wording.percentiles import share_text
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import RATE_UNIT, things
 from probe_ext.verdict.results.slo_metrics import MIN_FINISHED
@@ -47,7 +48,7 @@ def _row(level: Mapping[str, Any]) -> list[str]:
     rate = level["goodput_rps"]
     return [
         label(level),
-        formats.percent(level["slo_attainment"]),
+        share_text(level, "served", level["slo_attainment"]),
         formats.DASH if rate is None else formats.decimals(rate),
         formats.DASH if level["fluidity_index"] is None else f"{level['fluidity_index']:.3f}",
         formats.percent(level["fluid_share"]),

@@ -7,8 +7,8 @@ from typing import Any
 
 from probe_ext.report.charts.level_chart import fitted_share
 from probe_ext.report.wording.answer_context import worse_group
-from probe_ext.report.wording.level_names import VISITS, by_number, by_users, label, order_note, together
-from probe_ext.report.wording.percentiles import why_not_shown
+from probe_ext.report.wording.level_names import VISITS, by_number, by_users, label, merged_visits, order_note
+from probe_ext.report.wording.percentiles import share_text, why_not_shown
 from probe_ext.report.wording.shared_sentences import STATE_SIGNS, STATE_WORDS
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import capitalised, is_or_are, listed, things, was_or_were
@@ -114,7 +114,7 @@ def results_table(levels: Sequence[Mapping[str, Any]]) -> Table:
     stream = _STREAM if by_rate(levels) else ()
     rows = [
         Row(label(level), [*_results(level), *_stream(level, stream)], str(level["state"]), level["users"])
-        for level in map(together, by_number(levels))
+        for level in map(merged_visits, by_number(levels))
     ]
     return _table((_head(levels), *_RESULTS, *(column for _, column, _ in stream)), rows)
 
@@ -168,10 +168,10 @@ def _shares(level: Mapping[str, Any]) -> list[Cell]:
         return [Cell(formats.DASH, "no judged reply", "none")] * 5
     low, high, fit = level["served_share_low"], level["served_share_high"], fitted_share(level)
     return [
-        Cell(formats.percent(level["served_share"])),
+        Cell(share_text(level, "served", level["served_share"])),
         Cell(f"{formats.percent(low)} to {formats.percent(high)}"),
         Cell(formats.percent(fit)) if fit is not None else Cell(formats.DASH, "left out of the fit", "none"),
-        Cell(formats.percent(level["broken_share"])),
+        Cell(share_text(level, "broken", level["broken_share"])),
         Cell(formats.percent(level["broken_share_high"])),
     ]
 
@@ -183,6 +183,8 @@ def _figure(level: Mapping[str, Any], key: str, text: _Format, no_server: str) -
         return Cell(formats.DASH, server_reason if key in _SERVER_FIGURES else "no reply of this level has it", "none")
     if why := why_not_shown(key, level):
         return Cell(formats.DASH, why, "none")
+    if key == _SERVED[0]:
+        return Cell(share_text(level, "served", value))
     unsure = level["preemptions_unsure"] if key == "preemptions" else None
     if unsure:
         return Cell(text(value), f"{unsure:,} of them may belong to another level", below=f"{unsure:,} uncertain")

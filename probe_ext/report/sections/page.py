@@ -249,7 +249,7 @@ def page(
 
 def _next(capacity: Capacity, manifest: Mapping[str, Any]) -> Next:
     purpose = answer_context.purpose(capacity, searched=bool(search_of(manifest)))
-    return Next(purpose, capacity["next_command"].split(), answer_context.elsewhere(capacity))
+    return Next(purpose, capacity["next_command"].split(), answer_context.another_machine_advice(capacity))
 
 
 def badge(verdict: str) -> Badge:

@@ -139,7 +139,7 @@ def purpose(capacity: Capacity, *, searched: bool = False) -> str:
     return f"{what}{_expected_time(capacity)}"
 
 
-def elsewhere(capacity: Capacity) -> str:
+def another_machine_advice(capacity: Capacity) -> str:
     """Say that the next run belongs on another machine, if this one shared the server's; empty otherwise."""
     if not any(one["check"] == "own_machine" and one["state"] == "fail" for one in capacity["findings"]):
         return ""

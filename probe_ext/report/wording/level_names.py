@@ -19,7 +19,10 @@ VISITS = "visits"
 """Key, not in `capacity.json`: how often the run reached this number of users in all."""
 _SUFFIXES = {1: "st", 2: "nd", 3: "rd"}
 """of ordinals, by their last digit"""
-_SUMMED_COUNTS = ("replies_judged", "replies_open", "delayed", "unsent")
+_SUMMED_COUNTS = (
+    *("replies_judged", "replies_open", "replies_served", "replies_strained", "replies_broken"),
+    *("delayed", "unsent"),
+)
 """Counts of one visit each; results and shares are of all visits together already."""
 
 
@@ -50,7 +53,7 @@ def by_number(levels: Sequence[Level]) -> list[list[Level]]:
     return [list(visits) for _, visits in groups]
 
 
-def together(visits: Sequence[Level]) -> Level:
+def merged_visits(visits: Sequence[Level]) -> Level:
     """Return what all visits to one number of users say together, without the figures of a single visit."""
     first = visits[0]
     added = {key: sum(visit[key] for visit in visits) for key in _SUMMED_COUNTS if first.get(key) is not None}

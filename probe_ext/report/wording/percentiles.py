@@ -1,4 +1,4 @@
-"""Percentiles are shown only over as many replies as they need; so are percentages in the picture of levels."""
+"""Percentiles are shown only over as many replies as they need; so are percentages of replies."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.sketch import MIN_COUNTS
 from probe_ext.report.wording.shared_sentences import GRADES
+from probe_ext.verdict.phrasing.formats import percent
 from probe_ext.verdict.phrasing.plurals import is_or_are
 from probe_ext.verdict.results.slo_metrics import MIN_FINISHED
 
@@ -36,3 +37,8 @@ def few_finished(visits: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     counts = {grade: sum(visit[f"replies_{grade}"] for visit in visits) for grade in GRADES}
     finished = sum(counts.values())
     return {grade: f"{number} of {finished}" for grade, number in counts.items()} if finished < MIN_FINISHED else {}
+
+
+def share_text(level: Mapping[str, Any], grade: str, share: float | None) -> str:
+    """Return a level's share of replies of a grade: `98 %`, `2 of 3` where too few replies finished, or a dash."""
+    return percent(share) if share is None else few_finished([level]).get(grade) or percent(share)

@@ -1,18 +1,11 @@
 """Which addresses a server can listen on, and which of them only this machine can reach."""
 
 import errno
-import ipaddress
 import os
 import socket
 from typing import Any
 
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a server bound to `host`; empty and `*` mean all addresses."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+from probe_ext.loopback import is_loopback
 
 
 def is_open(given: Any) -> bool:

@@ -34,11 +34,13 @@ class PastRun:
     verdict: str | None = None
     answer: Answer | None = None
     """the headline in parts"""
+    any_served: bool = False
+    """whether a number of users, or a rate, is proven to be served"""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain types."""
         known = {**asdict(self), "directory": str(self.directory)}
-        return {key: value for key, value in known.items() if key != "answer"}
+        return {key: value for key, value in known.items() if key not in {"answer", "any_served"}}
 
 
 def state(state: State, detail: str | None, run: RunView | None, past: Sequence[PastRun], span: Span) -> dict[str, Any]:
@@ -86,7 +88,7 @@ def _ended(last: PastRun, refusal: str | None) -> dict[str, str]:
     if refusal:
         return _heading(status_text.Headline("", "The next run did not start."), refusal)
     if last.answer is not None:
-        return _heading(*status_text.answered(last.answer))
+        return _heading(*status_text.answered(last.answer, any_served=last.any_served))
     report = {"making": "Making the report …", "failed": "The report could not be made."}
     return _heading(status_text.Headline("", "The run is over."), report.get(last.report, ""))
 

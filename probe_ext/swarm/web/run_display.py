@@ -126,7 +126,7 @@ class RunDisplay:
         run.report = "making"
         code = make_report(run_directory, header_env)
         run.report = "ready" if (run_directory / directory.CAPACITY_HTML).exists() else "failed"
-        run.answer, run.verdict = _answer(run_directory / directory.CAPACITY_JSON)
+        _read_answer(run_directory / directory.CAPACITY_JSON, run)
         run.sentence = run.answer.sentence if run.answer else None
         logger.info("probe: report of run %d finished with exit code %d: %s", run.number, code, run_directory)
 
@@ -154,14 +154,15 @@ class RunDisplay:
         return f"{what}, {clock.monotonic() - since:.0f} s"
 
 
-def _answer(capacity: Path) -> tuple[Answer | None, str | None]:
-    """Return the report's answer and verdict."""
+def _read_answer(capacity: Path, run: live_json.PastRun) -> None:
+    """Take the report's answer and verdict from `capacity.json`; leave them unknown where that can't be read."""
     try:
         report = json.loads(capacity.read_text(encoding="utf-8"))
         parts = {key: _safe(part) for key, part in report["answer"].items()}
-        return Answer(**parts), str(report["verdict"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None, None
+        run.any_served = any(report[key][0] is not None for key in ("bracket", "rate_bracket"))
+        run.answer, run.verdict = Answer(**parts), str(report["verdict"])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return
 
 
 def _safe(part: str | list[str]) -> Any:

@@ -46,7 +46,7 @@ Cause = Literal["server_side", "this_machine"]
 
 
 @dataclass(frozen=True)
-class _Found:
+class _CausedFinding:
     """A finding, with what is known to hold tokens together; its advice follows from that."""
 
     finding: Finding
@@ -58,14 +58,17 @@ def delivery_checks(evidence: Evidence, graded: GradedReplies) -> Iterator[Findi
     """Yield the checks of streaming, of bytes and events that were held back, and of what that hides."""
     ours, theirs = keep_up_advice(evidence.manifest), proxy_advice(_named(evidence.replies))
     found = (
-        *(_unresolved_reads(evidence.replies, f"{theirs} {ours}"), _Found(_not_streamed(evidence.replies, graded))),
-        *(_held_back(evidence.replies, graded), _Found(_held_in_events(evidence.replies, graded))),
+        *(
+            _unresolved_reads(evidence.replies, f"{theirs} {ours}"),
+            _CausedFinding(_not_streamed(evidence.replies, graded)),
+        ),
+        *(_held_back(evidence.replies, graded), _CausedFinding(_held_in_events(evidence.replies, graded))),
         _typing_known(evidence, graded),
     )
-    yield from _of_one_cause(found, {"server_side": theirs, "this_machine": ours})
+    yield from _advised_by_cause(found, {"server_side": theirs, "this_machine": ours})
 
 
-def _of_one_cause(found: Sequence[_Found], advice: Mapping[Cause, str]) -> Iterator[Finding]:
+def _advised_by_cause(found: Sequence[_CausedFinding], advice: Mapping[Cause, str]) -> Iterator[Finding]:
     """Yield the findings with the advice for their cause, given once where bytes were held back.
 
     Where this machine read late, bursts may be its own doing, and the server is not blamed for them.
@@ -81,26 +84,26 @@ def _of_one_cause(found: Sequence[_Found], advice: Mapping[Cause, str]) -> Itera
             yield replace(one.finding, advice=advice[one.cause])
 
 
-def _unresolved_reads(replies: Columns, unknown_cause_advice: str) -> _Found:
+def _unresolved_reads(replies: Columns, unknown_cause_advice: str) -> _CausedFinding:
     """Reads that carried several token events: the gaps between those are unknown."""
     unresolved, reads = (numbers(replies, name) for name in ("reads_unresolved", "reads"))
     if not np.nansum(reads):
         why = "How many reads carried several tokens is not known."
-        return _Found(Finding("unresolved_reads", "unproven", False, why))
+        return _CausedFinding(Finding("unresolved_reads", "unproven", False, why))
     share = float(np.nansum(unresolved) / np.nansum(reads))
     why = f"{percent(share)} of reads carried several tokens."
     if share <= MAX_UNRESOLVED_SHARE:
-        return _Found(Finding("unresolved_reads", "pass", False, f"{why[:-1]}: gaps between tokens are known."))
+        return _CausedFinding(Finding("unresolved_reads", "pass", False, f"{why[:-1]}: gaps between tokens are known."))
     why += " The gaps between those tokens are unknown."
     together = _put_together(replies, unresolved > 0)
     if together is None:
         advice = f"Something bundles tokens, or the load generator was late. {unknown_cause_advice}"
-        return _Found(Finding("unresolved_reads", "fail", False, why, advice))
+        return _CausedFinding(Finding("unresolved_reads", "fail", False, why, advice))
     if together:
         why += " The kernel received them together, so this machine is not the reason."
-        return _Found(Finding("unresolved_reads", "fail", False, why), "server_side")
+        return _CausedFinding(Finding("unresolved_reads", "fail", False, why), "server_side")
     why += " The kernel received them one by one, so this machine read them too late."
-    return _Found(Finding("unresolved_reads", "fail", False, why), "this_machine")
+    return _CausedFinding(Finding("unresolved_reads", "fail", False, why), "this_machine")
 
 
 def _put_together(replies: Columns, among: Bools) -> bool | None:
@@ -152,12 +155,12 @@ def _not_streamed(replies: Columns, graded: GradedReplies) -> Finding:
     return Finding("not_streamed", "fail", False, why, advice)
 
 
-def _held_back(replies: Columns, graded: GradedReplies) -> _Found:
+def _held_back(replies: Columns, graded: GradedReplies) -> _CausedFinding:
     """Several events at once, after a gap in which the model went on writing: something collects bytes."""
     several = ~np.isnan(numbers(replies, "held_max"))
     held = graded.arrived.bundled & several & ~graded.arrived.at_once
     state, why = _bursts(replies, graded, held, "several events at once")
-    return _Found(Finding("held_back", state, False, why), "server_side" if state == "fail" else None)
+    return _CausedFinding(Finding("held_back", state, False, why), "server_side" if state == "fail" else None)
 
 
 def _held_in_events(replies: Columns, graded: GradedReplies) -> Finding:
@@ -229,17 +232,17 @@ def _meanwhile(replies: Columns, unknown: Bools) -> str:
     )
 
 
-def _typing_known(evidence: Evidence, graded: GradedReplies) -> _Found:
+def _typing_known(evidence: Evidence, graded: GradedReplies) -> _CausedFinding:
     """Whether the typing speed of enough replies is known to judge levels by it."""
     replies = evidence.replies
     hidden, known = int(graded.typing_hidden.sum()), int((~np.isnan(graded.experience.rate)).sum())
     total = hidden + known
     if not total:
-        return _Found(Finding("typing_known", "unproven", False, "No reply has a typing speed."))
+        return _CausedFinding(Finding("typing_known", "unproven", False, "No reply has a typing speed."))
     if hidden <= MAX_HIDDEN_SHARE * total:
         known_of = some_of(known, total, "reply", "replies")
         why = f"The typing speed is known for {known_of} that should show one."
-        return _Found(Finding("typing_known", "pass", False, why))
+        return _CausedFinding(Finding("typing_known", "pass", False, why))
     unknown = int((graded.typing_hidden & uncounted(replies)).sum())
     reasons = [f"{hidden - unknown:,} arrived in bursts"] if hidden > unknown else []
     reasons += [f"of {unknown:,} the tokens were not counted, and events may hold several"] if unknown else []
@@ -248,8 +251,8 @@ def _typing_known(evidence: Evidence, graded: GradedReplies) -> _Found:
         "not known closely enough to say whether it met the bound."
     )
     if unknown:
-        return _Found(Finding("typing_known", "fail", False, why, usage_advice(evidence.manifest)))
-    return _Found(Finding("typing_known", "fail", False, why), "server_side")
+        return _CausedFinding(Finding("typing_known", "fail", False, why, usage_advice(evidence.manifest)))
+    return _CausedFinding(Finding("typing_known", "fail", False, why), "server_side")
 
 
 def _named(replies: Columns) -> Sequence[str]:

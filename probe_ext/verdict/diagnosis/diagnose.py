@@ -64,7 +64,7 @@ MASKS: Mapping[str, frozenset[str]] = {
 _NOT_ABOUT_LOAD = {"slow_path", "slow_replica"}
 """Rules that may hold although no limit is reached."""
 
-_ASIDE = frozenset({"throttling", "shared_cpu"})
+_LAST_TO_LOOK_AT = frozenset({"throttling", "shared_cpu"})
 """Rules that are unknown in many runs, and seldom what to look at first."""
 
 
@@ -78,7 +78,7 @@ def diagnose(facts: Facts) -> Diagnosis:
     rulings["shared_cpu"] = shared_cpu(facts, _limits(rulings))
     rulings["not_loaded"] = not_loaded(facts, _limits(rulings))
     decided = unless_doubted(rulings, facts)
-    doubted = _ASIDE.union(name for name, ruling in rulings.items() if ruling.state != decided[name].state)
+    doubted = _LAST_TO_LOOK_AT.union(name for name, ruling in rulings.items() if ruling.state != decided[name].state)
     bounds = [name for name in RULE_NAMES if decided[name].state == "holds"]
     sentence = _with_client(bounds, decided, facts, doubted)
     return Diagnosis(sentence, tuple(bounds), tuple(decided[name] for name in RULE_NAMES))

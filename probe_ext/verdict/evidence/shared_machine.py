@@ -1,13 +1,11 @@
 """Did the load generator run on the server's machine?"""
 
-import ipaddress
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from probe_ext.loopback import is_loopback
 from probe_ext.verdict.evidence.manifest_view import workers
-
-_LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain", "ip6-localhost"})
 
 
 def server_address(manifest: Mapping[str, Any]) -> str:
@@ -23,11 +21,4 @@ def shares_machine(manifest: Mapping[str, Any]) -> bool:
     """Tell whether the server was reached under an address of the load generator's own machine, or by its name."""
     host = server_address(manifest)
     ours = {str(worker.get("host") or "").lower() for worker in workers(manifest)} - {""}
-    return bool(host) and (_is_loopback(host) or host in ours)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host in _LOCAL_NAMES or host.endswith(".localhost")
+    return bool(host) and (is_loopback(host) or host in ours)

@@ -29,11 +29,12 @@ class Answer:
 
     @property
     def opening(self) -> str:
-        """The caveats and what stands before the number."""
-        said = self.before
-        for caveat in reversed(self.caveats):
-            said = f"{caveat}: {said[:1].lower()}{said[1:]}".rstrip()
-        return said
+        """The caveats and what stands before the number: one colon, however many caveats there are."""
+        if not self.caveats:
+            return self.before
+        first, *others = self.caveats
+        caveats = "; ".join([first, *map(_lowered, others)])
+        return f"{caveats}: {_lowered(self.before)}".rstrip()
 
     @property
     def clause(self) -> str:
@@ -52,3 +53,7 @@ class Answer:
         """The answer as one text."""
         invalid = f"Invalid measurement: {self.invalid}. Reported result: " if self.invalid else ""
         return invalid + self.reported
+
+
+def _lowered(text: str) -> str:
+    return f"{text[:1].lower()}{text[1:]}"

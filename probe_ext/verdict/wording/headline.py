@@ -69,14 +69,15 @@ class Context:
 
 def answer(estimate: CapacityEstimate, context: Context) -> Answer:
     """Return the whole answer. Whatever makes the run invalid, or the number doubtful, is said first."""
-    caveats = [_doubts(estimate, context.unjudged), *_narrowed(context.findings), without(context.unmeasured_kinds)]
+    said = [_doubts(estimate, context.unjudged), *_narrowed(context.findings), without(context.unmeasured_kinds)]
     if estimate.served_users is not None and (altered := altered_replies(context.bounds)):
-        caveats.insert(0, f"With replies {altered}")
-    first, rest = _clauses(estimate, context)
+        said.insert(0, f"With replies {altered}")
+    caveats = tuple(filter(None, said))
+    first, rest = _clauses(estimate, context, ";" if caveats else ":")
     rest += [context.by_kind] if context.by_kind else []
     return Answer(
         _invalid(context.findings),
-        tuple(filter(None, caveats)),
+        caveats,
         first.before,
         first.number,
         first.after,
@@ -106,14 +107,14 @@ def altered_replies(bounds: Sequence[str]) -> str:
     return listed([words for rule, words in _NOT_THE_MODEL.items() if rule in bounds])
 
 
-def _clauses(estimate: CapacityEstimate, context: Context) -> tuple[Phrase, list[str]]:
-    """Return the first clause, and the sentences that follow it."""
+def _clauses(estimate: CapacityEstimate, context: Context, mark: str) -> tuple[Phrase, list[str]]:
+    """Return the first clause, and the sentences that follow it. `mark`: as there is a colon after caveats already."""
     if not estimate.levels:
         unanswered = any(finding.makes_invalid and finding.check in _NOT_THE_LOAD for finding in context.findings)
         return Phrase("nothing was measured" if unanswered else f"No answer: {context.why_no_level}"), []
     proven = proven_phrase(estimate, context.pause, context.who)
     if proven is None:
-        return _nothing_held(estimate, context)
+        return _nothing_held(estimate, context, mark)
     if estimate.bracket[0] is None:
         return proven, [*_limit(estimate, context), *_groups(estimate, context.needed_share)]
     return proven, [*_limit(estimate, context), *_rest(estimate, context)]
@@ -167,7 +168,7 @@ def _rest(estimate: CapacityEstimate, context: Context) -> list[str]:
     return [*([said] if said else []), *_groups(estimate, context.needed_share)]
 
 
-def _nothing_held(estimate: CapacityEstimate, context: Context) -> tuple[Phrase, list[str]]:
+def _nothing_held(estimate: CapacityEstimate, context: Context, mark: str) -> tuple[Phrase, list[str]]:
     """Say what the data suggest where no level is proven to hold, what is proven to be too many, and who is worse off.
 
     Nothing is suggested where even the lowest level fails, or where a bad stretch leaves nothing to go by.
@@ -180,8 +181,8 @@ def _nothing_held(estimate: CapacityEstimate, context: Context) -> tuple[Phrase,
         first = Phrase(capitalised(too_many(failed, first=True, pause=context.pause, who=context.who)))
         return first, [*limit, _not_tried(failed, context) if lowest else f"{_revisit(estimate, context)}.", *groups]
     if nothing_to_go_by:
-        return Phrase(_revisit(estimate, context)), groups
-    first, rest = _suggested_first(estimate, context)
+        return Phrase(_revisit(estimate, context, mark)), groups
+    first, rest = _suggested_first(estimate, context, mark)
     many = [] if failed is None else [f"{too_many(failed)}."]
     return first, [*many, *limit, *_seen_in_passing(estimate, context), *rest, *groups]
 
@@ -191,7 +192,7 @@ def _not_tried(failed: int, context: Context) -> str:
     return f"{fewer} were not tried{_would_tell(context.next_measurement)}."
 
 
-def _suggested_first(estimate: CapacityEstimate, context: Context) -> tuple[Phrase, list[str]]:
+def _suggested_first(estimate: CapacityEstimate, context: Context, mark: str) -> tuple[Phrase, list[str]]:
     """Return what the data suggest; that no reasonable time settles it is a sentence of its own, the last."""
     said, more = f"{suggested_phrase(estimate, context.pause, context.who)}, not proven", context.next_measurement
     guess, named = estimate.suggestion.users if estimate.suggestion else 0, named_suggestion(estimate)
@@ -199,7 +200,7 @@ def _suggested_first(estimate: CapacityEstimate, context: Context) -> tuple[Phra
     open_levels = [guess] if guess else []
     if hopeless := _hopeless(estimate.level(guess if more is None or more.required is None else more.required)):
         return Phrase(said, interval=interval), [f"{hopeless}{_would_tell(more, open_levels, ';')}."]
-    return Phrase(f"{said}{_would_tell(more, open_levels)}", interval=interval), []
+    return Phrase(f"{said}{_would_tell(more, open_levels, mark)}", interval=interval), []
 
 
 def _hopeless(level: LevelEstimate | None) -> str:
@@ -220,9 +221,9 @@ def _seen_in_passing(estimate: CapacityEstimate, context: Context) -> list[str]:
     return [f"In a short visit, {those} served well so far, which proves nothing."]
 
 
-def _revisit(estimate: CapacityEstimate, context: Context) -> str:
+def _revisit(estimate: CapacityEstimate, context: Context, mark: str = ":") -> str:
     revisit = _to_revisit(estimate)
-    return f"{_users(revisit)} {is_or_are(len(revisit))} not proven{_would_tell(context.next_measurement)}"
+    return f"{_users(revisit)} {is_or_are(len(revisit))} not proven{_would_tell(context.next_measurement, mark=mark)}"
 
 
 def _to_revisit(estimate: CapacityEstimate) -> list[int]:

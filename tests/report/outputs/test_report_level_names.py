@@ -14,7 +14,15 @@ from probe_ext.measure.rate import Rate
 from probe_ext.report import report_command
 from probe_ext.report.outputs import terminal
 from probe_ext.report.sections.level_table import figures_table, results_table
-from probe_ext.report.wording.level_names import by_number, by_users, in_time, label, order_note, together, users_label
+from probe_ext.report.wording.level_names import (
+    by_number,
+    by_users,
+    in_time,
+    label,
+    merged_visits,
+    order_note,
+    users_label,
+)
 
 HELD = (1, 2, 4, 2, 3, 2)
 
@@ -31,7 +39,7 @@ def test_order_and_names_of_repeated_levels() -> None:
     assert order_note(levels) == "In order of time: 1, 2 (1st), 4, 2 (2nd), 3, 2 (3rd) users."
     assert order_note([level(1), level(2), level(2)]) == ""
     assert label(level(1200, 1300)) == "1,200–1,300"
-    pooled = [together(visits) for visits in by_number(levels)]
+    pooled = [merged_visits(visits) for visits in by_number(levels)]
     assert [label(one) for one in pooled] == ["1", "2 (3 visits)", "3", "4"]
     assert [users_label(one) for one in pooled][:2] == ["1 user", "2 users (3 visits)"]
     assert users_label({**level(2), "visit": 2, "visits": 3}) == "2 users (2nd visit)"
@@ -54,7 +62,7 @@ def test_what_all_visits_together_count() -> None:
     """Of an open stream: 100 s at 2 requests/s and 50 s at 5 are 3 requests/s."""
     visit = {**level(2), "t_start": 0.0, "replies_judged": 7, "replies_open": 1, "unsent": 0, "delayed": 3}
     visits = [{**visit, "t_end": 100.0, "sent_rate": 2.0}, {**visit, "t_end": 50.0, "sent_rate": 5.0}]
-    both = together(visits)
+    both = merged_visits(visits)
     assert (both["replies_judged"], both["replies_open"], both["delayed"], both["unsent"]) == (14, 2, 6, 0)
     assert both["sent_rate"] == pytest.approx(3.0)
 

@@ -29,6 +29,7 @@ def test_without_deadlines_the_reason_is_stated(whole_run: Path) -> None:
 def test_formats_and_no_table_without_levels() -> None:
     level = {"users": 4, "users_low": 4, "users_high": 4, "slo_attainment": 0.5, "goodput_rps": 1.25}
     level |= {"fluidity_index": 0.91234, "fluid_share": 0.75}
+    level |= {"replies_served": 5, "replies_strained": 5, "replies_broken": 0}
     table = by_reply({"levels": [level], "goodput": None, "load": "users"})
     assert table is not None
     assert table.rows == [["4", "50 %", "1.2", "0.912", "75 %"]]

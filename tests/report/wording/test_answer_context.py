@@ -50,7 +50,7 @@ def test_a_search_after_a_search_is_said_to_start_anew(searched: bool, command: 
 
 @pytest.mark.parametrize("state", ["fail", "pass", "unproven"])
 def test_the_next_run_belongs_on_another_machine_where_this_one_was_shared(state: str) -> None:
-    said = answer_context.elsewhere({"findings": [{"check": "own_machine", "state": state}]})
+    said = answer_context.another_machine_advice({"findings": [{"check": "own_machine", "state": state}]})
     assert said.startswith("If you can, run it on another machine") == (state == "fail")
 
 

@@ -257,6 +257,12 @@ def test_shortage_says_how_many_workers_are_needed(
     assert (why is None) if says is None else (why is not None and says in why)
 
 
+@pytest.mark.parametrize(("cores", "said"), [(1, ", 1 core"), (16, ", 16 cores")])
+def test_one_core_is_singular(cores: int, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration_store.os, "cpu_count", lambda: cores)
+    assert calibration_store.key()["processor"].endswith(said)
+
+
 def test_lightest_load_is_tried_first() -> None:
     first = {
         "open_streams": calibrate_command.OPEN_STREAMS[0],

@@ -191,7 +191,7 @@ def test_states_from_preparation_to_report(tmp_path: Path, monkeypatch: pytest.M
         (directory / "capacity.html").write_text("<p>the report</p>")
         clause = {"before": "About", "number": "6", "after": "people can use this at once", "interval": "5 to 7"}
         answer = {"invalid": "", "caveats": [], **clause, "rest": "Typing speed is the first limit."}
-        said = {"answer": answer, "verdict": "valid"}
+        said = {"answer": answer, "verdict": "valid", "bracket": [5, 8], "rate_bracket": [None, None]}
         (directory / "capacity.json").write_text(json.dumps(said))
         return 0
 

@@ -253,7 +253,7 @@ def test_a_number_is_suggested_beside_a_level_to_visit_again() -> None:
     levels = [fine, level(8, "unproven", "needs_second_visit"), level(16, "failed")]
     found = estimate(levels, (None, 16), (0, 15), suggestion=Suggestion(4, 0, 15), disturbed=(8,))
     assert said(found, "first_word", more=settling(8, 16, hold=60.0)) == (
-        "One bad stretch at 8 may be another client's load: probably about 4 people (95 %: 0 to 15), not proven: "
+        "One bad stretch at 8 may be another client's load: probably about 4 people (95 %: 0 to 15), not proven; "
         "a run of about 2 minutes at 8 and 16 users would show more. 16 are too many. "
         "The wait for the first word is the first limit."
     )
@@ -271,7 +271,8 @@ def test_answers_that_are_not_the_models_own_are_stated() -> None:
     start = said(HELD, bounds=["cut_answers", "batch_limit"])
     assert start.startswith("With replies cut short: at least 8 people can use this at once.")
     both = said(replace(HELD, drift=(8,)), bounds=["response_cache", "cut_answers"])
-    assert both.startswith("With replies from a response cache and cut short: the server changed during the run")
+    assert both.startswith("With replies from a response cache and cut short; the server changed during the run")
+    assert both.partition(". ")[0].count(": ") == 1
     assert said(HELD, bounds=["batch_limit"]).startswith("At least 8 people")
 
 

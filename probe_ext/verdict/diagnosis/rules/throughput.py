@@ -172,10 +172,19 @@ class Slope:
         return self.error is not None and within
 
     @property
+    def is_well_flat(self) -> bool:
+        """Whether it is flat, however far the power is off."""
+        return self.power + self.margin <= MAX_FLAT
+
+    @property
+    def is_rising(self) -> bool:
+        """Whether throughput still grows, beyond noise as far as that is known."""
+        return self.power > MAX_FLAT and self.power - self.margin >= MAX_FLAT / 2
+
+    @property
     def is_noisy(self) -> bool:
         """Whether noise alone leaves open if it grows."""
-        rising = self.power > MAX_FLAT
-        within = self.power - self.margin < MAX_FLAT / 2 if rising else self.power + self.margin > MIN_RISING
+        within = not self.is_rising if self.power > MAX_FLAT else self.power + self.margin > MIN_RISING
         return self.error is None or within
 
     @property
@@ -244,15 +253,16 @@ def ceiling(facts: Facts) -> Ruling:
         needs = needed_metrics(facts, "requests running", "running")
         return unknown(rule, "How many requests the server runs at once is not known.", needs)
     found = server_slope(facts.loads)
-    ruling, margin = _flat(facts, rule, found)
-    if ruling is not None or found is None:
-        return ruling or unknown(rule, "There are no two batch sizes to compare.", "two levels with different batches")
+    if found is None:
+        return _nothing_to_compare(rule)
+    if ruling := _not_flat(facts, rule, found):
+        return ruling
     low, high = found.low.load, found.high.load
     if high.gpus.calm:
         return _calm_gpu(found)
     slower = math.log(high.tpot / low.tpot) / found.stretch >= 1 - MIN_RISING if low.tpot and high.tpot else None
     grade = graded(
-        {"throughput flat well beyond noise": found.power + margin <= MAX_FLAT},
+        {"throughput flat well beyond noise": found.is_well_flat},
         {
             "clients see each reply slow down as the batch grows": slower,
             "the GPU worked nearly all the time": high.gpus.busy,
@@ -283,37 +293,40 @@ def throughput_limit(facts: Facts) -> Ruling:
     if any(load.server.running for load in facts.loads):
         return deferred(rule, "The server's own figures tell more", "ceiling")
     found = client_slope(facts.loads)
-    ruling, margin = _flat(facts, rule, found)
-    if ruling is not None or found is None:
-        return ruling or unknown(rule, "There are no two batch sizes to compare.", "two levels with different batches")
-    grade = graded({"throughput flat well beyond noise": found.power + margin <= MAX_FLAT}, {})
+    if found is None:
+        return _nothing_to_compare(rule)
+    if ruling := _not_flat(facts, rule, found):
+        return ruling
+    grade = graded({"throughput flat well beyond noise": found.is_well_flat}, {})
     label = "throughput no longer grows, in the server or in front of it"
     return holds(rule, _grew(found), label, grade, SOME_LIMIT, _shown(found), _reached(facts))
 
 
-def _flat(facts: Facts, rule: str, found: Slope | None) -> tuple[Ruling | None, float]:
-    """Return why throughput is not flat for sure, or None; and the margin of error of its power."""
-    if found is None:
-        needs = "streamed replies at two levels with different batch sizes"
-        return unknown(rule, "There are no two batch sizes to compare.", needs), 0.0
-    shown, grew, margin = _shown(found), _grew(found), found.margin
+def _nothing_to_compare(rule: str) -> Ruling:
+    needs = "streamed replies at two levels with different batch sizes"
+    return unknown(rule, "There are no two batch sizes to compare.", needs)
+
+
+def _not_flat(facts: Facts, rule: str, found: Slope) -> Ruling | None:
+    """Return why throughput is not flat for sure; None where it is."""
+    shown, grew = _shown(found), _grew(found)
     if found.power > MAX_FLAT and found.hides_plateau:
-        return unknown(rule, f"{grew} {UNSEEN}", found.level_between, *shown), margin
-    if found.power > MAX_FLAT and (found.error is None or found.power - margin >= MAX_FLAT / 2):
-        return absent(rule, grew, *shown), margin
-    doubt, needs = _doubt(facts, found, margin)
-    return (unknown(rule, f"{grew} {doubt}", needs, *shown) if doubt else None), margin
+        return unknown(rule, f"{grew} {UNSEEN}", found.level_between, *shown)
+    if found.is_rising:
+        return absent(rule, grew, *shown)
+    doubt, needs = _doubt(facts, found)
+    return unknown(rule, f"{grew} {doubt}", needs, *shown) if doubt else None
 
 
-def _doubt(facts: Facts, found: Slope, margin: float) -> tuple[str, str]:
+def _doubt(facts: Facts, found: Slope) -> tuple[str, str]:
     """Return what speaks against a limit, and what would be needed to know; empty where nothing does."""
-    both = [found.low.load, found.high.load]
+    both, margin = [found.low.load, found.high.load], found.margin
     if found.power > MAX_FLAT:
         return "That is within noise.", longer_levels(both, margin / (found.power - MAX_FLAT / 2))
     if _pauses(found.high.load):
         needs = needed_metrics(facts, "KV-cache usage and preemptions", "kv_usage")
         return "But replies paused in mid-answer, as they do with a full KV cache.", needs
-    if found.error is None or found.power + margin > MIN_RISING:
+    if found.is_noisy:
         too_large = USUALLY_TOO_LARGE if found.error is None else margin / (MIN_RISING - found.power)
         return "The levels are too short to tell how steady that is.", longer_levels(both, too_large)
     if found.power + margin < 0:
