@@ -13,8 +13,15 @@ import numpy as np
 from probe_ext.compare.measured import Measured, Span
 from probe_ext.compare.replies import Sample, TokenCounts
 from probe_ext.verdict.evidence.columns import Floats
-from probe_ext.verdict.inference.dispersion import MIN_BLOCKS, Pooled, lag_factor, pool
-from probe_ext.verdict.inference.level_dispersion import POOLED_FREEDOM, level_factors
+from probe_ext.verdict.inference.dispersion import (
+    MIN_BLOCKS,
+    POOLED_FREEDOM,
+    Pooled,
+    lag_factor,
+    level_factors,
+    pool,
+    visit_sums,
+)
 from probe_ext.verdict.inference.observations import Level, Visit, group_by_users
 from probe_ext.verdict.inference.quantiles import score_limits, student_quantile
 
@@ -28,8 +35,9 @@ LAG = 0.3
 def shares(visits: Sequence[Visit], limit: float) -> dict[int, Measured]:
     """Return the served share of each level."""
     levels = group_by_users(visits)
-    pooled = pool(levels, limit)
-    phi = level_factors(levels, pooled, [[blocks.served for blocks in level.blocks] for level in levels])
+    sums = visit_sums(levels)
+    pooled = pool(sums, limit)
+    phi = level_factors(sums, pooled)
     return {level.users: _share(level, float(phi[i]), pooled) for i, level in enumerate(levels) if level.replies}
 
 
@@ -59,8 +67,9 @@ def quantiles(samples: Sequence[Sample], q: float) -> dict[int, Measured]:
         replace(one.visit, served=one.value <= points[one.visit.users]) for one in samples if one.visit.users in points
     ]
     levels = group_by_users(below)
-    pooled = pool(levels, q)
-    phi = level_factors(levels, pooled, [[blocks.served for blocks in level.blocks] for level in levels])
+    sums = visit_sums(levels)
+    pooled = pool(sums, q)
+    phi = level_factors(sums, pooled)
     return {
         level.users: _quantile(known[level.users], q, float(phi[i]), pooled, level.seconds)
         for i, level in enumerate(levels)

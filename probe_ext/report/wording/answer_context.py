@@ -9,12 +9,12 @@ from typing import Any
 from probe_ext.report.wording import shared_sentences
 from probe_ext.report.wording.level_names import VISITS, Level, by_number, label, without_visit
 from probe_ext.settings.slo import SloProfile
-from probe_ext.verdict.inference.mix_cost import MIN_SHARE_RANGE
 from probe_ext.verdict.levels.shared_trait import ERROR
 from probe_ext.verdict.levels.visits import criteria_of
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import capitalised, listed, more, things
 from probe_ext.verdict.phrasing.plurals import levels as levels_named
+from probe_ext.verdict.results.mix_cost import MIN_SHARE_RANGE
 from probe_ext.verdict.values.answer import Answer
 from probe_ext.verdict.values.capacity_estimate import SharedTrait
 from probe_ext.verdict.wording.capacity_phrase import interval_text

@@ -6,7 +6,7 @@ from probe_ext.swarm.preparation.preflight import PreparedRun, time_text
 from probe_ext.swarm.preparation.target_probe import profiles_of
 from probe_ext.swarm.preparation.warm_up import MAX_REPLY_TOKENS
 from probe_ext.verdict.grading.kind_profiles import Kind
-from probe_ext.verdict.inference.least_proof import LeastProof, least_proof
+from probe_ext.verdict.inference.level_estimates import LeastProof, least_proof
 from probe_ext.verdict.levels.all_kinds import split_error
 from probe_ext.verdict.levels.visits import criteria_of
 from probe_ext.verdict.phrasing.plurals import things

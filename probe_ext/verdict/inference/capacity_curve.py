@@ -6,7 +6,7 @@ Three families, each with the crossing x as a parameter and a slope that is not 
 
 A curve that the levels contradict is dropped: its deviance is held against F (P. McCullagh, J. A. Nelder, Generalized
 Linear Models, 1989, ch. 4). The interval is the hull of the crossings that the likelihood ratio does not reject under
-any curve that remains, and of the gaps in which falling shares may cross.
+any curve that remains.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from probe_ext.verdict.evidence.columns import Bools, Floats
+from probe_ext.verdict.evidence.columns import Floats
 from probe_ext.verdict.inference.level_proofs import EffectiveCounts
 from probe_ext.verdict.inference.quantiles import f_quantile, log_likelihood
 
@@ -50,9 +50,9 @@ def _exp_exp(value: Floats) -> Floats:
 
 
 FAMILIES = (
-    Family(lambda users: users, _logit, _expit),
+    Family(np.asarray, _logit, _expit),
     Family(np.log, _logit, _expit),
-    Family(lambda users: users, _minus_log_log, _exp_exp),
+    Family(np.asarray, _minus_log_log, _exp_exp),
 )
 
 
@@ -80,21 +80,34 @@ def fit_crossing(
     users: Floats, counts: EffectiveCounts, fit: Floats, limit: float, critical: float, nu: float
 ) -> Crossing | None:
     """Fit the families to the levels that tell of the crossing; None where too few do or no family fits them."""
-    used = _useful(fit) & (counts.of > 0)
+    # Levels of share 0.5 and more, and the first below.
+    used = (np.cumsum(fit < USEFUL_SHARE) <= 1) & (counts.of > 0)
     if used.sum() < MIN_LEVELS:
         return None
     x = np.geomspace(0.5 * float(users[0]), 1.5 * float(users[-1]), CROSSINGS)
     fits = [_fit(family, x, users[used], counts.good[used], counts.of[used], limit) for family in FAMILIES]
     freedom = float(used.sum() - MIN_LEVELS + 1)
-    allowed = freedom * f_quantile(FIT_LEVEL, freedom, nu)
-    fits = [one for one in fits if one.deviance.min() <= allowed]
+    fits = [one for one in fits if one.deviance.min() <= freedom * f_quantile(FIT_LEVEL, freedom, nu)]
     if not fits:
         return None
     excess = np.min([one.deviance - one.deviance.min() for one in fits], axis=0)
     accepted = np.flatnonzero(excess <= critical**2)
-    low = _edge(x, excess, int(accepted[0]), -1, critical**2)
-    high = _edge(x, excess, int(accepted[-1]), 1, critical**2)
+    low, high = (_edge(x, excess, int(accepted[end]), step, critical**2) for end, step in ((0, -1), (-1, 1)))
     return Crossing(_point(x, fits, limit, users), low, high)
+
+
+def _fit(family: Family, x: Floats, users: Floats, good: Floats, of: Floats, limit: float) -> _Fit:
+    scale = family.scale(users)
+    slopes = np.append(0.0, np.geomspace(0.05, 200.0, SLOPES)) / max(1e-9, float(scale[-1] - scale[0]))
+    shift = family.scale(x)[:, None] - scale
+    best = log_likelihood(good / of, good, of).sum()
+    deviance = np.array(
+        [
+            2 * (best - log_likelihood(family.inverse(family.link(limit) + slope * shift), good, of).sum(axis=1))
+            for slope in slopes
+        ]
+    )
+    return _Fit(family, deviance.min(axis=0), slopes[np.argmin(deviance, axis=0)])
 
 
 def _edge(x: Floats, excess: Floats, last: int, step: int, allowed: float) -> float:
@@ -114,8 +127,7 @@ def _point(x: Floats, fits: list[_Fit], limit: float, users: Floats) -> float | 
     if not users[0] <= best <= users[-1]:
         return None
     inside = (x >= users[0]) & (x <= users[-1])
-    density = np.sum([np.exp(-one.deviance / 2) for one in fits], axis=0) * np.gradient(x) * inside
-    running = np.cumsum(density)
+    running = np.cumsum(np.sum([np.exp(-one.deviance / 2) for one in fits], axis=0) * np.gradient(x) * inside)
     median = float(np.interp(0.5 * running[-1], running, x))
     return float(np.mean([_between_whole_users(median, x, one, limit) for one in fits]))
 
@@ -132,33 +144,9 @@ def _between_whole_users(crossing: float, x: Floats, fit: _Fit, limit: float) ->
     return crossing if before - after < 1e-9 else float(whole[0] + np.clip((before - limit) / (before - after), 0, 1))
 
 
-def _useful(fit: Floats) -> Bools:
-    """Levels of share 0.5 and more, and the first below."""
-    useful = fit >= USEFUL_SHARE
-    below = np.flatnonzero(~useful)
-    if len(below):
-        useful[below[0]] = True
-    return np.asarray(useful)
-
-
-def _fit(family: Family, x: Floats, users: Floats, good: Floats, of: Floats, limit: float) -> _Fit:
-    scale = family.scale(users)
-    spread = max(1e-9, float(scale[-1] - scale[0]))
-    slopes = np.concatenate([[0.0], np.geomspace(0.05, 200.0, SLOPES)]) / spread
-    shift = family.scale(x)[:, None] - scale[None, :]
-    saturated = float(log_likelihood(good / of, good, of).sum())
-    deviance = np.empty((len(slopes), len(x)))
-    for i, slope in enumerate(slopes):
-        share = family.inverse(family.link(limit) + slope * shift)
-        deviance[i] = 2 * (saturated - log_likelihood(share, good, of).sum(axis=1))
-    return _Fit(family, deviance.min(axis=0), slopes[np.argmin(deviance, axis=0)])
-
-
 def monotone_crossing(users: Floats, fit: Floats, limit: float) -> float | None:
     """Where straight lines between the levels of the monotone fit cross; None beyond the levels."""
-    above = np.flatnonzero(fit >= limit)
-    if len(above) in (0, len(fit)):
+    above = int((fit >= limit).sum())
+    if above in (0, len(fit)):
         return None
-    i = int(above[-1])
-    low, high = float(users[i]), float(users[i + 1])
-    return low + (high - low) * float((fit[i] - limit) / (fit[i] - fit[i + 1]))
+    return float(np.interp(-limit, -fit[above - 1 : above + 1], users[above - 1 : above + 1]))

@@ -7,9 +7,11 @@ The steps:
 
 1. `observations`: which replies count; visits, levels and blocks of about one reply a user.
 2. `dispersion`: what a reply is worth, as replies of one moment share one fate.
-3. `disturbances`, `user_differences`, `broken_replies`: what must not be taken for an answer to the load.
-4. `level_proofs`: which levels are proven to hold or to fail, with the help of their neighbours (`level_evidence`).
+3. `disturbances`, `user_differences`: what must not be taken for an answer to the load.
+4. `level_proofs`: which levels are proven to hold or to fail, with the help of their neighbours.
 5. `capacity_curve`: where between the levels the served share crosses the limit.
+
+`level_evidence` takes steps 1 to 4, this module the last; `level_estimates` says what each level shows.
 """
 
 import math
@@ -65,8 +67,8 @@ def _estimate(visits: Sequence[Visit], criteria: Criteria, critical: float | Non
         suggestion=_suggestion(evidence, levels, placed, criteria),
         dispersion=_dispersion(evidence, criteria),
         drift=evidence.drift,
-        contradictions=_users_at(evidence, evidence.contradicting),
-        disturbed=_users_at(evidence, evidence.visits_left_out),
+        contradictions=evidence.users_at(evidence.contradicting),
+        disturbed=evidence.users_at(evidence.visits_left_out),
         users_differ=evidence.comparison.differ,
         groups=_groups(evidence, levels, criteria),
         placed_by_curve=placed.by_curve,
@@ -87,23 +89,36 @@ class _Place:
 
 
 def _place(evidence: LevelEvidence, criteria: Criteria) -> _Place:
-    bracket = _bracket(evidence)
-    curve = _curve(evidence, criteria)
-    point = _point(evidence, curve, bracket, criteria)
-    interval = _interval(evidence, bracket, curve, criteria)
-    by_curve = point is not None and curve is not None and not evidence.drift and _passes_limit(evidence, bracket)
+    """Place the crossing: by a curve if one falling curve may describe all replies, else between levels."""
+    limit, users, broken = criteria.served_share, evidence.users, bool(evidence.broken.above.any())
+    held = max(evidence.users_at(evidence.held), default=None)
+    failed = min(evidence.users_at(evidence.failed), default=None)
+    one_curve = not (evidence.comparison.differ or broken or evidence.contradicting.any())
+    curve = (
+        fit_crossing(users, evidence.sound, evidence.fit, limit, evidence.critical, evidence.pooled.nu)
+        if one_curve
+        else None
+    )
+    point = curve.point if curve else monotone_crossing(users, evidence.fit, limit)
+    if evidence.comparison.differ or broken:
+        point = None
+    if point is not None:
+        point = float(np.clip(point, held or 0, np.inf if failed is None else np.nextafter(failed, 0)))
+    by_curve = point is not None and curve is not None and not evidence.drift and _passes_limit(evidence, held, failed)
     like = evidence.levels[0].users if evidence.levels else 0
-    served = in_unit_of(like, point) if by_curve and point is not None else _proven_users(bracket)
-    if interval is not None:
-        low, high = interval
+    served = 0 if held is None and failed == 1 else held
+    if by_curve and point is not None:
+        served = in_unit_of(like, point)
+    interval = None
+    if evidence.levels:
+        low, high = _interval(evidence, (held, failed), curve, limit)
         low = in_unit_of(like, low if served is None else min(low, served))
-        interval = low, None if high is None else in_unit_of(like, high, up=True)
-    return _Place(bracket, point, served, interval, by_curve)
+        interval = low, None if math.isinf(high) else in_unit_of(like, high, up=True)
+    return _Place((held, failed), point, served, interval, by_curve)
 
 
-def _passes_limit(evidence: LevelEvidence, bracket: Bracket) -> bool:
+def _passes_limit(evidence: LevelEvidence, held: int | None, failed: int | None) -> bool:
     """Whether a level shows the share on its way down: from all served to none, any curve or a cliff would fit."""
-    held, failed = bracket
     if held is None or failed is None:
         return False
     inside = (evidence.users >= held) & (evidence.users <= failed)
@@ -111,58 +126,19 @@ def _passes_limit(evidence: LevelEvidence, bracket: Bracket) -> bool:
     return bool((inside & (evidence.fit > low) & (evidence.fit < high)).any())
 
 
-def _users_at(evidence: LevelEvidence, which: np.ndarray) -> tuple[int, ...]:
-    return tuple(level.users for level, chosen in zip(evidence.levels, which, strict=True) if chosen)
-
-
-def _bracket(evidence: LevelEvidence) -> Bracket:
-    held, failed = _users_at(evidence, evidence.held), _users_at(evidence, evidence.failed)
-    return max(held, default=None), min(failed, default=None)
-
-
-def _proven_users(bracket: Bracket) -> int | None:
+def _interval(evidence: LevelEvidence, bracket: Bracket, curve: Crossing | None, limit: float) -> tuple[float, float]:
+    """What is not proven otherwise; narrower where a curve, and the gaps in which shares may cross, rule out more."""
     held, failed = bracket
-    return 0 if held is None and failed == 1 else held
-
-
-def _curve(evidence: LevelEvidence, criteria: Criteria) -> Crossing | None:
-    if not evidence.has_one_curve:
-        return None
-    return fit_crossing(
-        evidence.users,
-        evidence.sound,
-        evidence.fit,
-        criteria.served_share,
-        evidence.bounds.proof,
-        evidence.pooled.nu,
-    )
-
-
-def _point(evidence: LevelEvidence, curve: Crossing | None, bracket: Bracket, criteria: Criteria) -> float | None:
-    if evidence.comparison.differ or evidence.broken.above.any():
-        return None
-    point = monotone_crossing(evidence.users, evidence.fit, criteria.served_share) if curve is None else curve.point
-    if point is None:
-        return None
-    held, failed = bracket
-    return float(np.clip(point, held or 0, np.inf if failed is None else np.nextafter(failed, 0)))
-
-
-def _interval(evidence: LevelEvidence, bracket: Bracket, curve: Crossing | None, criteria: Criteria) -> Interval | None:
-    """What is not proven otherwise; narrower where a curve rules out more."""
-    if not evidence.levels:
-        return None
-    held, failed = bracket
-    low, high = held or 0, np.inf if failed is None else failed - 1
-    if curve is not None:
-        users = evidence.users
-        first, last = gaps_of_crossing(evidence.sound, criteria.served_share, GAP_DEVIANCE)
-        edges = np.concatenate([[0.0], users, [np.inf]])
-        lowest, highest = min(curve.low, edges[first]), max(curve.high, edges[last + 1] - 1)
-        # Nothing is known of what lies below the lowest level or above the highest.
-        low = max(low, int(lowest) if lowest >= users[0] else 0)
-        high = max(low, min(high, np.floor(highest) if highest <= users[-1] else np.inf))
-    return low, None if np.isinf(high) else int(high)
+    low, high = held or 0, math.inf if failed is None else failed - 1
+    if curve is None:
+        return low, high
+    users = evidence.users
+    first, last = gaps_of_crossing(evidence.sound, limit, GAP_DEVIANCE)
+    edges = np.concatenate([[0.0], users, [np.inf]])
+    lowest, highest = min(curve.low, edges[first]), max(curve.high, edges[last + 1] - 1)
+    # Nothing is known of what lies below the lowest level or above the highest.
+    low = max(low, int(lowest) if lowest >= users[0] else 0)
+    return low, max(low, min(high, np.floor(highest) if highest <= users[-1] else np.inf))
 
 
 def _suggestion(
@@ -178,7 +154,7 @@ def _suggestion(
 
 def _most_served(evidence: LevelEvidence, levels: Sequence[LevelEstimate], criteria: Criteria) -> int:
     """Return the most users of a level that seems to be served, below any at which too many are worse off."""
-    good = _users_at(evidence, (evidence.fit >= criteria.served_share) & (evidence.sound.of > 0))
+    good = evidence.users_at((evidence.fit >= criteria.served_share) & (evidence.sound.of > 0))
     differ = [level for level, alike in zip(levels, evidence.served_alike, strict=True) if not alike]
     apart = min((level.users for level in differ if _too_many_are_worse_off(level, criteria)), default=math.inf)
     return max((users for users in good if users < apart), default=0)

@@ -1,28 +1,43 @@
 """One row for each level: what was measured, what is proven, and if nothing is, why and how many replies would."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
+from probe_ext.verdict.inference.dispersion import PRIOR
 from probe_ext.verdict.inference.level_evidence import LevelEvidence
-from probe_ext.verdict.inference.observations import Level
-from probe_ext.verdict.inference.quantiles import divergence, replies_to_prove, score_limits, signed_root
+from probe_ext.verdict.inference.observations import MAX_BLOCKS, Level
+from probe_ext.verdict.inference.quantiles import (
+    divergence,
+    replies_to_prove,
+    score_limits,
+    signed_root,
+    student_quantile,
+)
 from probe_ext.verdict.inference.user_differences import split_users, user_residuals
 from probe_ext.verdict.values.capacity_estimate import Criteria, LevelEstimate, Reason, UserGroup
-from probe_ext.verdict.values.json_types import State
 
 MAX_SECONDS_NEEDED = 3600.0
 """A level that needs more than another hour is too near the limit to settle."""
+MAX_CYCLES, MANY_USERS = 10_000, 1000
+MOST_DEMANDING = 0.98
+"""a served share up to here can be proven, whatever else"""
 
 
 def level_estimates(evidence: LevelEvidence, criteria: Criteria) -> tuple[LevelEstimate, ...]:
     """Describe every level, by rising users."""
-    return tuple(_describe(i, level, evidence, criteria) for i, level in enumerate(evidence.levels))
+    low, high = score_limits(evidence.counts.good, evidence.counts.of, evidence.critical)
+    return tuple(
+        _describe(i, level, (float(low[i]), float(high[i])), evidence, criteria)
+        for i, level in enumerate(evidence.levels)
+    )
 
 
-def _describe(i: int, level: Level, evidence: LevelEvidence, criteria: Criteria) -> LevelEstimate:
-    state: State = "held" if evidence.held[i] else "failed" if evidence.failed[i] else "unproven"
-    counts = evidence.counts
-    low, high = score_limits(counts.good[i : i + 1], counts.of[i : i + 1], evidence.bounds.proof)
-    needed = _replies_needed(i, level, evidence, criteria) if state == "unproven" else None
+def _describe(
+    i: int, level: Level, limits: tuple[float, float], evidence: LevelEvidence, criteria: Criteria
+) -> LevelEstimate:
+    proven = evidence.held[i] or evidence.failed[i]
+    needed = None if proven else _replies_needed(i, level, evidence, criteria)
     reply_seconds = level.seconds / level.replies
     if needed is not None and needed * reply_seconds > MAX_SECONDS_NEEDED:
         needed = None
@@ -33,13 +48,13 @@ def _describe(i: int, level: Level, evidence: LevelEvidence, criteria: Criteria)
         replies=level.replies,
         seconds=level.seconds,
         served_share=level.served / level.replies,
-        share_low=float(low[0]),
-        share_high=float(high[0]),
+        share_low=limits[0],
+        share_high=limits[1],
         share_fit=float(evidence.fit[i]),
         broken_share=level.broken / level.replies,
         broken_high=float(evidence.broken.high[i]),
-        state=state,
-        reasons=_reasons(i, evidence, criteria) if state == "unproven" else (),
+        state="held" if evidence.held[i] else "failed" if evidence.failed[i] else "unproven",
+        reasons=() if proven else _reasons(i, evidence, criteria),
         users_differ=differ,
         worse_group=_worse_group(level) if differ else None,
         replies_needed=needed,
@@ -59,7 +74,7 @@ def _replies_needed(i: int, level: Level, evidence: LevelEvidence, criteria: Cri
     if not_for_want_of_replies or not evidence.served_alike[i] or level.users in evidence.drift:
         return None
     distance = float(divergence(share, criteria.served_share))
-    in_all = phi * float(replies_to_prove(share, criteria.served_share, evidence.bounds.proof))
+    in_all = phi * float(replies_to_prove(share, criteria.served_share, evidence.critical))
     if share >= criteria.served_share and not evidence.broken.allows_holding[i]:
         in_all = max(in_all, float(evidence.broken.replies_to_allow[i]))
     if not np.isfinite(in_all):
@@ -93,7 +108,7 @@ def _too_few_or_too_close(i: int, evidence: LevelEvidence, criteria: Criteria) -
     """Too few replies: not even if all had been served would they have proven the level."""
     of, phi = evidence.counts.of[i : i + 1], float(evidence.counts.phi[i])
     at_best = float(signed_root(of, of, criteria.served_share, 0.5 / phi)[0])
-    return "too_few_replies" if at_best <= evidence.bounds.proof else "too_close"
+    return "too_few_replies" if at_best <= evidence.critical else "too_close"
 
 
 def _worse_group(level: Level) -> UserGroup | None:
@@ -101,3 +116,33 @@ def _worse_group(level: Level) -> UserGroup | None:
     if mixture is None:
         return None
     return UserGroup(mixture.worse_at_once(level), mixture.worse_share, mixture.others_share)
+
+
+@dataclass(frozen=True)
+class LeastProof:
+    """The shortest proof that a level can have by itself."""
+
+    replies: int
+    seconds: float
+    """of the measured part; settling is not included"""
+
+
+def least_proof(users: int, reply_cycle_seconds: float, criteria: Criteria | None = None) -> LeastProof | None:
+    """Return the shortest proof, in whole cycles of one reply a user; None where no reasonable time is enough.
+
+    It takes least if every reply is served. With nothing unserved a run says nothing of its dispersion, so the one
+    assumed beforehand counts.
+    """
+    wanted = criteria or Criteria()
+    cycles = np.arange(1, MAX_CYCLES + 1)
+    replies, blocks = cycles * float(users), np.minimum(cycles, MAX_BLOCKS)
+    worth = replies / PRIOR.factor(replies / blocks, blocks)
+    roots = signed_root(worth, worth, wanted.served_share, 0.5 * worth / replies)
+    proven = np.flatnonzero(roots > student_quantile(1 - wanted.error, PRIOR.nu))
+    least = int(cycles[proven[0]]) if len(proven) else None
+    return None if least is None else LeastProof(least * users, least * reply_cycle_seconds)
+
+
+def is_provable(criteria: Criteria) -> bool:
+    """Whether a run of reasonable length could prove that many users are served, if every reply is."""
+    return criteria.served_share <= MOST_DEMANDING or least_proof(MANY_USERS, 0.0, criteria) is not None

@@ -7,13 +7,11 @@ import numpy as np
 
 from probe_ext.verdict.evidence.columns import Bools, Floats
 from probe_ext.verdict.inference import level_proofs as proofs
-from probe_ext.verdict.inference.broken_replies import BrokenReplies, judge_broken
-from probe_ext.verdict.inference.critical_values import CriticalValues
-from probe_ext.verdict.inference.dispersion import Pooled, pool
-from probe_ext.verdict.inference.disturbances import leave_out_disturbed
-from probe_ext.verdict.inference.level_dispersion import compare_visits, find_drift, level_factors
-from probe_ext.verdict.inference.level_proofs import EffectiveCounts, effective_counts
+from probe_ext.verdict.inference.dispersion import Pooled, level_factors, pool, visit_sums
+from probe_ext.verdict.inference.disturbances import compare_visits, find_drift, leave_out_disturbed
+from probe_ext.verdict.inference.level_proofs import BrokenReplies, EffectiveCounts, effective_counts, judge_broken
 from probe_ext.verdict.inference.observations import Level, Visit, group_by_users
+from probe_ext.verdict.inference.quantiles import CONTRADICTION_ERROR, normal_quantile, student_quantile
 from probe_ext.verdict.inference.user_differences import (
     UserComparison,
     compare_users,
@@ -31,7 +29,8 @@ class LevelEvidence:
     levels: tuple[Level, ...]
     """with all their replies"""
     pooled: Pooled
-    bounds: CriticalValues
+    critical: float
+    """standard errors that prove that a level holds or fails"""
     counts: EffectiveCounts
     """of all replies"""
     sound: EffectiveCounts
@@ -64,77 +63,71 @@ class LevelEvidence:
     def users(self) -> Floats:
         return np.array([level.users for level in self.levels], dtype=np.float64)
 
-    @property
-    def has_one_curve(self) -> bool:
-        """Whether one falling curve may describe all replies."""
-        plain = not self.comparison.differ and not self.broken.above.any()
-        return plain and not self.contradicting.any()
+    def users_at(self, which: Bools) -> tuple[int, ...]:
+        """Return the users of some levels."""
+        return tuple(level.users for level, chosen in zip(self.levels, which, strict=True) if chosen)
 
 
 def gather(
     visits: Sequence[Visit], criteria: Criteria, critical: float | None, *, alike: bool = False
 ) -> LevelEvidence:
-    """Weigh the replies of all visits. `alike`: take it for granted that users do not differ."""
-    levels = group_by_users(visits)
-    limit = criteria.served_share
-    pooled = pool(levels, limit)
-    bounds = CriticalValues.of(criteria.error, pooled.nu, critical)
-    sound_levels = leave_out_disturbed(levels, pooled, limit)
-    left_out = np.array([len(a.visits) < len(b.visits) for a, b in zip(sound_levels, levels, strict=True)], np.bool_)
-    if left_out.any():
-        # What is left out must not make the rest look dispersed either.
-        pooled = pool(sound_levels, limit)
-        bounds = CriticalValues.of(criteria.error, pooled.nu, critical)
+    """Weigh the replies of all visits.
+
+    `critical`: see `estimate`. `alike`: take it for granted that users do not differ.
+    """
+    levels, limit = group_by_users(visits), criteria.served_share
+    sound_levels = leave_out_disturbed(levels, pool(visit_sums(levels), limit), limit)
+    sums = visit_sums(sound_levels)
+    pooled = pool(sums, limit)  # what is left out must not make the rest look dispersed either
+    scale = 1.0 if critical is None else critical / normal_quantile(1 - criteria.error)
+    proof, contradiction = (student_quantile(1 - e, pooled.nu) * scale for e in (criteria.error, CONTRADICTION_ERROR))
     comparison = compare_users(() if alike else levels, criteria, searching=critical is not None)
+    groups = _gather_groups(visits, comparison, criteria, critical)
+
     sound = _count(sound_levels, pooled)
-    contradicting = proofs.find_contradictions(sound, limit, bounds.contradiction)
+    contradicting = proofs.find_contradictions(sound, limit, contradiction)
     sound = sound.without(contradicting)
-    too_slow = proofs.evidence_of_failing(sound, limit) > bounds.proof
-    broken = judge_broken(sound_levels, too_slow, criteria, critical)
+    too_slow = proofs.evidence_of_failing(sound, limit) > proof
+    broken = judge_broken(sound_levels, too_slow, criteria, scale)
+    served_alike = np.ones(len(levels), dtype=np.bool_)
     if comparison.differ:
         # Those who need not be served must not be what makes a level fail.
         rest = [without_worst(level, comparison.residuals, 1 - criteria.users_share) for level in sound_levels]
-        too_slow = proofs.evidence_of_failing(_count(rest, pooled).without(contradicting), limit) > bounds.proof
-    groups = _gather_groups(visits, comparison, criteria, critical)
-    held = proofs.evidence_of_holding(sound, limit) > bounds.proof
-    served_alike = np.ones(len(levels), dtype=np.bool_)
+        too_slow = proofs.evidence_of_failing(_count(rest, pooled).without(contradicting), limit) > proof
     if not comparison.rest_alike:
         served_alike = no_group_suffers_up_to(levels, limit, criteria.users_share)
-        held = held & (served_alike | _held_by_each_group(levels, groups))
-    disturbed = np.array([not level.replies for level in sound_levels], dtype=np.bool_)
     # What higher levels show does not prove a level whose own replies say otherwise.
+    disturbed = np.array([not level.replies for level in sound_levels], dtype=np.bool_)
+    held = (proofs.evidence_of_holding(sound, limit) > proof) & (served_alike | _held_by_each_group(levels, groups))
     held = held & broken.allows_holding & ~contradicting & ~disturbed
     failed = too_slow | broken.fails
-    both = held & failed
-    unsteady, uneven = compare_visits(sound_levels, pooled)
+    unsteady, uneven = compare_visits(sums, pooled)
     return LevelEvidence(
         levels=levels,
         pooled=pooled,
-        bounds=bounds,
+        critical=proof,
         counts=_count(levels, pooled),
         sound=sound,
         disturbed=disturbed,
-        visits_left_out=left_out,
+        visits_left_out=np.array([a is not b for a, b in zip(sound_levels, levels, strict=True)], np.bool_),
         contradicting=contradicting,
-        outvoted=proofs.falls_short_alone(sound, limit, bounds.proof) & ~failed,
-        drift=find_drift(sound_levels, pooled, bounds.contradiction),
-        unsteady=unsteady,
-        uneven=uneven,
+        outvoted=proofs.falls_short_alone(sound, limit, proof) & ~failed,
+        drift=tuple(levels[i].users for i in find_drift(sums, pooled, contradiction)),
+        unsteady=tuple(levels[i].users for i in unsteady),
+        uneven=tuple(levels[i].users for i in uneven),
         comparison=comparison,
         groups=groups,
         served_alike=served_alike,
         broken=broken,
         fit=proofs.monotone_fit(sound),
-        held=held & ~both,
-        failed=failed & ~both,
+        held=held & ~failed,
+        failed=failed & ~held,
     )
 
 
 def _count(levels: Sequence[Level], pooled: Pooled) -> EffectiveCounts:
-    served = np.array([float(level.served) for level in levels])
-    replies = np.array([float(level.replies) for level in levels])
-    phi = level_factors(levels, pooled, [[blocks.served for blocks in level.blocks] for level in levels])
-    return effective_counts(served, replies, phi)
+    sums = visit_sums(levels)
+    return effective_counts(sums.by_level(sums.hits), sums.by_level(sums.replies), level_factors(sums, pooled))
 
 
 def _gather_groups(

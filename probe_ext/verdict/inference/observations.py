@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from probe_ext.verdict.evidence.columns import Bools, Floats, Ints
 
 OPEN, SERVED, STRAINED, BROKEN = -1, 0, 1, 2
+MAX_BLOCKS = 60
 
 
 @dataclass(frozen=True)
@@ -101,22 +102,18 @@ def in_order(visit: Visit) -> Ints:
     return order if bool((sent[1:] > sent[:-1]).all()) else np.lexsort((visit.served, visit.user, visit.sent))
 
 
-def cut_into_blocks(visit: Visit, max_blocks: int = 60) -> Blocks:
+def cut_into_blocks(visit: Visit) -> Blocks:
     """Cut a visit into blocks of about as many replies as there are users, or replies in flight.
 
     Replies of one moment share a queue, so it is blocks, not replies, that come close to independence.
     """
     count = len(visit.sent)
-    number = int(np.clip(round(count / visit.at_once), 1, max_blocks)) if count else 0
-    if not number:
-        return Blocks(*(np.zeros(0) for _ in range(3)))
-    order = in_order(visit)
-    edges = (np.arange(number) * count) // number
-    return Blocks(
-        np.diff(np.append(edges, count)).astype(np.float64),
-        np.add.reduceat(visit.served[order].astype(np.float64), edges),
-        np.add.reduceat(visit.broken[order].astype(np.float64), edges),
-    )
+    if not count:
+        return Blocks(*np.zeros((3, 0)))
+    number = int(np.clip(round(count / visit.at_once), 1, MAX_BLOCKS))
+    order, edges = in_order(visit), (np.arange(number) * count) // number
+    kinds = np.stack([np.ones(count), visit.served[order], visit.broken[order]])
+    return Blocks(*np.add.reduceat(kinds, edges, axis=1))
 
 
 @dataclass(frozen=True)

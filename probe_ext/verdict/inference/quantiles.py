@@ -8,6 +8,8 @@ import numpy as np
 from probe_ext.verdict.evidence.columns import Floats
 
 _TINY, _NEARLY_NONE = 1e-12, 1e-9
+CONTRADICTION_ERROR = 0.005
+"""of what must not happen by chance anywhere in a run"""
 
 
 def normal_quantile(probability: float) -> float:

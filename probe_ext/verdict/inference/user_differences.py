@@ -29,8 +29,6 @@ met the same phase of a queue each time."""
 MIN_STRETCH = 6
 """replies"""
 EM_STEPS = 200
-DENSE = 16
-"""possible values for each one that there is, up to which counting them is faster than sorting"""
 
 
 @dataclass(frozen=True)
@@ -76,40 +74,28 @@ def user_residuals(visits: Sequence[Visit]) -> UserResiduals:
     users = np.unique(np.concatenate([visit.user for visit in visits])) if visits else np.zeros(0, dtype=np.int64)
     sums = np.zeros((6, len(users)))
     for visit in visits:
-        sums += _of_visit(visit, np.searchsorted(users, visit.user), len(users))
+        present, figures = _of_visit(visit)
+        sums[:, np.searchsorted(users, present)] += figures
     return UserResiduals(users, *sums)
 
 
-def _of_visit(visit: Visit, user: Ints, users: int) -> Floats:
-    """A row for each figure of `UserResiduals`, a column for each user."""
+def _of_visit(visit: Visit) -> tuple[Ints, Floats]:
+    """Return the users of a visit, and a row for each figure of `UserResiduals` with a column for each of them."""
     order = in_order(visit)
-    user, served = user[order], visit.served[order].astype(np.float64)
-    present = len(np.unique(user))
+    users, user = np.unique(visit.user[order], return_inverse=True)
     # One more than a third: else users who take fixed turns would only ever be compared with the same others.
-    stretches = max(1, len(user) // max(MIN_STRETCH, present // 3 + 1))
-    stretch = (np.arange(len(user)) * stretches) // len(user)
-    size = np.bincount(stretch).astype(np.float64)
-    share = np.bincount(stretch, served) / size
-    cell, inverse = _distinct(stretch * users + user, stretches * users)
-    mine = np.bincount(inverse).astype(np.float64)
-    of_stretch, of_user = cell // users, cell % users
-    m, p = size[of_stretch], share[of_stretch]
+    stretches = max(1, len(user) // max(MIN_STRETCH, len(users) // 3 + 1))
+    cell = (np.arange(len(user)) * stretches) // max(1, len(user)) * len(users) + user
+    mine, fine = (
+        np.bincount(cell, values, stretches * len(users)).reshape(stretches, len(users))
+        for values in (np.ones(len(user)), visit.served[order])
+    )
+    m = mine.sum(axis=1, keepdims=True)
+    p = fine.sum(axis=1, keepdims=True) / np.maximum(m, 1)
     variance = mine * p * (1 - p) * (m - mine) / np.maximum(m - 1, 1)  # hypergeometric
     within = variance**2 * m / np.maximum(m - 1, 1)
-    fine = np.bincount(inverse, served)
-    by_cell = (fine - mine * p, variance, within, mine, fine, np.where((p > 0) & (p < 1), mine, 0.0))
-    return np.stack([np.bincount(of_user, values, users) for values in by_cell])
-
-
-def _distinct(values: Ints, below: int) -> tuple[Ints, Ints]:
-    """Return the distinct values in order, and the place of each value among them; counted, where they are dense."""
-    if below > DENSE * len(values):
-        distinct, places = np.unique(values, return_inverse=True)
-        return distinct, places
-    distinct = np.flatnonzero(np.bincount(values, minlength=below))
-    place = np.zeros(below, dtype=np.int64)
-    place[distinct] = np.arange(len(distinct))
-    return distinct, place[values]
+    figures = (fine - mine * p, variance, within, mine, fine, mine * ((p > 0) & (p < 1)))
+    return users, np.stack([one.sum(axis=0) for one in figures])
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from probe_ext.verdict.grading.kind_profiles import OTHERS, Kind
-from probe_ext.verdict.inference.mix_cost import mix_cost
 from probe_ext.verdict.levels.dimension_estimates import KindEstimates
+from probe_ext.verdict.results.mix_cost import mix_cost
 from probe_ext.verdict.values.capacity_estimate import LevelEstimate
 from probe_ext.verdict.values.kind_result import KindCost, KindLevel, KindResult
 

@@ -9,7 +9,7 @@ from typing import Any
 from probe_ext.measure.rate import PER_SECOND, Rate, in_unit_of
 from probe_ext.settings.options import OPTIONS
 from probe_ext.verdict.evidence.manifest_view import mapping, mappings, number, search_of
-from probe_ext.verdict.inference.least_proof import least_proof
+from probe_ext.verdict.inference.level_estimates import least_proof
 from probe_ext.verdict.levels.all_kinds import split_error
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Criteria, LevelEstimate
 from probe_ext.verdict.values.judgement import NextStep

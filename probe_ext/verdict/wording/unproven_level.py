@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from probe_ext.verdict.inference.least_proof import is_provable
+from probe_ext.verdict.inference.level_estimates import is_provable
 from probe_ext.verdict.phrasing.formats import percent
 from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.verdict.values.capacity_estimate import Criteria

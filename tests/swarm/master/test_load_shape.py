@@ -14,7 +14,7 @@ from probe_ext.swarm.master.load_shape import LevelShape
 from probe_ext.swarm.preparation.preflight import PreparedRun, plan_line, server_line
 from probe_ext.swarm.preparation.provability import profile_line, proof_line
 from probe_ext.swarm.preparation.target_probe import PreparedWorkload
-from probe_ext.verdict.inference.least_proof import least_proof
+from probe_ext.verdict.inference.level_estimates import least_proof
 from probe_ext.workload.workload_file import parse_workload
 
 PLAN = LevelPlan((2, 6, 3), hold=10.0, settle=2.0, min_replies=1)

@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 from runs import HOLD_S, random_visit, visit
 
-from probe_ext.verdict.inference.dispersion import Pooled, lag_factor, pool
-from probe_ext.verdict.inference.level_dispersion import find_drift, level_factors
-from probe_ext.verdict.inference.observations import group_by_users
+from probe_ext.verdict.inference.dispersion import Pooled, VisitSums, lag_factor, level_factors, pool, visit_sums
+from probe_ext.verdict.inference.disturbances import find_drift
+from probe_ext.verdict.inference.observations import Visit, group_by_users
+
+
+def sums_of(visits: list[Visit]) -> VisitSums:
+    return visit_sums(group_by_users(visits))
 
 
 def clustered_visit(users: int, cycles: int, icc: float, seed: int, start: float):
@@ -32,31 +36,29 @@ def test_factor_is_at_least_one_and_grows_with_block_size() -> None:
 @pytest.mark.parametrize(("icc", "low", "high"), [(0.05, 0.02, 0.10), (0.3, 0.2, 0.4)])
 def test_pool_finds_the_intraclass_correlation(icc: float, low: float, high: float) -> None:
     visits = [clustered_visit(20, 40, icc, seed, seed * 50.0) for seed in range(12)]
-    assert low < pool(group_by_users(visits), 0.9).icc < high
+    assert low < pool(sums_of(visits), 0.9).icc < high
 
 
 def test_independent_replies_show_little_dispersion() -> None:
     visits = [random_visit(16 + i, 20 * (16 + i), 0.9, seed=i, start=i * 50.0) for i in range(6)]
-    levels = group_by_users(visits)
-    pooled = pool(levels, 0.9)
+    pooled = pool(sums_of(visits), 0.9)
     assert pooled.icc < 0.03
-    assert np.mean(level_factors(levels, pooled, [[b.served for b in level.blocks] for level in levels])) < 1.6
+    assert np.mean(level_factors(sums_of(visits), pooled)) < 1.6
 
 
 def test_dispersion_of_overloaded_levels_counts_little() -> None:
     near = [random_visit(20, 400, 0.9, seed=i, start=i * 50.0) for i in range(4)]
     waves = np.tile(np.repeat([True, False], 20), 10)  # a level that is all good, then all bad, in turns
     far = visit(40, np.repeat(waves, 2), start=300.0)
-    assert pool(group_by_users([*near, far]), 0.9).icc < 0.25
+    assert pool(sums_of([*near, far]), 0.9).icc < 0.25
 
 
 def test_nothing_usable_leaves_the_prior() -> None:
-    assert pool(group_by_users([visit(4, [True] * 12)]), 0.9).source == "prior"
+    assert pool(sums_of([visit(4, [True] * 12)]), 0.9).source == "prior"
 
 
 def test_drift_is_seen_between_visits_of_one_level() -> None:
     early, late = random_visit(20, 400, 0.98, seed=1), random_visit(20, 400, 0.6, seed=2, start=2 * HOLD_S)
-    levels = group_by_users([early, late])
     pooled = Pooled(0.05, 0.1, 20.0, "blocks")
-    assert find_drift(levels, pooled, 3.0) == (20,)
-    assert find_drift(group_by_users([early]), pooled, 3.0) == ()
+    assert find_drift(sums_of([early, late]), pooled, 3.0) == [0]
+    assert find_drift(sums_of([early]), pooled, 3.0) == []

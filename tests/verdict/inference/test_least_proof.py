@@ -4,7 +4,7 @@ import pytest
 from runs import visit
 
 from probe_ext.verdict.inference.estimate import estimate
-from probe_ext.verdict.inference.least_proof import least_proof
+from probe_ext.verdict.inference.level_estimates import least_proof
 from probe_ext.verdict.values.capacity_estimate import Criteria
 
 

@@ -9,7 +9,7 @@ from test_sentence import estimate, level
 from worlds import manifest
 
 from probe_ext.settings.options import read_options
-from probe_ext.verdict.inference.least_proof import least_proof
+from probe_ext.verdict.inference.level_estimates import least_proof
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Criteria, GroupCapacity, Suggestion
 from probe_ext.verdict.wording.next_run import NextMeasurement, _same_options, next_command, next_measurement, next_step
 

@@ -19,9 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from probe_ext.verdict.evidence.columns import Bools, Floats
-from probe_ext.verdict.inference.dispersion import Pooled, pool
-from probe_ext.verdict.inference.level_dispersion import level_factors
-from probe_ext.verdict.inference.observations import Level, Visit, cut_into_blocks
+from probe_ext.verdict.inference.dispersion import Pooled, level_factors, pool, visit_sums
+from probe_ext.verdict.inference.observations import Visit, level_of
 from probe_ext.verdict.inference.quantiles import f_quantile, log_likelihood, student_quantile
 
 MIN_COST, MAX_COST, COSTS = 1 / 64, 64.0, 61
@@ -145,14 +144,12 @@ def _varies(counts: Floats, kind: int, reference: int) -> bool:
 
 def _response(visits: Sequence[Visit], limit: float, kinds: int) -> _Response | None:
     """Return the replies of one kind; None where all or none of them were served, which tells nothing."""
-    blocks = [cut_into_blocks(visit) for visit in visits]
-    served = np.array([float(one.served.sum()) for one in blocks])
-    replies = np.array([float(one.replies.sum()) for one in blocks])
+    sums = visit_sums([level_of(visit.users, [visit]) for visit in visits])
+    served, replies = sums.by_level(sums.hits), sums.by_level(sums.replies)
     if not 0 < served.sum() < replies.sum():
         return None
-    levels = [Level(visit.users, (visit,), (one,)) for visit, one in zip(visits, blocks, strict=True)]
-    pooled = pool([level for level in levels if level.replies], limit)
-    worth = kinds * level_factors(levels, pooled, [[one.served] for one in blocks])
+    pooled = pool(sums, limit)
+    worth = kinds * level_factors(sums, pooled)
     return _Response(served / worth, replies / worth, pooled)
 
 

@@ -6,15 +6,20 @@ import numpy as np
 import pytest
 from runs import visit
 
-from probe_ext.verdict.inference.dispersion import pool
+from probe_ext.verdict.inference.dispersion import pool, visit_sums
+from probe_ext.verdict.inference.disturbances import compare_visits
 from probe_ext.verdict.inference.estimate import estimate
-from probe_ext.verdict.inference.level_dispersion import compare_visits
 from probe_ext.verdict.inference.observations import Level, Visit, level_of
 
 RUNS = 200
 USERS = 12
 SHAPE = (3, 3, 4, 5, 3)
 """blocks of each visit, as in a search that was interrupted"""
+
+
+def differing(level: Level) -> tuple[list[int], list[int]]:
+    sums = visit_sums([level])
+    return compare_visits(sums, pool(sums, 0.9))
 
 
 def clumped(rng: np.random.Generator, share: float, icc: float, lag: float) -> Level:
@@ -47,7 +52,7 @@ def test_visits_of_a_steady_server_are_seldom_said_to_differ(share: float, icc: 
     said = 0
     for seed in range(RUNS):
         level = clumped(np.random.default_rng(seed), share, icc, lag)
-        said += bool(compare_visits([level], pool([level], 0.9))[0])
+        said += bool(differing(level)[0])
     assert said / RUNS <= 0.025
 
 
@@ -55,7 +60,7 @@ def test_independent_replies_make_no_visits_uneven_either() -> None:
     said = 0
     for seed in range(RUNS):
         level = level_of(USERS, visits_of([0.7] * 5, np.random.default_rng(seed)))
-        said += any(compare_visits([level], pool([level], 0.9)))
+        said += any(differing(level))
     assert said / RUNS <= 0.025
 
 
@@ -79,5 +84,5 @@ def test_visits_no_further_apart_than_stretches_of_one_are_called_uneven() -> No
 def test_nothing_to_compare(served: list[bool]) -> None:
     visits = [visit(USERS, served, start=100.0 * place) for place in range(2)]
     level = level_of(USERS, visits)
-    assert compare_visits([level], pool([level], 0.9)) == ((), ())
-    assert compare_visits([level_of(USERS, visits[:1])], pool([level], 0.9)) == ((), ())
+    assert differing(level) == ([], [])
+    assert differing(level_of(USERS, visits[:1])) == ([], [])

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from probe_ext.verdict.inference.mix_cost import MixCost, mix_cost
 from probe_ext.verdict.inference.observations import Visit
+from probe_ext.verdict.results.mix_cost import MixCost, mix_cost
 
 CYCLES, CYCLE_S = 15, 3.0
 LIMITS = (22.0, 26.0)
