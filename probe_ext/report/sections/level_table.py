@@ -178,11 +178,11 @@ def _shares(level: Mapping[str, Any]) -> list[Cell]:
 
 def _figure(level: Mapping[str, Any], key: str, text: _Format, no_server: str) -> Cell:
     value = level[key]
+    if why := why_not_shown(key, level):
+        return Cell(formats.DASH, why, "none")
     if value is None:
         server_reason = no_server or "not reported by the server"
         return Cell(formats.DASH, server_reason if key in _SERVER_FIGURES else "no reply of this level has it", "none")
-    if why := why_not_shown(key, level):
-        return Cell(formats.DASH, why, "none")
     unsure = level["preemptions_unsure"] if key == "preemptions" else None
     if unsure:
         return Cell(text(value), f"{unsure:,} of them may belong to another level", below=f"{unsure:,} uncertain")
