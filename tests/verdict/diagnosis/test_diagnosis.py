@@ -182,7 +182,7 @@ def test_a_single_rejected_reply_is_no_quota() -> None:
         run = evidence(rows, staircase((1, 28), (2, 22)), manifest=manifest(workers=[worker(started=len(rows))]))
         return ruling(judge(run, CHAT), "quota").state
 
-    beyond = [reply(1, 33.0 + 2 * k, longest_gap=None, **rejected) for k in range(8)]
+    beyond = [reply(1, 33.0 + 0.8 * k, longest_gap=None, **rejected) for k in range(24)]
     assert state([*few, *many]) == "absent"
     assert state([*few, *many, beyond[0], beyond[1]]) == "absent"
     assert state([*few, *many, *beyond]) == "holds"
