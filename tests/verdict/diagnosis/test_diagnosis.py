@@ -174,15 +174,15 @@ def test_a_single_rejected_reply_is_no_quota() -> None:
     """One of 12 is more than 5 %, but one, and no share of which more users would have more."""
     rejected = {"outcome": Outcome.REJECTED, "status": 429, "first": None, "tpot": None, "tokens_out": None}
     few, many = (
-        [reply(0, 2.0 + 2 * k) for k in range(11)],
-        [reply(user, 32.0 + 2 * k) for user in (0, 1) for k in range(9)],
+        [reply(0, 2.0 + 2 * k) for k in range(22)],
+        [reply(user, 54.0 + 2 * k) for user in (0, 1) for k in range(9)],
     )
 
     def state(rows: list[ReplyRow]) -> str:
-        run = evidence(rows, staircase((1, 28), (2, 22)), manifest=manifest(workers=[worker(started=len(rows))]))
+        run = evidence(rows, staircase((1, 50), (2, 22)), manifest=manifest(workers=[worker(started=len(rows))]))
         return ruling(judge(run, CHAT), "quota").state
 
-    beyond = [reply(1, 33.0 + 0.8 * k, longest_gap=None, **rejected) for k in range(24)]
+    beyond = [reply(1, 55.0 + 0.8 * k, longest_gap=None, **rejected) for k in range(24)]
     assert state([*few, *many]) == "absent"
     assert state([*few, *many, beyond[0], beyond[1]]) == "absent"
     assert state([*few, *many, *beyond]) == "holds"
