@@ -20,7 +20,7 @@ from probe_ext.measure.table_rows import UserRow
 from probe_ext.settings.options import Plan
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.evidence.columns import from_rows
-from probe_ext.verdict.evidence.evidence import quantile
+from probe_ext.verdict.evidence.evidence import percentile, quantile
 from probe_ext.verdict.grading.kind_profiles import Kind, KindProfiles
 from probe_ext.verdict.levels.find_levels import (
     MAX_SAMPLE_GAP_S,
@@ -262,7 +262,7 @@ class Levels:
             why=self._why(span, now),
             replies=len(self._monitor.replies.rows_of(span)),
             ttft_p50=quantile(ttft, 0.50),
-            ttft_p95=quantile(ttft, 0.95),
+            ttft_p95=percentile(ttft, "p95"),
             decode_rate_p50=quantile(rate, 0.50),
             longest_gap_max=quantile(gap, 1.0),
             kv_usage_max=quantile(kv_usage, 1.0),

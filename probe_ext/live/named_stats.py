@@ -80,9 +80,9 @@ def _streaming(name: str, line: Line) -> Streaming:
         line.replies,
         line.failed,
         ttft_p50=line.ttft.quantile(0.50),
-        ttft_p95=line.ttft.quantile(0.95),
-        ttft_p99=line.ttft.quantile(0.99),
-        longest_gap_p95=line.gap.quantile(0.95),
+        ttft_p95=line.ttft.percentile("p95"),
+        ttft_p99=line.ttft.percentile("p99"),
+        longest_gap_p95=line.gap.percentile("p95"),
         longest_gap_max=line.gap.maximum if line.gap.count else None,
         decode_rate_p50=1 / tpot if tpot else None,
     )

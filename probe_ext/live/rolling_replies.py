@@ -77,7 +77,7 @@ class RollingReplies:
             self._seconds,
             complete / self._seconds,
             (requests - complete) / requests if requests else None,
-            ttft.quantile(0.95),
+            ttft.percentile("p95"),
         )
 
     def _slice(self, number: int) -> _Slice | None:

@@ -75,7 +75,8 @@ def _replies(now: Now) -> str:
 def _speed(now: Now) -> dict[str, str]:
     """Return TTFT and decode rate of the level that is measured; without one, of recent replies, which it says."""
     of = now.level or now.window
-    ttft = "" if of.ttft_p95 is None else f"TTFT p95 {formats.seconds(of.ttft_p95)}"
+    known = {"p95": of.ttft_p95, "p50": of.ttft_p50}  # p50 while replies are too few for p95
+    ttft = next((f"TTFT {name} {formats.seconds(value)}" for name, value in known.items() if value is not None), "")
     rate = "" if of.decode_rate_p50 is None else f"{formats.rate(of.decode_rate_p50)} tok/s per reply"
     if now.level is not None:
         both = now.level.is_revisit and not now.level.is_early  # then the share is of all visits

@@ -11,7 +11,7 @@ import numpy as np
 
 from probe_ext.live.reply_batch import Batch
 from probe_ext.verdict.evidence.columns import Floats
-from probe_ext.verdict.evidence.evidence import quantile
+from probe_ext.verdict.evidence.evidence import percentile, quantile
 from probe_ext.verdict.grading.reply_grades import BROKEN, SERVED, STRAINED
 
 MIN_WINDOW_S, MAX_WINDOW_S = 30.0, 300.0
@@ -86,9 +86,9 @@ class Window:
             broken=int((grades == BROKEN).sum()),
             users=len(self._replies_by_user),
             ttft_p50=quantile(ttft, 0.50),
-            ttft_p95=quantile(ttft, 0.95),
+            ttft_p95=percentile(ttft, "p95"),
             decode_rate_p50=quantile(rate, 0.50),
-            decode_rate_p05=quantile(rate, 0.05),
+            decode_rate_p05=percentile(rate, "p05"),
             longest_gap_max=quantile(gap, 1.0),
             tokens_per_s=float(np.nansum(tokens)) / length if length > 0 and len(tokens) else None,
         )

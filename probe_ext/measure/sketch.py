@@ -102,6 +102,10 @@ class LatencySketch:
                 return self._clamped(2 * _GAMMA**key / (_GAMMA + 1))
         return self.maximum
 
+    def percentile(self, name: str) -> float | None:
+        """Return a percentile by its name, such as `p95`; None of fewer values than it needs (MIN_COUNTS)."""
+        return self.quantile(int(name[1:]) / 100) if self.count >= MIN_COUNTS[name] else None
+
     def bins(self) -> list[tuple[float, int]]:
         """Return value (seconds, to within ACCURACY) and count of each bin, by ascending value."""
         low = [(0.0, self._low)] if self._low else []

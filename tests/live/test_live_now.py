@@ -34,17 +34,27 @@ def pushed(window: Window, now: float, *rows: ReplyRow) -> None:
 
 def test_window_figures_come_from_its_replies() -> None:
     window = Window()
-    waits = [0.1 * n for n in range(1, 11)]
-    rows = [reply(n, 5.0, first=5.0 + wait, tpot=0.02 * (n + 1)) for n, wait in enumerate(waits)]
+    waits = [0.1 * n for n in range(1, 11) for _ in range(2)]
+    rows = [reply(n // 2, 5.0, first=5.0 + wait, tpot=0.02 * (n // 2 + 1)) for n, wait in enumerate(waits)]
     pushed(window, 20.0, *rows)
     figures = window.figures(20.0)
-    assert (figures.replies, figures.failed) == (10, 0)
+    assert (figures.replies, figures.failed) == (20, 0)
     assert figures.ttft_p50 == pytest.approx(np.quantile(waits, 0.5))
     assert figures.ttft_p95 == pytest.approx(np.quantile(waits, 0.95))
     assert figures.decode_rate_p50 == pytest.approx(np.quantile([50 / n for n in range(1, 11)], 0.5))
     assert figures.longest_gap_max == pytest.approx(0.2)
-    assert figures.tokens_per_s == pytest.approx(200 / 20)  # the run is younger than the window
-    assert (figures.served, figures.strained, figures.broken, figures.users) == (5, 5, 0, 10)
+    assert figures.tokens_per_s == pytest.approx(400 / 20)  # the run is younger than the window
+    assert (figures.served, figures.strained, figures.broken, figures.users) == (10, 10, 0, 10)
+
+
+def test_no_percentile_of_too_few_replies() -> None:
+    window = Window()
+    pushed(window, 20.0, *(reply(n, 5.0) for n in range(19)))
+    few = window.figures(20.0)
+    assert few.ttft_p50 is not None
+    assert (few.ttft_p95, few.decode_rate_p05) == (None, None)
+    pushed(window, 20.0, reply(19, 5.0))
+    assert None not in (window.figures(20.0).ttft_p95, window.figures(20.0).decode_rate_p05)
 
 
 def test_empty_window_has_no_figures() -> None:
@@ -318,7 +328,7 @@ def test_omits_unknown_figures() -> None:
     assert status_line(live.tick(1.0), None) == "2 users · settling, 4 s · 0 replies"
     live.on_reply(reply(0, 0.0))
     live.on_server([ServerRow(2.0, "u", "0", "kv_usage", 0.63), ServerRow(2.0, "u", "0", "waiting", 2.0)])
-    figures = "last 6 s: TTFT p95 0.20 s, 20 tok/s per reply · KV 63 % · 2 waiting"
+    figures = "last 6 s: TTFT p50 0.20 s, 20 tok/s per reply · KV 63 % · 2 waiting"
     assert status_line(live.tick(6.0), None) == f"2 users · 1 reply in all · {figures}"
 
 

@@ -178,11 +178,11 @@ def _shares(level: Mapping[str, Any]) -> list[Cell]:
 
 def _figure(level: Mapping[str, Any], key: str, text: _Format, no_server: str) -> Cell:
     value = level[key]
+    if why := why_not_shown(key, level):
+        return Cell(formats.DASH, why, "none")
     if value is None:
         server_reason = no_server or "not reported by the server"
         return Cell(formats.DASH, server_reason if key in _SERVER_FIGURES else "no reply of this level has it", "none")
-    if why := why_not_shown(key, level):
-        return Cell(formats.DASH, why, "none")
     if key == _SERVED[0]:
         return Cell(share_text(level, "served", value))
     unsure = level["preemptions_unsure"] if key == "preemptions" else None

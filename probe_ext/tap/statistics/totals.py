@@ -38,9 +38,9 @@ class Lengths:
     def percentile(self, name: str) -> float | None:
         """Return a percentile of MIN_COUNTS, to within the sketch's accuracy; None of too few values."""
         number, share = self.sketch.count, int(name[1:]) / 100
-        if number < MIN_COUNTS[name]:
-            return None
-        return sorted(self._exact)[int(share * (number - 1))] if number <= MAX_EXACT else self.sketch.quantile(share)
+        if not MIN_COUNTS[name] <= number <= MAX_EXACT:
+            return self.sketch.percentile(name)
+        return sorted(self._exact)[int(share * (number - 1))]
 
     @property
     def mean(self) -> float | None:

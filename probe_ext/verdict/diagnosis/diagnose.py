@@ -59,6 +59,7 @@ MASKS: Mapping[str, frozenset[str]] = {
     "throttling": _SPEED - {"throttling"},
     "uneven_balancer": frozenset({"ceiling"}),
     "slow_replica": frozenset({"ceiling", "throttling"}),
+    "prefill_bound": frozenset({"slow_replica"}),
 }
 """Rules that nothing can be concluded about while another one explains the same figures."""
 _NOT_ABOUT_LOAD = {"slow_path", "slow_replica"}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from probe_ext.measure.sketch import LatencySketch
+from probe_ext.measure.sketch import MIN_COUNTS, LatencySketch
 
 Columns = Mapping[str, Any]
 """Columns of equal length by name, read by `columns.py`. Numbers are arrays of any numeric type, with NaN for missing;
@@ -60,6 +60,18 @@ class Evidence:
 def quantile(values: NDArray[np.float64], q: float) -> float | None:
     """Return the q-quantile of the values that are not NaN (linear interpolation); None without any."""
     return quantiles(values, (q,))[0]
+
+
+def percentile(values: NDArray[np.float64], name: str) -> float | None:
+    """Return a percentile by its name, such as `p95`; None of fewer known values than it needs (MIN_COUNTS)."""
+    return percentiles(values, (name,))[0]
+
+
+def percentiles(values: NDArray[np.float64], names: Sequence[str]) -> list[float | None]:
+    """Return several percentiles, for which the values are ordered only once."""
+    number = int(np.count_nonzero(~np.isnan(values)))
+    found = quantiles(values, [int(name[1:]) / 100 for name in names])
+    return [value if number >= MIN_COUNTS[name] else None for name, value in zip(names, found, strict=True)]
 
 
 def quantiles(values: NDArray[np.float64], shares: Sequence[float]) -> list[float | None]:

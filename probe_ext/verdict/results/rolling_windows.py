@@ -13,7 +13,7 @@ import numpy as np
 
 from probe_ext.measure.outcome import CLIENT_SIDE, Outcome
 from probe_ext.verdict.evidence.columns import Bools, Floats, Ints, is_any, numbers
-from probe_ext.verdict.evidence.evidence import Columns, quantiles
+from probe_ext.verdict.evidence.evidence import Columns, percentiles
 from probe_ext.verdict.values.rolling_types import Rolling, RollingFigures, WindowedOutage
 
 WINDOW_S = 900.0
@@ -67,7 +67,7 @@ def _figures(ended: _Ended, t: float, seconds: float) -> RollingFigures:
     inside = slice(*np.searchsorted(ended.end, (t - seconds, t), side="right").tolist())
     complete, requests = int(ended.complete[inside].sum()), len(ended.end[inside])
     (ttft_p50, ttft_p95), (answer_p50, answer_p95) = (
-        quantiles(values[inside], (0.50, 0.95)) for values in (ended.ttft, ended.answer)
+        percentiles(values[inside], ("p50", "p95")) for values in (ended.ttft, ended.answer)
     )
     return RollingFigures(
         t=t,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from probe_ext.verdict.evidence.columns import Floats, Ints, numbers
-from probe_ext.verdict.evidence.evidence import Columns, Window, quantile
+from probe_ext.verdict.evidence.evidence import Columns, Window, percentile, quantile
 from probe_ext.verdict.grading.reply_grades import SERVED, GradedReplies
 from probe_ext.verdict.grading.server_times import possible_ttft
 from probe_ext.verdict.levels.find_levels import Level
@@ -47,16 +47,16 @@ def reply_figures(
     served, seconds = int((graded.overall[rows] <= SERVED).sum()), level.seconds - last_seconds
     return ReplyFigures(
         ttft_p50=quantile(ttft, 0.50),
-        ttft_p95=quantile(ttft, 0.95),
-        ttft_p99=quantile(ttft, 0.99),
+        ttft_p95=percentile(ttft, "p95"),
+        ttft_p99=percentile(ttft, "p99"),
         server_ttft_p50=quantile(at_server, 0.50),
         way_p50=quantile(ttft - at_server, 0.50),
-        ttft_visible_p95=quantile(numbers(replies, "first_visible")[rows] - sent, 0.95),
+        ttft_visible_p95=percentile(numbers(replies, "first_visible")[rows] - sent, "p95"),
         first_word_p50=quantile(waited, 0.50),
-        first_word_p95=quantile(waited, 0.95),
+        first_word_p95=percentile(waited, "p95"),
         decode_rate_p50=quantile(rate, 0.50),
-        decode_rate_p05=quantile(rate, 0.05),
-        longest_gap_p95=quantile(gap, 0.95),
+        decode_rate_p05=percentile(rate, "p05"),
+        longest_gap_p95=percentile(gap, "p95"),
         longest_gap_max=quantile(gap, 1.0),
         tokens_out_p50=quantile(numbers(replies, "tokens_out")[rows], 0.50),
         total_tokens_per_s=tokens_within(tokens, level, _longest(replies, rows) if killed else None),

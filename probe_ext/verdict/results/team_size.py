@@ -25,6 +25,8 @@ from probe_ext.verdict.values.sizing_types import Cost, Team, ThinkTime
 
 CALM_SHARES = (0.99, 0.95)
 """Of the time, with no more replies in flight than at the proven capacity."""
+BETWEEN_REPLIES = 0.02
+"""Of the time in flight, which users who ask again at once spend between two replies: 2 of them are 1.99 in flight."""
 MAX_PEOPLE = 1_000_000_000
 
 
@@ -87,7 +89,8 @@ def team(at: AtCapacity | None, think_time: float | None) -> Team | None:
     if at is None or think_time is None or at.in_flight <= 0:
         return None
     share = at.reply / (at.reply + think_time)
-    low, high = (largest_team(max(1, math.floor(at.in_flight)), share, calm) for calm in CALM_SHARES)
+    at_once = max(1, math.floor(min(at.users, at.in_flight * (1 + BETWEEN_REPLIES))))
+    low, high = (largest_team(at_once, share, calm) for calm in CALM_SHARES)
     size = people(low) if low == high else f"{low:,} to {people(high)}"
     return Team(
         think_time=think_time,

@@ -8,9 +8,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from probe_ext.measure.sketch import MIN_COUNTS
 from probe_ext.verdict.evidence.columns import Floats, Ints, numbers
-from probe_ext.verdict.evidence.evidence import Columns, quantile
+from probe_ext.verdict.evidence.evidence import Columns, percentile, quantile
 from probe_ext.verdict.levels.level_assignment import LevelAssignment
 from probe_ext.verdict.values.level_result import LengthClass, TtftByLength
 
@@ -47,6 +46,6 @@ def _classes(tokens: Floats, waited: Floats, cached: Floats) -> Iterator[LengthC
             tokens_to=int(tokens[inside].max()),
             replies=int(inside.sum()),
             ttft_p50=float(quantile(waited[inside], 0.5) or 0.0),
-            ttft_p95=quantile(waited[inside], 0.95) if inside.sum() >= MIN_COUNTS["p95"] else None,
+            ttft_p95=percentile(waited[inside], "p95"),
             cached_share=float(found[counted].sum() / tokens[inside][counted].sum()) if counted.any() else None,
         )

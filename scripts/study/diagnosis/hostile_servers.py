@@ -99,18 +99,80 @@ class Distant(Path):
         self.half, self.jitter = seconds / 2, jitter
         self.connect = seconds if connects_there else 0.002
 
-    def delay(self) -> float:
+    def delay(self, _: Flight) -> float:
         return self.half * math.exp(self.random.gauss(0.0, self.jitter))
 
     def ask(self, flight: Flight, now: float) -> None:
-        self.world.at(now + self.delay(), lambda then: self.world.submit(flight, then))
+        self.world.at(now + self.delay(flight), lambda then: self.world.submit(flight, then))
 
     def token(self, flight: Flight, now: float) -> None:
-        flight.ended = max(flight.ended or 0.0, now + self.delay())
+        flight.ended = max(flight.ended or 0.0, now + self.delay(flight))
         self.world.at(flight.ended, lambda then: self.world.receive(flight, then))
 
     def finish(self, flight: Flight, now: float) -> None:
         self.world.at(flight.ended or now, lambda then: self.world.end(flight, then))
+
+
+class FarForSome(Distant):
+    """A way that is long for one of `of` users, as from a distant worker."""
+
+    def __init__(self, seconds: float, of: int) -> None:
+        super().__init__(seconds, connects_there=False)
+        self.of = of
+
+    def delay(self, flight: Flight) -> float:
+        return 0.001 if int(flight.notes.user.split(":")[1]) % self.of else self.half
+
+
+class Shared(Path):
+    """A key that others use as well: a share of the requests is answered 429, however many there are."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+
+    def ask(self, flight: Flight, now: float) -> None:
+        if self.random.random() < self.share:
+            self.world.at(now + 0.005, lambda then: self.world.end(flight, then, "rejected", 429))
+        else:
+            self.world.submit(flight, now)
+
+
+class UsedUp(Path):
+    """A quota of so many requests, after which each is answered 429."""
+
+    def __init__(self, requests: int) -> None:
+        super().__init__()
+        self.left = requests
+
+    def ask(self, flight: Flight, now: float) -> None:
+        self.left -= 1
+        if self.left < 0:
+            self.world.at(now + 0.005, lambda then: self.world.end(flight, then, "rejected", 429))
+        else:
+            self.world.submit(flight, now)
+
+
+class AtRandom(Path):
+    """A balancer that picks an engine at random."""
+
+    def __init__(self, engines: int) -> None:
+        super().__init__()
+        self.engines = engines
+
+    def pick(self, flight: Flight) -> int:
+        return self.random.randrange(self.engines)
+
+
+class InTurn(Path):
+    """A balancer that sends a user always to one engine, as many to each."""
+
+    def __init__(self, engines: int) -> None:
+        super().__init__()
+        self.engines = engines
+
+    def pick(self, flight: Flight) -> int:
+        return int(flight.notes.user.split(":")[1]) % self.engines
 
 
 class Sticky(Path):
@@ -270,6 +332,11 @@ def _hostile(  # noqa: PLR0913 - a table row
     )  # fmt: skip
 
 
+def _one_slow(engines: int, factor: float) -> tuple[Callable[[float], float], ...]:
+    """Every engine at full speed but the last, whose steps take `factor` times as long."""
+    return (*((lambda _: 1.0,) * (engines - 1)), lambda _: factor)
+
+
 def _throttle(final: float, seconds: float) -> Callable[[float], float]:
     """Steps take longer and longer, up to `final` times as long after `seconds`."""
     return lambda t: 1 + (final - 1) * min(1.0, t / seconds)
@@ -301,7 +368,7 @@ HOSTILE: dict[str, Hostile] = {
     "two engines at their limit": _hostile(
         "ceiling", "throughput_limit", QWEN, Path, (2, 96, 160), people=People(prompt=60), engines=2),
     "one replica slow": _hostile(
-        "slow_replica", "", ROOMY, Path, (3, 6, 12), engines=3, slowdowns=(lambda _: 1.0, lambda _: 1.0, lambda _: 2.2),
+        "slow_replica", "", ROOMY, Path, (3, 6, 12), engines=3, slowdowns=_one_slow(3, 2.2),
         allowed="not_loaded", outside_allowed="not_loaded"),
     "cache 60 ms away": _hostile("response_cache", "response_cache", ROOMY, DistantCache, (2, 8, 16)),
     "4 tokens an event, no usage": _hostile(
@@ -320,6 +387,24 @@ HOSTILE: dict[str, Hostile] = {
         outside_allowed="throughput_limit not_loaded"),
     "retrying gateway": _hostile("other_load", "", DEMO, Retrying, (4, 12, 16)),
     "static batches": _hostile("", "", ROOMY, StaticBatches, (4, 12, 20), allowed="gateway"),
+    "one replica slow and full": _hostile(
+        "slow_replica batch_limit", "", DEMO, Path, (6, 15, 24), engines=3, slowdowns=_one_slow(3, 2.2),
+        allowed="uneven_balancer"),
+    "one of 5 very slow, sticky": _hostile(
+        "slow_replica", "", ROOMY, lambda: InTurn(5), (5, 10, 20), engines=5, slowdowns=_one_slow(5, 14.0),
+        allowed="not_loaded", outside_allowed="not_loaded"),
+    "three engines at random": _hostile("not_loaded", "not_loaded", ROOMY, lambda: AtRandom(3), (3, 6, 12), engines=3),
+    "429 to one in 12, however many ask": _hostile("", "", ROOMY, lambda: Shared(1 / 12), (2, 8, 16)),
+    "quota used up": _hostile("quota", "quota", ROOMY, lambda: UsedUp(60), (2, 8, 16)),
+    "one replica slow and full, other card": _hostile(
+        "slow_replica batch_limit", "", replace(TI, max_num_seqs=5), Path, (4, 8, 14), engines=2,
+        slowdowns=_one_slow(2, 1.7), people=People(prompt=100, reply=100), allowed="uneven_balancer"),
+    "two engines at random, long prompts": _hostile(
+        "prefill_bound", "", QWEN, lambda: AtRandom(2), (2, 6, 12), engines=2, people=People(prompt=3000, reply=20),
+        outside_allowed="throughput_limit"),
+    "350 ms away for every third user": _hostile(
+        "", "", ROOMY, lambda: FarForSome(0.35, 3), (3, 6, 12), allowed="slow_path not_loaded",
+        outside_allowed="not_loaded"),
 }  # fmt: skip
 
 THOUGHTFUL = People(prompt=300, reply=120, reply_spread=0.4, think=2.0)
@@ -351,8 +436,16 @@ HELD_OUT_HOSTILE: dict[str, Hostile] = {
     "small neighbour": _hostile(
         "other_load", "", ROOMY, lambda: Neighbour(3), (2, 6, 12), outside_allowed="not_loaded"),
     "one replica slow, other card": _hostile(
-        "slow_replica", "", TI, Path, (2, 6, 12), engines=2, slowdowns=(lambda _: 1.0, lambda _: 1.7),
+        "slow_replica", "", TI, Path, (2, 6, 12), engines=2, slowdowns=_one_slow(2, 1.7),
         people=People(prompt=100, reply=120), allowed="not_loaded", outside_allowed="not_loaded"),
+    "five engines at random, people who think": _hostile(
+        "", "", TI, lambda: AtRandom(5), (5, 10, 20), engines=5, people=THOUGHTFUL, allowed="not_loaded",
+        outside_allowed="not_loaded"),
+    "429 to one in 25, however many ask": _hostile(
+        "", "", TI, lambda: Shared(0.04), (4, 12, 20), people=THOUGHTFUL, allowed="not_loaded",
+        outside_allowed="not_loaded"),
+    "quota used up, people who think": _hostile(
+        "quota", "quota", TI, lambda: UsedUp(80), (4, 8, 16), people=THOUGHTFUL),
     "two engines, full caches, other card": _hostile(
         "memory_wall", "", replace(TI, kv_pool_bytes=4e8), Path, (2, 12, 30), engines=2,
         people=People(prompt=400, reply=400)),

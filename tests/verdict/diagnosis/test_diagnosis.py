@@ -12,7 +12,8 @@ from regimes import evidence_of, judged, ruling
 from worlds import CHAT, evidence, manifest, reply, staircase, steady, worker
 
 from probe_ext.load.level_plan import LevelPlan
-from probe_ext.measure.table_rows import ServerRow
+from probe_ext.measure.outcome import Outcome
+from probe_ext.measure.table_rows import ReplyRow, ServerRow
 from probe_ext.verdict.diagnosis.diagnose import RULES
 from probe_ext.verdict.diagnosis.facts.level_load import tokens_by_block
 from probe_ext.verdict.diagnosis.rules.ruling import graded, holds
@@ -24,7 +25,7 @@ from probe_ext.verdict.values.judgement import Judgement
 from probe_ext.verdict.values.ruling_types import RULE_NAMES
 from scripts.study.diagnosis import diagnoses
 from scripts.study.diagnosis.diagnoses import blind
-from scripts.study.diagnosis.hostile_servers import HOSTILE
+from scripts.study.diagnosis.hostile_servers import HELD_OUT_HOSTILE, HOSTILE
 from scripts.study.diagnosis.regimes import DEMO, REGIMES
 from scripts.study.virtual.people import People
 from scripts.study.virtual.virtual_run import Run, drive
@@ -49,9 +50,19 @@ def test_every_rule_has_a_run_where_it_must_hold() -> None:
 
 QUICK_HOSTILE = (
     "gateway, 250 tokens/s", "GPU throttles", "350 ms behind an edge", "sticky balancer 3:1", "cache 60 ms away",
-    "buffering proxy", "429 beyond 8 at once", "noisy neighbour",
+    "buffering proxy", "429 beyond 8 at once", "noisy neighbour", "429 to one in 12, however many ask",
+    "350 ms away for every third user",
 )  # fmt: skip
-HOSTILE_TOO = ("proxy, one at a time", "one replica slow", "4 tokens an event, no usage", "first token, then all")
+HOSTILE_TOO = (
+    "proxy, one at a time",
+    "one replica slow",
+    "4 tokens an event, no usage",
+    "first token, then all",
+    "one replica slow and full",
+    "three engines at random",
+    "two engines at random, long prompts",
+    "quota used up",
+)
 """One of each kind; the study has all."""
 SLOW = {"ceiling, experts", "ceiling, other card", "healthy, thinking", "wall, other card", "batch, other card"}
 """Left to the study: many users, or too short a run."""
@@ -137,6 +148,54 @@ def test_servers_that_mislead(name: str) -> None:
     assert "other_load" in hostile.bounds or all(level.judged for level in verdict.levels)
     found = set(judge(blind(run), CHAT).diagnosis.bounds)
     assert hostile.outside <= found <= hostile.outside | hostile.outside_allowed
+
+
+THERE = {"slow_replica": "one replica slow and full", "quota": "429 beyond 8 at once",
+         "uneven_balancer": "sticky balancer 3:1, other card"}  # fmt: skip
+NOT_THERE = {"slow_replica": "two engines at random, long prompts", "quota": "429 to one in 25, however many ask",
+             "uneven_balancer": "two engines, evenly"}  # fmt: skip
+SEEDS = 3
+"""As `scripts/study/diagnosis` counts over more."""
+
+
+@pytest.mark.untraced
+@pytest.mark.long
+@pytest.mark.parametrize("rule", THERE)
+def test_how_often_a_rule_finds_what_is_there_and_is_silent_where_it_is_not(rule: str) -> None:
+    every = HOSTILE | HELD_OUT_HOSTILE
+    there, not_there = (
+        [rule in judge(diagnoses.evidence_of(every[names[rule]], seed), CHAT).diagnosis.bounds for seed in range(SEEDS)]
+        for names in (THERE, NOT_THERE)
+    )
+    assert (sum(there), sum(not_there)) == (SEEDS, 0)
+
+
+def test_a_single_rejected_reply_is_no_quota() -> None:
+    """One of 12 is more than 5 %, but one, and no share of which more users would have more."""
+    rejected = {"outcome": Outcome.REJECTED, "status": 429, "first": None, "tpot": None, "tokens_out": None}
+    few, many = (
+        [reply(0, 2.0 + 2 * k) for k in range(22)],
+        [reply(user, 54.0 + 2 * k) for user in (0, 1) for k in range(9)],
+    )
+
+    def state(rows: list[ReplyRow]) -> str:
+        run = evidence(rows, staircase((1, 50), (2, 22)), manifest=manifest(workers=[worker(started=len(rows))]))
+        return ruling(judge(run, CHAT), "quota").state
+
+    beyond = [reply(1, 55.0 + 0.8 * k, longest_gap=None, **rejected) for k in range(24)]
+    assert state([*few, *many]) == "absent"
+    assert state([*few, *many, beyond[0], beyond[1]]) == "absent"
+    assert state([*few, *many, *beyond]) == "holds"
+
+
+def test_the_path_is_long_for_every_user_or_for_some() -> None:
+    label = {
+        name: ruling(judge(diagnoses.evidence_of(HOSTILE[name], 1), CHAT), "slow_path").label
+        for name in ("350 ms behind an edge", "350 ms away for every third user")
+    }
+    assert re.fullmatch(r"the path to the server adds 0.3\d s to every first word", label["350 ms behind an edge"])
+    assert "every" not in label["350 ms away for every third user"]
+    assert "far less to those of some users" in label["350 ms away for every third user"]
 
 
 def test_others_load_silences_the_diagnosis() -> None:

@@ -122,8 +122,9 @@ def test_a_row_is_of_one_set_of_replies() -> None:
     same = replace(level, replies=alone.replies, total_tokens_per_s=alone.total_tokens_per_s)
     assert same == alone
     assert (level.served_share, level.slo_attainment) == (1.0, 1.0)
-    assert level.ttft_p99 is not None
-    assert level.ttft_p99 < 1.0
+    assert level.ttft_p50 is not None
+    assert level.ttft_p50 < 1.0
+    assert level.ttft_p95 is None, "14 replies are too few for it"
 
 
 def test_without_more_users_a_reply_is_judged_whole() -> None:

@@ -11,6 +11,7 @@ from probe_ext.sim.profile import load_profile
 from probe_ext.verdict.judge import judge
 from probe_ext.verdict.results.team_size import (
     CALM_SHARES,
+    AtCapacity,
     Given,
     at_capacity,
     at_most,
@@ -65,6 +66,13 @@ def test_users_who_rest_during_the_run_count_by_replies_in_flight() -> None:
     assert verdict.team is None
     assert verdict.think_time is not None
     assert verdict.think_time.mean == pytest.approx(2.0, rel=0.05)
+
+
+@pytest.mark.parametrize(("in_flight", "counted"), [(1.9965, 2), (3.98, 4), (3.6, 3), (4.0, 4)])
+def test_the_moment_between_two_replies_takes_nobody_from_the_team(in_flight: float, counted: int) -> None:
+    found = team(AtCapacity(4, in_flight, 2.0, None), 18.0)
+    assert found is not None
+    assert (found.people_low, found.people_high) == tuple(largest_team(counted, 0.1, calm) for calm in CALM_SHARES)
 
 
 def test_without_a_rest_the_team_is_the_capacity() -> None:

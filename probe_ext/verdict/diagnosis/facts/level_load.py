@@ -8,7 +8,7 @@ import numpy as np
 from probe_ext.measure.outcome import Outcome
 from probe_ext.verdict.diagnosis.facts.concurrency import Crowd, crowd
 from probe_ext.verdict.diagnosis.facts.gpu_signs import GpuLoad
-from probe_ext.verdict.evidence.columns import Bools, Floats, numbers
+from probe_ext.verdict.evidence.columns import Bools, Floats, Ints, numbers, text_codes
 from probe_ext.verdict.evidence.evidence import Columns, Evidence, quantile
 from probe_ext.verdict.levels.find_levels import Level
 from probe_ext.verdict.results.slo_metrics import token_windows
@@ -32,6 +32,8 @@ NEARLY_FULL = 0.9
 """KV-cache usage below which no request waits for memory."""
 TOO_MANY_REQUESTS = 429
 NO_GPUS = GpuLoad({})
+MIN_REPLIES_OF_USER = 3
+"""Replies of a user at a level whose mean tells something."""
 THROUGHPUT_BLOCKS = 10
 """Blocks of time per level that show how steady its throughput was."""
 
@@ -102,7 +104,7 @@ class Load:
     tpot: float | None
     """median seconds per token"""
     tpot_high: float | None
-    """95th percentile"""
+    """95th percentile of the time that users read: of an engine that is slow, replies are few"""
     prompt: float | None
     """mean prompt tokens per reply that were not cached"""
     prompt_whole: float | None
@@ -117,6 +119,10 @@ class Load:
     longest_gap: float | None
     rejected: float
     """share of the replies sent that were rejected with HTTP 429"""
+    asked: int
+    """replies sent"""
+    ttft_nearest: float | None
+    """mean of the user who waited least"""
     gpus: GpuLoad = NO_GPUS
     failing: bool = False
     """whether failed replies, more than anything else, cost users"""
@@ -176,6 +182,7 @@ def _load(
     sent, first = numbers(evidence.replies, "sent"), numbers(evidence.replies, "first")
     summed = gauges(metrics, level)
     begun: Bools = (first >= level.t_start) & (first <= level.t_end)
+    asked: Bools = (sent >= level.t_start) & (sent <= level.t_end)
     return Load(
         users=result.users,
         t_start=level.t_start,
@@ -191,7 +198,7 @@ def _load(
         ttft=quantile((first - sent)[begun], 0.5) if result.ttft_p50 is None else result.ttft_p50,
         ttft_mean=mean((first - sent)[begun]),
         tpot=_median_tpot(evidence.replies, begun, result),
-        tpot_high=quantile(numbers(evidence.replies, "tpot")[begun], 0.95),
+        tpot_high=_slow_reading(evidence.replies, begun),
         prompt=_computed(evidence.replies, begun, metrics, level),
         prompt_whole=mean(numbers(evidence.replies, "tokens_in")[begun]),
         prefill=mean_of(metrics, "prefill", level),
@@ -203,7 +210,9 @@ def _load(
         server=_server(metrics, level, summed),
         preemptions=result.preemptions,
         longest_gap=result.longest_gap_max,
-        rejected=_rejected(evidence.replies, (sent >= level.t_start) & (sent <= level.t_end)),
+        rejected=_rejected(evidence.replies, asked),
+        asked=int(asked.sum()),
+        ttft_nearest=_least_by_user(text_codes(evidence.replies, "user")[0][begun], (first - sent)[begun]),
         gpus=GpuLoad({name: state(gpu, level) for name, gpu in gpus.items()}),
         failing=result.why[:1] == ("answer",) and bool(set(result.outcomes) - _NOT_FAILED),
     )
@@ -213,6 +222,28 @@ def _median_tpot(replies: Columns, begun: Bools, result: LevelResult) -> float |
     """Return the median time per token, as the level's typing speed has it if it is known."""
     speed = result.decode_rate_p50
     return 1 / speed if speed else quantile(numbers(replies, "tpot")[begun], 0.5)
+
+
+def _least_by_user(user: Ints, seconds: Floats) -> float | None:
+    """Return the least of the users' means; None where no user has MIN_REPLIES_OF_USER."""
+    known = (user >= 0) & ~np.isnan(seconds)
+    counts = np.bincount(user[known])
+    enough = counts >= MIN_REPLIES_OF_USER
+    if not enough.any():
+        return None
+    return float((np.bincount(user[known], weights=seconds[known])[enough] / counts[enough]).min())
+
+
+def _slow_reading(replies: Columns, begun: Bools) -> float | None:
+    """Return the time per token below which users spent 95 % of the time that replies were typed."""
+    tpot, tokens = (numbers(replies, name)[begun] for name in ("tpot", "tokens_out"))
+    spent = tpot * tokens
+    known = np.flatnonzero(spent > 0)
+    if not len(known):
+        return None
+    order = known[np.argsort(tpot[known])]
+    passed = np.cumsum(spent[order])
+    return float(tpot[order[np.searchsorted(passed, 0.95 * passed[-1])]])
 
 
 def _rejected(replies: Columns, sent: Bools) -> float:

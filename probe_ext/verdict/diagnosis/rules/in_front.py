@@ -1,25 +1,29 @@
 """Is the limit in front of the server: a gateway that holds requests back, a quota, or a slow path?"""
 
 import math
+from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 
 from probe_ext.verdict.diagnosis.facts.concurrency import CROWDED
 from probe_ext.verdict.diagnosis.facts.diagnosis_input import Facts
 from probe_ext.verdict.diagnosis.facts.level_load import COMPARABLE, Load, mean
-from probe_ext.verdict.diagnosis.rules.ruling import absent, graded, holds, needed_metrics, unknown
+from probe_ext.verdict.diagnosis.rules.ruling import absent, graded, holds, longer_levels, needed_metrics, unknown
 from probe_ext.verdict.phrasing.formats import decimals, percent, seconds
 from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.verdict.values.ruling_types import Fact, Ruling
 
-MIN_REJECTED = 0.05
-"""Share of the replies sent at a level."""
+MIN_REJECTED, MIN_REJECTIONS = 0.05, 3
+"""Share of the replies sent at a level, and their number."""
 MIN_HELD_BACK = 0.3
 """Share of the replies in flight that the server does not have."""
 MAX_GROWTH = 0.5
 """Requests at the server as a power of those in flight."""
 MIN_PATH_S, MIN_PATH_SHARE = 0.1, 0.5
 """Time on the way, in seconds and as a share of the wait for the first word, at the lightest level."""
+MANY_SIGMA = 3.0
+"""Standard errors: rejected users ask again soon, so rejections come together, and several levels are compared."""
 SAME_RATE = 1.25
 """Ratio of two rates that count as the same."""
 BEHIND_IT = (
@@ -39,11 +43,15 @@ def quota(facts: Facts) -> Ruling:
         return unknown(rule, "No level was measured.", "a level")
     top = max(facts.loads, key=lambda load: load.rejected)
     shown = [Fact(f"replies rejected with HTTP 429, at {things(top.users, 'user')}", top.rejected, "fraction")]
-    if top.rejected < MIN_REJECTED:
+    if top.rejected < MIN_REJECTED or top.rejected * top.asked < MIN_REJECTIONS:
         return absent(rule, "Few or no replies were rejected with HTTP 429.", *shown)
     limited = [load for load in facts.loads if load.rejected >= MIN_REJECTED]
     rates = [load.replies_per_s for load in limited]
     same = None if len(rates) < 2 else max(rates) <= SAME_RATE * min(rates)
+    if not same and not _more_with_more_users(facts.loads):
+        why = f"{percent(top.rejected)} of replies were rejected with HTTP 429, but no clearly smaller share of fewer"
+        why += " users' replies: that is no limit on this load, but perhaps one on a key that others use as well."
+        return unknown(rule, why, "a level with fewer users", *shown)
     waiting = mean(top.gauges.waiting)
     shown.append(
         Fact(f"accepted replies per minute, at {things(top.users, 'user')}", 60 * top.replies_per_s, "replies")
@@ -57,6 +65,20 @@ def quota(facts: Facts) -> Ruling:
     advice = "A rate limit or quota rejects them, in a gateway or the server's own. Raise it, or measure behind it."
     label = "requests beyond a limit are rejected (HTTP 429)"
     return holds(rule, why, label, grade, advice, shown, limited[0].users)
+
+
+def _more_with_more_users(loads: Sequence[Load]) -> bool:
+    """Tell whether the share that is rejected grows with the users by more than chance; of one level, it may."""
+    levels = {load.users for load in loads}
+    return len(levels) == 1 or any(_more_rejected(low, high) for low, high in combinations(loads, 2))
+
+
+def _more_rejected(low: Load, high: Load) -> bool:
+    if low.users == high.users or not low.asked or not high.asked:
+        return False
+    both = (low.rejected * low.asked + high.rejected * high.asked) / (low.asked + high.asked)
+    error = math.sqrt(both * (1 - both) * (1 / low.asked + 1 / high.asked))
+    return high.rejected - low.rejected > MANY_SIGMA * error
 
 
 def gateway(facts: Facts) -> Ruling:
@@ -136,9 +158,19 @@ def slow_path(facts: Facts) -> Ruling:
         return unknown(rule, "A nearby gateway may hide a longer way to the server.", needs)
     others = [load.ttft_mean - load.server.ttft for load in facts.loads[1:] if load.ttft_mean and load.server.ttft]
     steady = None if not others else float(np.median(others)) >= outside / 2
+    if steady is False:
+        why += " and server; but less than half as much at more users, and no way gets shorter with more users."
+        return unknown(rule, why, longer_levels([light]), *shown)
     grade = graded(
         {"the same at more users": steady},
         {"connecting takes as long": True if connect and own is not None and connect >= outside / 2 else None},
     )
-    label = f"the path to the server adds {seconds(outside)} to every first word"
+    every = all(_every_user_waits(load, outside) for load in facts.loads if (load.server.ttft or 0.0) <= outside)
+    those = "every first word" if every else "first words on average, and far less to those of some users"
+    label = f"the path to the server adds {seconds(outside)} to {those}"
     return holds(rule, f"{why} and server.", label, grade, NEARER, shown)
+
+
+def _every_user_waits(load: Load, outside: float) -> bool:
+    """Tell whether the way is as long for the user who waited least; one worker may be farther away than another."""
+    return load.ttft_nearest is None or load.ttft_nearest - (load.server.ttft or 0.0) >= outside / 2

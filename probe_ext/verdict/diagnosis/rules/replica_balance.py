@@ -20,6 +20,8 @@ LEAST_BUSY = (
     "Let the load balancer send each request to the engine with the fewest requests. Sticky sessions and hashing by "
     "user or prefix overload some engines."
 )
+LIKE_BATCH = 1.3
+"""Ratio of two batches that are alike."""
 MIN_SLOWNESS = 1.4
 """Time per token of the slowest engine over that of the others."""
 
@@ -104,16 +106,23 @@ def _held(engine: EngineLoad) -> float:
 
 
 def _slowness(loads: Sequence[Load]) -> dict[Engine, list[float]]:
-    """Return each engine's time per token over that of others at no smaller a batch, level by level."""
+    """Return, level by level, by how much each engine's tokens take longer, at least, than another's at a like batch.
+
+    A token takes longer in a larger batch, at most in proportion to it. Unlike batches count only where there are no
+    like ones at any level: a slow engine keeps its requests longer, and so has more of them than the others.
+    """
     points = [
-        (name, float(np.nanmean(engine.gauges.running)), engine.itl)
+        (name, batch, engine.itl)
         for load in loads
         for name, engine in load.engines.items()
-        if engine.itl and not np.isnan(engine.gauges.running).all()
+        if engine.itl and (batch := mean(engine.gauges.running))
     ]
-    found: dict[Engine, list[float]] = {}
+    like: dict[Engine, list[float]] = {}
+    unlike: dict[Engine, list[float]] = {}
     for name, batch, itl in points:
-        others = [(other, time) for engine, other, time in points if engine != name and other >= batch]
+        others = [(max(batch / other, other / batch), other, time) for engine, other, time in points if engine != name]
         if others:
-            found.setdefault(name, []).append(itl / min(others)[1])
-    return found
+            apart, other, time = min(others)
+            found = like if apart <= LIKE_BATCH else unlike
+            found.setdefault(name, []).append(itl / (time * max(1.0, batch / other)))
+    return unlike | like
