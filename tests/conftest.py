@@ -113,16 +113,20 @@ def build_once(tmp_path_factory: pytest.TempPathFactory) -> BuildOnce:
 
 # Nodes that start with these mostly wait for processes; those that take longest come first.
 WAITING = (
+    "tests/e2e/test_several_hosts",
     "tests/e2e/test_swarm",
+    "tests/test_packaging",
     "tests/e2e/test_demo",
+    "tests/report/test_report_command",
     "tests/e2e/",
     "tests/test_locustfiles",
     "tests/seeds/",
     "tests/swarm/commands/test_calibrate",
     "tests/swarm/preparation/test_warm_up",
     "tests/test_",
-    "tests/report/test_report_command",
 )
+WAITING_START = 0.85
+"""share of all tests after which no more of these begin: one that waits at the end leaves the cores idle"""
 # Tests of these files mostly wait for processes and share no costly module fixture: each may run in any worker.
 INDEPENDENT = (
     "tests/e2e/test_bad_input",
@@ -147,7 +151,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     scopes = dict.fromkeys(scope(item.nodeid) for item in items)
     waiting = sorted((name for name in scopes if rank(name) < len(WAITING)), key=rank)
     computing = [name for name in scopes if rank(name) == len(WAITING)]
-    place = {name: n / len(waiting) for n, name in enumerate(waiting)}
+    place = {name: WAITING_START * n / len(waiting) for n, name in enumerate(waiting)}
     place |= {name: (n + 0.5) / len(computing) for n, name in enumerate(computing)}
     items.sort(key=lambda item: place[scope(item.nodeid)])
 
