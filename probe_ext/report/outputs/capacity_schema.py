@@ -108,7 +108,6 @@ def _or_null(schema: Schema) -> Schema:
     return {"oneOf": [{"type": "null"}, schema]}
 
 
-@cache
 def _field_docs(cls: type) -> dict[str, str]:
     """Read the string below each field, of the class and of the dataclasses it inherits from."""
     docs: dict[str, str] = {}
