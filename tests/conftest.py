@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from _pytest.runner import runtestprotocol
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.e2e import loaded
@@ -23,6 +24,15 @@ ANY_MACHINE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slo
 settings.register_profile("ci", ANY_MACHINE, max_examples=50, derandomize=True, database=None)
 settings.register_profile("nightly", ANY_MACHINE, max_examples=1000)
 settings.load_profile("ci")
+
+
+def _keep_to_drawn_values() -> None:
+    """Let hypothesis not mix constants of the code into what it draws: each process would parse all modules for them.
+
+    The profile nightly has them.
+    """
+    providers._get_local_constants = lambda: providers._local_constants
+
 
 _KEPT_VARIABLES = {"PROBE_FAULTS_FILE", "PROBE_NATIVE"}
 """of the tests themselves: `make test-native` runs the client's on both reading paths"""
@@ -44,7 +54,9 @@ def empty_cache_directory() -> Iterator[None]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Trace only what coverage needs, and estimate the same only once."""
+    """Trace only what coverage needs, estimate the same only once, and draw examples without parsing the code."""
+    if config.getoption("hypothesis_profile") != "nightly":
+        _keep_to_drawn_values()
     config.pluginmanager.register(Tracing())
     config.pluginmanager.register(Remembering())
     if "PYTEST_XDIST_WORKER" not in os.environ:
@@ -101,16 +113,20 @@ def build_once(tmp_path_factory: pytest.TempPathFactory) -> BuildOnce:
 
 # Nodes that start with these mostly wait for processes; those that take longest come first.
 WAITING = (
+    "tests/e2e/test_several_hosts",
     "tests/e2e/test_swarm",
+    "tests/test_packaging",
     "tests/e2e/test_demo",
+    "tests/report/test_report_command",
     "tests/e2e/",
     "tests/test_locustfiles",
     "tests/seeds/",
     "tests/swarm/commands/test_calibrate",
     "tests/swarm/preparation/test_warm_up",
     "tests/test_",
-    "tests/report/test_report_command",
 )
+WAITING_START = 0.85
+"""share of all tests after which no more of these begin: one that waits at the end leaves the cores idle"""
 # Tests of these files mostly wait for processes and share no costly module fixture: each may run in any worker.
 INDEPENDENT = (
     "tests/e2e/test_bad_input",
@@ -135,7 +151,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     scopes = dict.fromkeys(scope(item.nodeid) for item in items)
     waiting = sorted((name for name in scopes if rank(name) < len(WAITING)), key=rank)
     computing = [name for name in scopes if rank(name) == len(WAITING)]
-    place = {name: n / len(waiting) for n, name in enumerate(waiting)}
+    place = {name: WAITING_START * n / len(waiting) for n, name in enumerate(waiting)}
     place |= {name: (n + 0.5) / len(computing) for n, name in enumerate(computing)}
     items.sort(key=lambda item: place[scope(item.nodeid)])
 

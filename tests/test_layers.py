@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.tracing import LISTED
+
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 
@@ -184,6 +186,13 @@ def test_folders_are_small_and_every_module_has_a_name_of_its_own() -> None:
     files = Counter(path.parent for path in SOURCES if path.name != "__init__.py")
     assert not [n for n in files.items() if n[1] > MAX_FILES_IN_FOLDER]
     assert not [n for n in Counter(path.name for path in MODULES).items() if n[1] > 1]
+
+
+def test_each_untraced_test_exists() -> None:
+    """Renamed, it would be traced again, which costs time and shows nothing."""
+    assert LISTED
+    names = [listed.split("::") for listed in LISTED]
+    assert not [name for file, *_, name in names if f"def {name}(" not in (ROOT / file).read_text("utf-8")]
 
 
 @pytest.mark.untraced

@@ -197,6 +197,7 @@ def test_a_wheel_has_the_c_extension_if_there_is_a_compiler(wheel: Path) -> None
         assert wheel.name.endswith("-py3-none-any.whl")
 
 
+@pytest.mark.long
 def test_a_wheel_is_built_without_a_compiler_and_says_so(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
     environment = os.environ | {"CC": "false"}

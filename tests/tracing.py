@@ -1,7 +1,8 @@
 """Which code runs under coverage's tracer: it makes Python about three times slower, so only where it may find a line.
 
 Importing and running tests takes half of a test run's CPU time without this. Traced are the modules of the package
-while they are imported, fixtures, and tests; not pytest's own work, other packages' modules, and what `untraced` says.
+while they are imported, fixtures, and tests; not pytest's own work, other packages' modules, what `untraced` says, and
+the tests of untraced.txt, which reach nothing that others do not.
 """
 
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from importlib.machinery import ModuleSpec, SourceFileLoader
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -19,6 +21,9 @@ import pytest
 TRACED_CPU_S = 0.7
 """of a parametrised test; further cases of a costly one take much the same way through the code"""
 PACKAGE = "probe_ext"
+LISTED = frozenset(
+    line for line in Path(__file__).with_name("untraced.txt").read_text().splitlines() if not line.startswith("#")
+)
 
 
 @contextmanager
@@ -100,7 +105,7 @@ class Tracing:
         """Trace a test, unless it is marked or draws thousands of cases, or its cases have taken their time."""
         name = pyfuncitem.nodeid.partition("[")[0]
         untraced = pyfuncitem.get_closest_marker("untraced") or getattr(pyfuncitem.obj, "is_hypothesis_test", False)
-        if untraced or self.spent[name] > TRACED_CPU_S:
+        if untraced or name in LISTED or self.spent[name] > TRACED_CPU_S:
             with tracing(None):
                 return (yield)
         before = time.process_time()

@@ -81,12 +81,13 @@ def entries_of(file: str) -> list[Entry]:
 
 
 @pytest.mark.untraced
+@pytest.mark.parametrize("cuts", [11, pytest.param(37, marks=pytest.mark.long)])
 @each_file
-def test_each_reply_reads_the_same_wherever_it_is_cut(file: str) -> None:
+def test_each_reply_reads_the_same_wherever_it_is_cut(file: str, cuts: int) -> None:
     for entry in entries_of(file):
         expected = without_times(values(entry.reply()))
         stream = b"".join(entry.wire())
-        for cut in range(1, len(stream), max(1, len(stream) // 37)):
+        for cut in range(1, len(stream), max(1, len(stream) // cuts)):
             assert without_times(values(entry.reply([stream[:cut], stream[cut:]]))) == expected, (entry.name, cut)
         if len(stream) < 3000:
             single = [stream[k : k + 1] for k in range(len(stream))]
@@ -116,17 +117,18 @@ def read_both_ways(entry: Entry, reads: list[bytes], ending: Outcome | None = No
 
 
 @pytest.mark.untraced
+@pytest.mark.parametrize("cuts", [6, pytest.param(19, marks=pytest.mark.long)])
 @each_file
-def test_fast_and_slow_decoding_give_the_same(file: str) -> None:
+def test_fast_and_slow_decoding_give_the_same(file: str, cuts: int) -> None:
     for entry in entries_of(file):
-        check_both_ways(entry)
+        check_both_ways(entry, cuts)
 
 
-def check_both_ways(entry: Entry) -> None:
+def check_both_ways(entry: Entry, cuts: int) -> None:
     slow, fast = read_both_ways(entry, entry.chunks(), batch=1000)
     assert fast == slow, entry.name
     size = sum(map(len, entry.body))
-    for cut in range(0, size, max(41, size // 19)):
+    for cut in range(0, size, max(41, size // cuts)):
         before, parts = cut, list(entry.body)
         for index, part in enumerate(parts):
             if before < len(part):

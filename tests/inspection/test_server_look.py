@@ -271,13 +271,18 @@ def test_prefix_cache_is_told_with_its_confidence(
 
 
 @pytest.mark.parametrize(
-    ("personality", "start"),
-    [("vllm", "On: the server counts"), ("no-details", "On, with"), ("no-prefix-cache,no-details", "Off, with")],
+    ("personality", "starts"),
+    [
+        ("vllm", ("On: the server counts",)),
+        ("no-details", ("On, with", "Unclear: 5 of 6")),
+        ("no-prefix-cache,no-details", ("Off, with", "Unclear: 1 of 6")),
+    ],
 )
-def test_prefix_cache_of_simulated_servers(personality: str, start: str) -> None:
+def test_prefix_cache_of_simulated_servers(personality: str, starts: tuple[str, ...]) -> None:
+    """On a busy machine one of six pairs may have been held up, and nothing is said then."""
     with running_sim(personality) as sim:
         finding = prefix_cache(subject_on(sim.url, max_tokens="12"))
-    assert finding.evidence.startswith(start), finding
+    assert finding.evidence.startswith(starts), finding
 
 
 def test_a_long_prompt_that_does_not_fit_is_made_shorter(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,7 +72,7 @@ def mixed_run(seed: int) -> tuple[list[ReplyRow], list[UserRow]]:
 
 
 @pytest.mark.untraced
-@pytest.mark.parametrize("seed", [*range(2), *(pytest.param(n, marks=pytest.mark.long) for n in range(2, 12))])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.long) for n in range(1, 12))])
 def test_final_levels_and_estimate_equal_the_reports(seed: int) -> None:
     rows, users = mixed_run(seed)
     theirs, live = report_of(rows, users), lived(rows, users)

@@ -45,8 +45,18 @@ def visits_of(shares: Sequence[float], rng: np.random.Generator) -> list[Visit]:
 
 
 @pytest.mark.untraced
-@pytest.mark.parametrize(("icc", "lag"), [(0.0, 0.0), (0.1, 0.3), (0.4, 0.0), (0.4, 0.5)])
-@pytest.mark.parametrize("share", [0.5, 0.9])
+@pytest.mark.parametrize(
+    ("share", "icc", "lag"),
+    [
+        *((0.5, 0.0, 0.0), (0.9, 0.4, 0.5)),
+        *(
+            pytest.param(share, *how, marks=pytest.mark.long)
+            for share in (0.5, 0.9)
+            for how in ((0.0, 0.0), (0.1, 0.3), (0.4, 0.0), (0.4, 0.5))
+            if (share, *how) not in {(0.5, 0.0, 0.0), (0.9, 0.4, 0.5)}
+        ),
+    ],
+)
 def test_visits_of_a_steady_server_are_seldom_said_to_differ(share: float, icc: float, lag: float) -> None:
     """However replies cling together within a visit, in at most 2.5 % of runs of one level."""
     said = 0

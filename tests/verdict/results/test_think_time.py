@@ -40,8 +40,13 @@ def judged(rows: list[ReplyRow], *steps: tuple[int, float], given: Given | None 
 
 
 @pytest.mark.untraced
-@pytest.mark.parametrize("pause", [3.0, 30.0])
-@pytest.mark.parametrize("resting", [False, True])
+@pytest.mark.parametrize(
+    ("resting", "pause"),
+    [
+        *((False, 3.0), (True, 30.0)),
+        *(pytest.param(*one, marks=pytest.mark.long) for one in ((False, 30.0), (True, 3.0))),
+    ],
+)
 def test_the_mean_pause_is_not_that_of_the_short_ones(pause: float, resting: bool) -> None:
     """The level lasts four pauses, so a plain mean of those that ended would come out too short."""
     means = []
