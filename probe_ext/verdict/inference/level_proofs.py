@@ -79,9 +79,11 @@ def evidence_of_holding(counts: EffectiveCounts, limit: float) -> Floats:
 
 def evidence_of_failing(counts: EffectiveCounts, limit: float) -> Floats:
     """Standard errors by which each level, with all those above it, is proven to lie below `limit`."""
-    roots = -_roots_of_pools(counts, limit)
-    alone = np.eye(len(roots), dtype=np.bool_)
-    best = np.max(np.where(alone, roots, roots / POOL_ALLOWANCE), axis=0, initial=0.0)
+    place = np.arange(len(counts.of))
+    length = np.maximum(1, place[None, :] - place[:, None] + 1)
+    # Pools of 1, 2, 4, 8… levels: the fewer are tried, the less often one of them proves something by chance.
+    weight = np.where(length & (length - 1) == 0, np.where(length == 1, 1.0, 1 / POOL_ALLOWANCE), 0.0)
+    best = np.max(-_roots_of_pools(counts, limit) * weight, axis=0, initial=0.0)
     return np.minimum.accumulate(best[::-1])[::-1]
 
 
