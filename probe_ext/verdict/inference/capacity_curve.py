@@ -1,8 +1,8 @@
 """Between levels: curves of the served share over users, and where they may cross the limit.
 
-The log odds of a served reply fall by a line in N, or in log N, through the limit at the crossing x:
+Three families, each with the crossing x as a parameter and a slope that is not negative:
 
-    logit p(N) = logit(limit) + b · (s(x) − s(N)),   s(N) = N or log N,   b ≥ 0
+    log odds falling in N,   log odds falling in log N,   unserved share 1 − exp(−exp(·)) rising in N
 
 A curve that the levels contradict is dropped: its deviance is held against F (P. McCullagh, J. A. Nelder, Generalized
 Linear Models, 1989, ch. 4). The interval is the hull of the crossings that the likelihood ratio does not reject under
@@ -18,11 +18,42 @@ from probe_ext.verdict.evidence.columns import Floats
 from probe_ext.verdict.inference.level_proofs import EffectiveCounts
 from probe_ext.verdict.inference.quantiles import f_quantile, log_likelihood
 
-SCALES: tuple[Callable[[Floats], Floats], ...] = (np.asarray, np.log)
 CROSSINGS, SLOPES = 300, 50
 MIN_LEVELS = 3
 USEFUL_SHARE = 0.5
 FIT_LEVEL = 0.80
+
+
+@dataclass(frozen=True)
+class Family:
+    """One family of curves: served share = inverse(link(limit) + slope · (scale(x) − scale(N)))."""
+
+    scale: Callable[[Floats], Floats]
+    link: Callable[[float], float]
+    inverse: Callable[[Floats], Floats]
+
+
+def _logit(share: float) -> float:
+    return float(np.log(share / (1 - share)))
+
+
+def _expit(value: Floats) -> Floats:
+    return np.asarray(1 / (1 + np.exp(-np.clip(value, -500, 500))))
+
+
+def _minus_log_log(share: float) -> float:
+    return float(-np.log(-np.log(share)))
+
+
+def _exp_exp(value: Floats) -> Floats:
+    return np.asarray(np.exp(-np.exp(-np.clip(value, -500, 500))))
+
+
+FAMILIES = (
+    Family(np.asarray, _logit, _expit),
+    Family(np.log, _logit, _expit),
+    Family(np.asarray, _minus_log_log, _exp_exp),
+)
 
 
 @dataclass(frozen=True)
@@ -37,10 +68,10 @@ class Crossing:
 
 
 @dataclass(frozen=True)
-class _Curve:
-    """The best slope on one scale, by crossing."""
+class _Fit:
+    """The best slope of one family, by crossing."""
 
-    scale: Callable[[Floats], Floats]
+    family: Family
     deviance: Floats
     slope: Floats
 
@@ -48,35 +79,35 @@ class _Curve:
 def fit_crossing(
     users: Floats, counts: EffectiveCounts, fit: Floats, limit: float, critical: float, nu: float
 ) -> Crossing | None:
-    """Fit both curves to the levels that tell of the crossing; None where too few do or no curve fits them."""
+    """Fit the families to the levels that tell of the crossing; None where too few do or no family fits them."""
     # Levels of share 0.5 and more, and the first below.
     used = (np.cumsum(fit < USEFUL_SHARE) <= 1) & (counts.of > 0)
     if used.sum() < MIN_LEVELS:
         return None
     x = np.geomspace(0.5 * float(users[0]), 1.5 * float(users[-1]), CROSSINGS)
-    curves = [_fit(scale, x, users[used], counts.good[used], counts.of[used], limit) for scale in SCALES]
+    fits = [_fit(family, x, users[used], counts.good[used], counts.of[used], limit) for family in FAMILIES]
     freedom = float(used.sum() - MIN_LEVELS + 1)
-    curves = [one for one in curves if one.deviance.min() <= freedom * f_quantile(FIT_LEVEL, freedom, nu)]
-    if not curves:
+    fits = [one for one in fits if one.deviance.min() <= freedom * f_quantile(FIT_LEVEL, freedom, nu)]
+    if not fits:
         return None
-    excess = np.min([one.deviance - one.deviance.min() for one in curves], axis=0)
+    excess = np.min([one.deviance - one.deviance.min() for one in fits], axis=0)
     accepted = np.flatnonzero(excess <= critical**2)
     low, high = (_edge(x, excess, int(accepted[end]), step, critical**2) for end, step in ((0, -1), (-1, 1)))
-    return Crossing(_point(x, curves, limit, users), low, high)
+    return Crossing(_point(x, fits, limit, users), low, high)
 
 
-def _fit(scale: Callable[[Floats], Floats], x: Floats, users: Floats, good: Floats, of: Floats, limit: float) -> _Curve:
-    shift = scale(x)[:, None] - scale(users)
-    slopes = np.append(0.0, np.geomspace(0.05, 200.0, SLOPES)) / max(1e-9, float(np.ptp(scale(users))))
+def _fit(family: Family, x: Floats, users: Floats, good: Floats, of: Floats, limit: float) -> _Fit:
+    scale = family.scale(users)
+    slopes = np.append(0.0, np.geomspace(0.05, 200.0, SLOPES)) / max(1e-9, float(scale[-1] - scale[0]))
+    shift = family.scale(x)[:, None] - scale
     best = log_likelihood(good / of, good, of).sum()
-    deviance = np.array([
-        2 * (best - log_likelihood(_share(limit, slope * shift), good, of).sum(axis=1)) for slope in slopes
-    ])  # fmt: skip
-    return _Curve(scale, deviance.min(axis=0), slopes[np.argmin(deviance, axis=0)])
-
-
-def _share(limit: float, log_odds_above: Floats) -> Floats:
-    return np.asarray(limit / (limit + (1 - limit) * np.exp(-np.clip(log_odds_above, -500, 500))))
+    deviance = np.array(
+        [
+            2 * (best - log_likelihood(family.inverse(family.link(limit) + slope * shift), good, of).sum(axis=1))
+            for slope in slopes
+        ]
+    )
+    return _Fit(family, deviance.min(axis=0), slopes[np.argmin(deviance, axis=0)])
 
 
 def _edge(x: Floats, excess: Floats, last: int, step: int, allowed: float) -> float:
@@ -87,28 +118,29 @@ def _edge(x: Floats, excess: Floats, last: int, step: int, allowed: float) -> fl
     return float(np.interp(allowed, [excess[last], excess[beyond]], [x[last], x[beyond]]))
 
 
-def _point(x: Floats, curves: list[_Curve], limit: float, users: Floats) -> float | None:
-    """Median of the likelihood, averaged over curves, among the crossings between the levels.
+def _point(x: Floats, fits: list[_Fit], limit: float, users: Floats) -> float | None:
+    """Median of the likelihood, averaged over families, among the crossings between the levels.
 
     Where the levels tell little, the likelihood is skewed and its maximum lies far out; the median is nearly unbiased.
     """
-    best = float(np.mean([x[int(np.argmin(one.deviance))] for one in curves]))
+    best = float(np.mean([x[int(np.argmin(one.deviance))] for one in fits]))
     if not users[0] <= best <= users[-1]:
         return None
     inside = (x >= users[0]) & (x <= users[-1])
-    running = np.cumsum(np.sum([np.exp(-one.deviance / 2) for one in curves], axis=0) * np.gradient(x) * inside)
+    running = np.cumsum(np.sum([np.exp(-one.deviance / 2) for one in fits], axis=0) * np.gradient(x) * inside)
     median = float(np.interp(0.5 * running[-1], running, x))
-    return float(np.mean([_between_whole_users(median, x, one, limit) for one in curves]))
+    return float(np.mean([_between_whole_users(median, x, one, limit) for one in fits]))
 
 
-def _between_whole_users(crossing: float, x: Floats, curve: _Curve, limit: float) -> float:
+def _between_whole_users(crossing: float, x: Floats, fit: _Fit, limit: float) -> float:
     """The crossing of the straight line between the curve's shares at the whole numbers of users around it.
 
     There is no server with half a user: what lies between is a line by definition.
     """
-    slope = float(np.interp(crossing, x, curve.slope))
+    slope = float(np.interp(crossing, x, fit.slope))
     whole = np.array([np.floor(crossing), np.floor(crossing) + 1])
-    before, after = _share(limit, slope * (curve.scale(np.array(crossing)) - curve.scale(np.maximum(whole, 0.5))))
+    shift = fit.family.scale(np.array([crossing])) - fit.family.scale(np.maximum(whole, 0.5))
+    before, after = fit.family.inverse(fit.family.link(limit) + slope * shift)
     return crossing if before - after < 1e-9 else float(whole[0] + np.clip((before - limit) / (before - after), 0, 1))
 
 

@@ -93,14 +93,22 @@ def falls_short_alone(counts: EffectiveCounts, limit: float, critical: float) ->
 
 
 def find_contradictions(counts: EffectiveCounts, limit: float, critical: float) -> Bools:
-    """Return levels below the limit that did worse than some right above them by more than chance."""
+    """Return levels below the limit that did worse than those above them by more than chance, the worst first."""
+    left_out = np.zeros(len(counts.of), dtype=np.bool_)
+    while (surplus := _surplus_above(counts.without(left_out), limit)).max(initial=0.0) > critical:
+        left_out[int(np.argmax(surplus))] = True
+    return left_out
+
+
+def _surplus_above(counts: EffectiveCounts, limit: float) -> Floats:
+    """Standard errors by which the levels right above do better than each level, at best."""
     good, of = counts.good[:, None], counts.of[:, None]
     above_good, above_of = _pools(counts.good) - good, _pools(counts.of) - of
     both = (above_good + good) / np.maximum(above_of + of, 1e-9)
     compared = (above_of > 1e-9) & (of > 0) & (good < limit * of)
     a, b = np.maximum(above_of, 1e-9), np.maximum(of, 1e-9)
     better = (above_good / a - good / b) / np.sqrt(np.maximum(both * (1 - both), 1e-9) * (1 / a + 1 / b))
-    return np.asarray((compared & (better > critical)).any(axis=1))
+    return np.asarray(np.max(np.where(compared, better, 0.0), axis=1, initial=0.0))
 
 
 def monotone_fit(counts: EffectiveCounts) -> Floats:
@@ -112,8 +120,7 @@ def monotone_fit(counts: EffectiveCounts) -> Floats:
     known = counts.of > 0
     if not known.any():
         return np.zeros(len(known))
-    # Rounded: a share of exactly the limit must not fall below it by what differences of sums lose.
-    share = np.round(_pools(counts.good[known]) / np.maximum(_pools(counts.of[known]), 1e-12), 12)
+    share = _pools(counts.good[known]) / np.maximum(_pools(counts.of[known]), 1e-12)
     best = np.maximum.accumulate(share[:, ::-1], axis=1)[:, ::-1]
     return np.asarray(np.diag(np.minimum.accumulate(best, axis=0))[np.maximum(np.cumsum(known) - 1, 0)])
 

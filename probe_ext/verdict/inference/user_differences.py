@@ -110,7 +110,10 @@ class UserComparison:
 
 def compare_users(levels: Sequence[Level], criteria: Criteria, *, searching: bool) -> UserComparison:
     """Compare users over all levels, and at each, where they may differ although they don't on the whole."""
-    residuals = user_residuals([visit for level in levels for visit in level.visits])
+    visits = [visit for level in levels for visit in level.visits]
+    if _asked_once(visits):
+        return UserComparison(user_residuals([]), differ=False, rest_alike=True)
+    residuals = user_residuals(visits)
     part = DIFFER_PART_IN_SEARCH if searching else DIFFER_PART
     differ = residuals.differ(part * criteria.error) or any(
         user_residuals(level.visits).differ(DIFFER_PART_AT_ONE_LEVEL * criteria.error) for level in levels
@@ -120,6 +123,12 @@ def compare_users(levels: Sequence[Level], criteria: Criteria, *, searching: boo
     rest = [without_worst(level, residuals, 1 - criteria.users_share) for level in levels]
     excess = user_residuals([visit for level in rest for visit in level.visits]).excess()
     return UserComparison(residuals, differ=True, rest_alike=excess < REST_ALIKE)
+
+
+def _asked_once(visits: Sequence[Visit]) -> bool:
+    """Tell whether all users sent one reply each, as in an open stream: nothing can tell whether they differ."""
+    users = np.sort(np.concatenate([visit.user for visit in visits])) if visits else np.zeros(0)
+    return bool((users[1:] != users[:-1]).all())
 
 
 def no_group_suffers_up_to(levels: Sequence[Level], served_share: float, users_share: float) -> Bools:
