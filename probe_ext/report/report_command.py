@@ -32,6 +32,7 @@ from probe_ext.report.outputs.capacity_schema import validate
 from probe_ext.report.outputs.gate import Gate, gate
 from probe_ext.report.outputs.servers_overview import ServerRow
 from probe_ext.report.sections import page, pauses
+from probe_ext.report.sections.page import Next
 from probe_ext.run import directory, manifest
 from probe_ext.run.manifest import ManifestError
 from probe_ext.run.split import split
@@ -58,6 +59,8 @@ class Built:
     page: Path
     given: Given
     """think time and price, by command line or run"""
+    next: Next | None = None
+    """what to run next"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -116,7 +119,8 @@ def _report_one(args: argparse.Namespace) -> int:
         print(f"probe report: {why}", file=sys.stderr)  # noqa: T201 (output of a command)
     built = _build(args, args.run)
     if not args.quiet:
-        terminal.show(built.judgement.to_view(), built.gate, built.page, sys.stdout, built.given, built.tests)
+        capacity = built.judgement.to_view()
+        terminal.show(capacity, built.gate, built.page, sys.stdout, built.given, built.tests, built.next)
     return exit_code(built)
 
 
@@ -211,7 +215,7 @@ def build(
     view = page.page(capacity, evidence, profile, run_judged.given, files, run.resolve().name)
     _write(run, judgement, (gated, tests), view, run_judged.given)
     manifest.replace_text(run / directory.PAUSES, pauses.csv_text(evidence, profile))
-    return Built(judgement, gated, tests, run / directory.CAPACITY_HTML, run_judged.given)
+    return Built(judgement, gated, tests, run / directory.CAPACITY_HTML, run_judged.given, view.next)
 
 
 def _own_gate(options: Mapping[str, Any]) -> int | None:

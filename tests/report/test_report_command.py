@@ -32,7 +32,9 @@ def report(*words: str) -> int:
 def test_the_output_ends_with_the_answer_and_the_path(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert report(str(run)) == ExitCode.OK
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-2] == json.loads((run / "capacity.json").read_text(encoding="utf-8"))["sentence"]
+    capacity = json.loads((run / "capacity.json").read_text(encoding="utf-8"))
+    assert lines[-3] == capacity["sentence"]
+    assert lines[-2] == f"To narrow the answer (about 6 minutes): {capacity['next_command']}"
     assert lines[-1] == f"report: {run / 'capacity.html'}"
     assert "SLO profile: chat" in lines
     row = next(line for line in lines if line.rstrip().endswith("fails")).split()

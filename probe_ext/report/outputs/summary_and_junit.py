@@ -44,6 +44,8 @@ def summary(
         lines += ["", f"**! {markdown(title)}** {markdown(meaning)}"]
     for sentence in extra_sentences(capacity, given):
         lines += ["", markdown(sentence)]
+    if page.next:
+        lines += ["", f"{markdown(page.next.purpose)}: {_code(' '.join(page.next.command))}"]
     if page.kinds:
         lines += ["", *_kinds(page.kinds.results)]
     for table in (page.results, page.figures):
@@ -73,6 +75,12 @@ def _heading(capacity: Mapping[str, Any], gate: Gate | None, tests: Sequence[Gat
 def markdown(text: str) -> str:
     """Escape text for Markdown, on one line."""
     return _MARKDOWN.sub(r"\\\1", " ".join(str(text).split()))
+
+
+def _code(text: str) -> str:
+    """Return text as code, which a mark within it does not end."""
+    marks = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{marks} {text} {marks}" if len(marks) > 1 else f"`{text}`"
 
 
 def _levels(table: Table) -> list[str]:

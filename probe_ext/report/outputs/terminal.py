@@ -12,6 +12,7 @@ from rich.text import Text
 from probe_ext.compare.gate_tests import GateTest
 from probe_ext.report.outputs.gate import Gate
 from probe_ext.report.sections.optional.kinds import KindTable, kinds_section
+from probe_ext.report.sections.page import Next
 from probe_ext.report.wording.answer_context import kinds_are_users
 from probe_ext.report.wording.level_names import Level, by_number, label, merged_visits
 from probe_ext.report.wording.percentiles import figure, share_text
@@ -50,8 +51,9 @@ def show(
     to: TextIO,
     given: Given = NOTHING_GIVEN,
     tests: Sequence[GateTest] = (),
+    following: Next | None = None,
 ) -> None:
-    """Print the levels, the findings, the gates, the answer and the path of the page."""
+    """Print the levels, the findings, the gates, the answer, the next command and the path of the page."""
     console = console_of(to)
     if capacity["levels"]:
         console.print(_table(capacity))
@@ -71,6 +73,8 @@ def show(
     for test in tests:
         console.print(Text(test.sentence, style="green" if test.outcome == "passed" else "red"))
     console.print(Text(capacity["sentence"], style="bold"))
+    if following:
+        console.print(Text(f"{following.purpose}: {' '.join(following.command)}"))
     console.print(Text(f"report: {page}"))
 
 

@@ -120,7 +120,8 @@ def monotone_fit(counts: EffectiveCounts) -> Floats:
     known = counts.of > 0
     if not known.any():
         return np.zeros(len(known))
-    share = _pools(counts.good[known]) / np.maximum(_pools(counts.of[known]), 1e-12)
+    # Rounded: a share of exactly the limit must not fall below it by what differences of sums lose.
+    share = np.round(_pools(counts.good[known]) / np.maximum(_pools(counts.of[known]), 1e-12), 12)
     best = np.maximum.accumulate(share[:, ::-1], axis=1)[:, ::-1]
     return np.asarray(np.diag(np.minimum.accumulate(best, axis=0))[np.maximum(np.cumsum(known) - 1, 0)])
 

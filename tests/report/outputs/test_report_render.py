@@ -1,5 +1,6 @@
 """The page as a file: self-contained, escaped, the same bytes every time, and short enough to be sent."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from report_views import viewed
 
 from probe_ext.page.environment import environment, inline_code
 from probe_ext.report import report_command
-from probe_ext.report.outputs import render
+from probe_ext.report.outputs import render, summary_and_junit
 
 
 def test_same_run_gives_the_same_bytes(run: Path) -> None:
@@ -45,7 +46,17 @@ def test_hostile_text_stays_text(run: Path) -> None:
     assert "&lt;/script&gt;&lt;script&gt;alert(1)" in html
     assert "{{ 7*7 }}" in html
     summary = (run / "summary.md").read_text(encoding="utf-8")
-    assert re.search(r"(?<!\\)<script", summary) is None
+    assert re.search(r"(?<!\\)<script", re.sub(r"(`+).*?\1", "", summary)) is None
+
+
+def test_the_command_in_the_summary_stays_code(run: Path, whole_run: Path) -> None:
+    report_command.build(run)
+    page = viewed(whole_run)
+    assert page.next is not None
+    hostile = replace(page.next, command=["probe", "run", "`<script>`", "``"])
+    capacity = json.loads((run / "capacity.json").read_text(encoding="utf-8"))
+    text = summary_and_junit.summary(replace(page, next=hostile), capacity, None)
+    assert "``` probe run `<script>` `` ```" in text
 
 
 def test_hostile_level_names_cannot_leave_the_data_block(whole_run: Path) -> None:

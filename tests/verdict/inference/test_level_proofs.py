@@ -68,6 +68,12 @@ def test_monotone_fit_pools_violators() -> None:
     assert monotone_fit(counts([90, 100, 50], [100, 100, 100])) == pytest.approx([0.95, 0.95, 0.5])
 
 
+@pytest.mark.parametrize("phi", [1.13, 1.7, 2.3, 3.1])
+@pytest.mark.parametrize("below", [37, 61, 100, 333])
+def test_share_of_exactly_the_limit_is_not_below_it(below: float, phi: float) -> None:
+    assert (monotone_fit(counts([below, 90, 63], [below, 100, 70], phi)) >= 0.9).all()
+
+
 def test_crossing_gap_is_certain_at_a_cliff_and_open_in_the_flat() -> None:
     assert gaps_of_crossing(counts([100, 100, 20], [100, 100, 100]), 0.9, 1.0) == (2, 2)
     assert gaps_of_crossing(counts([90, 90, 90], [100, 100, 100]), 0.9, 1.0) == (0, 3)
