@@ -73,6 +73,8 @@ class Trial:
     """seconds between two tokens of a stream: after such a lag, the next one has arrived"""
     target_fell_behind: bool = False
     """whether the load was less than asked for, through no fault of the worker"""
+    most_open: int = 0
+    """streams that the target had open at once: fewer than users where connecting takes too long"""
 
     def total(self, column: str) -> float:
         """Return the sum of a column."""
@@ -163,7 +165,7 @@ def calibrate(seconds: float, *, quick: bool = False) -> dict[str, Any]:
             key: (calibration_store.load() or {}).get(key) for key in (*LIMITS, calibration_store.OF_TARGET)
         }
     rate = find_limits(_token_loads(seconds), lambda done: done.total("events") / done.seconds)
-    streams = find_limits(_stream_loads(seconds))
+    streams = find_limits(_stream_loads(seconds), lambda done: done.most_open)
     limits: dict[str, Any] = {}
     for name, found in (("tokens_per_second", rate), ("open_streams", streams)):
         known = found.kept_up or not found.of_target
@@ -260,7 +262,8 @@ def trial(rate: float | None, *, users: int, seconds: float, tokens: int) -> Tri
             raise TrialFailedError(stderr.strip().rpartition("\n")[2] or f"exit code {code}")
         done = _read(out, json.loads(errors.read_text()) if errors.exists() else _NO_ERRORS)
     behind = totals.get("late", 0) > MAX_LATE_TOKENS * totals.get("tokens", 0)
-    return done if rate is None else replace(done, max_lag=1 / rate, target_fell_behind=behind)
+    open_at_once = totals.get("most_open", 0)
+    return done if rate is None else replace(done, max_lag=1 / rate, target_fell_behind=behind, most_open=open_at_once)
 
 
 def _run(line: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str]:

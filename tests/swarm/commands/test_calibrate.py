@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
@@ -49,6 +50,18 @@ def test_target_paces_tokens_and_reports_their_times() -> None:
     assert tokens[0] - arrived >= 0.02e9
     assert tokens[-1] - arrived >= 0.02e9 + 19 * 0.005e9
     assert all(later > earlier for earlier, later in pairwise(tokens))
+
+
+def test_target_counts_what_is_open_and_what_is_late() -> None:
+    totals: dict[str, Any] = {}
+    with calibrate_command.target(["--rate", "10", "--first", "0.01"], totals) as url, ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda _: ask(url, 10), range(3)))
+        ask(url, 2)
+    assert (totals["replies"], totals["tokens"], totals["most_open"]) == (4, 32, 3)
+    assert 0 <= totals["late"] <= 32
+    with calibrate_command.target(["--rate", "1000000000", "--first", "0"], totals) as url:
+        ask(url, 50)
+    assert totals["late"] > 40, "no program sends a token every nanosecond"
 
 
 def test_null_target_answers_at_once() -> None:
@@ -188,7 +201,7 @@ def test_a_target_that_falls_behind_is_not_taken_for_the_workers_limit() -> None
 
 
 def test_a_trial_knows_whether_its_target_fell_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    counted = {"tokens": 100, "late": 1}
+    counted = {"tokens": 100, "late": 1, "most_open": 7}
 
     @contextmanager
     def target(arguments: list[str], totals: dict[str, Any]) -> Iterator[str]:
@@ -205,7 +218,7 @@ def test_a_trial_knows_whether_its_target_fell_behind(monkeypatch: pytest.Monkey
     monkeypatch.setattr(calibrate_command, "target", target)
     monkeypatch.setattr(calibrate_command, "_run", run)
     done = calibrate_command.trial(2.0, users=1, seconds=1.0, tokens=1)
-    assert (done.target_fell_behind, done.max_lag) == (False, 0.5)
+    assert (done.target_fell_behind, done.max_lag, done.most_open) == (False, 0.5, 7)
     counted["late"] = 2
     assert calibrate_command.trial(2.0, users=1, seconds=1.0, tokens=1).target_fell_behind
 
