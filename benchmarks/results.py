@@ -188,7 +188,7 @@ def _reply(found: dict[str, Any]) -> str:
         (what, _us(_median(turns, key)), " – ".join(_us(end(turn[key] for turn in turns)) for end in (min, max)), goal)
         for what, key, goal in (
             ("a finished reply", "us", decided([turn["us"] <= TARGET_REPLY_US for turn in turns])),
-            ("a second without replies", "second_us", "–"),
+            ("a second without replies, with Locust's end of the run", "second_us", "–"),
             ("all, by the replies of the larger run", "all_us", "–"),
         )
     ]

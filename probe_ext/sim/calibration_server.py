@@ -85,7 +85,7 @@ class CalibrationServer:
         self._poll.register(self._listener, selectors.EVENT_READ)
         self._streams: dict[int, Stream] = {}
         self._due: list[tuple[int, int, Stream]] = []
-        self.replies = self.tokens = self.max_late_ns = 0
+        self.replies = self.tokens = self.late = self.max_late_ns = self.open = self.most_open = 0
         self.stopping = False
         self._parent = os.getppid()
 
@@ -106,7 +106,9 @@ class CalibrationServer:
             due, _, stream = heapq.heappop(self._due)
             if not stream.streaming or stream.due != due:
                 continue
-            self.max_late_ns = max(self.max_late_ns, now_ns() - due)
+            late = now_ns() - due
+            self.late += late > self._interval  # the token after this one is due: the load is less than asked for
+            self.max_late_ns = max(self.max_late_ns, late)
             try:
                 stream.send(stream.next_token())
             except OSError:
@@ -115,6 +117,8 @@ class CalibrationServer:
             self.tokens += 1
             if stream.streaming:
                 self._schedule(stream, due + self._interval)
+            else:
+                self.open -= 1
 
     def _schedule(self, stream: Stream, due: int) -> None:
         stream.due = due
@@ -152,6 +156,7 @@ class CalibrationServer:
         self._poll.register(sock, selectors.EVENT_READ)
 
     def _drop(self, stream: Stream) -> None:
+        self.open -= stream.streaming
         stream.streaming = False
         if self._streams.pop(stream.socket.fileno(), None) is not None:
             self._poll.unregister(stream.socket)
@@ -174,6 +179,8 @@ class CalibrationServer:
             stream.send(_HEAD + b"".join(stream.next_token() for _ in range(stream.tokens)))
             self.tokens += stream.tokens
             return
+        self.open += 1
+        self.most_open = max(self.most_open, self.open)
         stream.send(_HEAD)
         self._schedule(stream, stream.arrived + self._first_delay)
 
@@ -217,7 +224,8 @@ def main() -> int:
     sys.stdout.write(f"{server.port}\n")
     sys.stdout.flush()
     server.serve()
-    totals = {"replies": server.replies, "tokens": server.tokens, "latest": server.max_late_ns / 1e9}
+    totals: dict[str, float] = {"replies": server.replies, "tokens": server.tokens, "most_open": server.most_open}
+    totals |= {"late": server.late, "latest": server.max_late_ns / 1e9}
     sys.stdout.write(json.dumps(totals) + "\n")
     return 0
 

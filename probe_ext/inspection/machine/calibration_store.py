@@ -17,6 +17,8 @@ from probe_ext.verdict.phrasing.plurals import things
 ASSUMED_TOKEN_RATE = 50.0  # tokens/s per user, which nobody knows before the run
 LIGHTEST = {"open_streams": 100.0, "tokens_per_second": 25 * ASSUMED_TOKEN_RATE}
 """the first loads of a calibration: if a worker fails even these, nothing is known of plans that need less"""
+OF_TARGET = "limits_of_target"
+"""key of the names of limits beyond which the calibration's own target fell behind; None: of none"""
 _UNITS = {"open_streams": "open streams", "tokens_per_second": "tokens/s, at {rate:g} for each of {users} users"}
 
 
@@ -95,11 +97,14 @@ def _shortage(calibration: dict[str, Any], users: int, workers: int, suffix: str
         return None
     what, (limit, workers_needed) = max(short.items(), key=lambda item: item[1][1])
     need_text = f"{needs[what]:,.0f} {_UNITS[what].format(users=users, rate=ASSUMED_TOKEN_RATE)}"
-    worker = _worker(limit, LIGHTEST[what], delayed=bool(suffix))
+    of_target = not suffix and what in str(calibration.get(OF_TARGET) or "").split(", ")
+    worker = _worker(limit, LIGHTEST[what], delayed=bool(suffix), of_target=of_target)
     return f"this plan may need {need_text}; a worker on this machine {worker}: {_advice(workers_needed)}"
 
 
-def _worker(limit: float, lightest: float, *, delayed: bool) -> str:
+def _worker(limit: float, lightest: float, *, delayed: bool, of_target: bool) -> str:
+    if of_target:
+        return f"was measured up to {limit:,.0f} only, where the target of the calibration fell behind"
     if not limit:
         return f"{'delayed' if delayed else 'did not keep up with'} even {lightest:,.0f}"
     return f"{'reads without delay up to' if delayed else 'keeps up with'} {limit:,.0f}"

@@ -20,7 +20,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from probe_ext.run.directory import MANIFEST, REQUESTS
 MAX_UNRESOLVED_READS = 0.01  # share of reads that may carry several tokens
 MAX_OVERDUE_S = 0.001  # of 99 % of the reads of a worker that reads without delay
 TOKEN_RATE = 50.0  # tokens/s of each stream in the search for the token limit
-MAX_LAG_S = 1 / TOKEN_RATE  # of 99 % of the reads of a worker that keeps up; after that, the next token has arrived
+MAX_LATE_TOKENS = 0.01  # share of tokens that the target may send after the next one is due
 TOKEN_STREAMS = (25, 50, 100, 200, 400, 800, 1600)
 OPEN_STREAMS = (100, 250, 500, 1000, 2000, 4000, 8000, 16000, 20000)
 LIMITS = ("tokens_per_second_on_time", "tokens_per_second", "open_streams_on_time", "open_streams")
@@ -45,6 +45,7 @@ KEYS = (
     *("ttft_error_p50", "ttft_error_p99", "ttft_error_max", "gap_error_p50", "gap_error_p99", "gap_error_max"),
     *("cpu_per_token", "cpu_per_reply", "reads_unresolved", "lag_p99", "overdue_p99"),
     *LIMITS,
+    calibration_store.OF_TARGET,
 )
 """of a calibration, in order; in run.json under `calibration`"""
 _SLOW_TOKEN_RATE = 2.0  # tokens/s of each stream in the search for the stream limit
@@ -68,6 +69,12 @@ class Trial:
     """microseconds, by `ttft` and `gaps`"""
     stamped: bool
     """whether receive times are the kernel's"""
+    max_lag: float = 1 / TOKEN_RATE
+    """seconds between two tokens of a stream: after such a lag, the next one has arrived"""
+    target_fell_behind: bool = False
+    """whether the load was less than asked for, through no fault of the worker"""
+    most_open: int = 0
+    """streams that the target had open at once: fewer than users where connecting takes too long"""
 
     def total(self, column: str) -> float:
         """Return the sum of a column."""
@@ -78,7 +85,7 @@ class Trial:
         """Whether reads were in time, each token had its own read, and no reply failed."""
         succeeded = all(row["outcome"] in {"complete", "ended_by_us"} for row in self.rows)
         resolved = self.total("reads_unresolved") <= MAX_UNRESOLVED_READS * self.total("reads")
-        return succeeded and resolved and self.lag_p99 is not None and self.lag_p99 <= MAX_LAG_S
+        return succeeded and resolved and self.lag_p99 is not None and self.lag_p99 <= self.max_lag
 
     @property
     def on_time(self) -> bool:
@@ -92,6 +99,8 @@ class Limits:
 
     on_time: float
     kept_up: float
+    of_target: bool = False
+    """whether the target fell behind at the next load, and nothing is known of the worker there"""
 
 
 class TrialFailedError(Exception):
@@ -134,9 +143,9 @@ def main(options: argparse.Namespace) -> int:
 def calibrate(seconds: float, *, quick: bool = False) -> dict[str, Any]:
     """Return the calibration; keys: docs/run-json.md. Limits are None if nothing is known of them."""
     _progress("CPU cost of a reply, with a target that answers at once")
-    replies = trial(["--null"], users=10, seconds=seconds, tokens=1)
+    replies = trial(None, users=10, seconds=seconds, tokens=1)
     _progress("error and CPU cost of a token, 50 streams at 50 tokens/s")
-    tokens = trial(["--rate", f"{TOKEN_RATE:g}"], users=50, seconds=seconds, tokens=100)
+    tokens = trial(TOKEN_RATE, users=50, seconds=seconds, tokens=100)
     cpu_per_reply = replies.cpu / max(1, len(replies.rows))
     cpu_per_token = (tokens.cpu - cpu_per_reply * len(tokens.rows)) / max(1.0, tokens.total("events"))
     calibration = {
@@ -152,17 +161,23 @@ def calibrate(seconds: float, *, quick: bool = False) -> dict[str, Any]:
         "overdue_p99": tokens.overdue_p99,
     }
     if quick:  # limits from an earlier calibration of this machine and these versions still hold
-        return calibration | {key: (calibration_store.load() or {}).get(key) for key in LIMITS}
+        return calibration | {
+            key: (calibration_store.load() or {}).get(key) for key in (*LIMITS, calibration_store.OF_TARGET)
+        }
     rate = find_limits(_token_loads(seconds), lambda done: done.total("events") / done.seconds)
-    streams = find_limits(_stream_loads(seconds))
-    limits = (rate.on_time, rate.kept_up, streams.on_time, streams.kept_up)
-    return calibration | dict(zip(LIMITS, limits, strict=True))
+    streams = find_limits(_stream_loads(seconds), lambda done: done.most_open)
+    limits: dict[str, Any] = {}
+    for name, found in (("tokens_per_second", rate), ("open_streams", streams)):
+        known = found.kept_up or not found.of_target
+        limits |= {f"{name}_on_time": found.on_time if known else None, name: found.kept_up if known else None}
+    of_target = [name for name, found in (("tokens_per_second", rate), ("open_streams", streams)) if found.of_target]
+    return calibration | limits | {calibration_store.OF_TARGET: ", ".join(of_target) or None}
 
 
 def find_limits(
     loads: Iterable[tuple[float, Callable[[], Trial]]], measured: Callable[[Trial], float] | None = None
 ) -> Limits:
-    """Try increasing loads, each with its size, until the worker does not keep up.
+    """Try increasing loads, each with its size, until the worker does not keep up, or the target.
 
     `measured` returns the size that a trial really had. A load that is too much is tried twice: other work on the
     machine must not pass for the worker's limit.
@@ -171,8 +186,12 @@ def find_limits(
     without_delay = True
     for size, run_trial in loads:
         done = run_trial()
-        if not (done.keeps_up and (done.on_time or not without_delay)):
-            done = max(done, run_trial(), key=lambda trial: (trial.keeps_up, trial.on_time))
+        if done.target_fell_behind or not (done.keeps_up and (done.on_time or not without_delay)):
+            again = run_trial()
+            done = max(done, again, key=lambda one: (not one.target_fell_behind, one.keeps_up, one.on_time))
+        if done.target_fell_behind:
+            _progress("the target, and not the worker, fell behind")
+            return Limits(on_time, kept_up, of_target=True)
         if not done.keeps_up:
             break
         kept_up = max(kept_up, measured(done) if measured else size)
@@ -184,7 +203,7 @@ def find_limits(
 def _token_loads(seconds: float) -> Iterator[tuple[float, Callable[[], Trial]]]:
     for streams in TOKEN_STREAMS:
         _progress(f"{streams} streams at {TOKEN_RATE:g} tokens/s")
-        yield streams, partial(trial, ["--rate", f"{TOKEN_RATE:g}"], users=streams, seconds=seconds, tokens=100)
+        yield streams, partial(trial, rate=TOKEN_RATE, users=streams, seconds=seconds, tokens=100)
 
 
 def _stream_loads(seconds: float) -> Iterator[tuple[float, Callable[[], Trial]]]:
@@ -194,7 +213,7 @@ def _stream_loads(seconds: float) -> Iterator[tuple[float, Callable[[], Trial]]]
         _progress(f"{streams} open streams at {_SLOW_TOKEN_RATE:g} tokens/s")
         length = seconds + 2 * streams / _SPAWN_RATE  # all streams are open during the second half of each reply
         tokens = max(2, int(length * _SLOW_TOKEN_RATE))
-        yield streams, partial(trial, ["--rate", f"{_SLOW_TOKEN_RATE:g}"], users=streams, seconds=length, tokens=tokens)
+        yield streams, partial(trial, rate=_SLOW_TOKEN_RATE, users=streams, seconds=length, tokens=tokens)
 
 
 def _progress(what: str) -> None:
@@ -213,8 +232,8 @@ def _quantile(ranked: Sequence[float], q: float) -> float | None:
 
 
 @contextmanager
-def target(arguments: Sequence[str]) -> Iterator[str]:
-    """Run a paced target in a child process, and yield its URL."""
+def target(arguments: Sequence[str], totals: dict[str, Any] | None = None) -> Iterator[str]:
+    """Run a paced target in a child process, and yield its URL; `totals` is filled with what it counted."""
     line = [sys.executable, "-m", "probe_ext.sim.calibration_server", *arguments]
     process = subprocess.Popen(line, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own module
     try:
@@ -222,19 +241,29 @@ def target(arguments: Sequence[str]) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         process.send_signal(signal.SIGTERM)
-        process.communicate()
+        said, _ = process.communicate()
+    if totals is not None:
+        totals.update(json.loads(said or "{}"))
 
 
-def trial(arguments: Sequence[str], *, users: int, seconds: float, tokens: int) -> Trial:
-    """Run users through Locust, with a master and one worker, against a target. TrialFailedError if it fails."""
-    with tempfile.TemporaryDirectory() as folder, target(arguments) as url:
+def trial(rate: float | None, *, users: int, seconds: float, tokens: int) -> Trial:
+    """Run users through Locust, with a master and one worker, against a target. TrialFailedError if it fails.
+
+    `rate`: tokens/s of each stream; None: a whole reply at once.
+    """
+    arguments, totals = ["--null"] if rate is None else ["--rate", f"{rate:g}"], dict[str, Any]()
+    with tempfile.TemporaryDirectory() as folder:
         out, errors = Path(folder) / "run", Path(folder) / "errors.json"
         environment = {**os.environ, "PROBE_CALIBRATION": str(errors)}
         environment.pop("PROBE_API_KEY", None)
-        code, stderr = _run(_command(url, users, seconds, tokens, out), environment)
+        with target(arguments, totals) as url:
+            code, stderr = _run(_command(url, users, seconds, tokens, out), environment)
         if not (out / MANIFEST).exists() or code != 0:
             raise TrialFailedError(stderr.strip().rpartition("\n")[2] or f"exit code {code}")
-        return _read(out, json.loads(errors.read_text()) if errors.exists() else _NO_ERRORS)
+        done = _read(out, json.loads(errors.read_text()) if errors.exists() else _NO_ERRORS)
+    behind = totals.get("late", 0) > MAX_LATE_TOKENS * totals.get("tokens", 0)
+    open_at_once = totals.get("most_open", 0)
+    return done if rate is None else replace(done, max_lag=1 / rate, target_fell_behind=behind, most_open=open_at_once)
 
 
 def _run(line: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str]:
@@ -286,16 +315,20 @@ def summary(calibration: dict[str, Any]) -> list[str]:
     )
     lines.append(f"reads with several tokens: {calibration['reads_unresolved']:.2%}")
     for key, what in (("tokens_per_second", "tokens/s"), ("open_streams", "open streams")):
-        lines += _limits(what, calibration[key], calibration[f"{key}_on_time"])
+        of_target = key in (calibration.get(calibration_store.OF_TARGET) or "").split(", ")
+        lines += _limits(what, calibration[key], calibration[f"{key}_on_time"], of_target=of_target)
     return lines
 
 
-def _limits(what: str, kept_up: float | None, on_time: float | None) -> list[str]:
+def _limits(what: str, kept_up: float | None, on_time: float | None, *, of_target: bool = False) -> list[str]:
     if kept_up is None:
         return []
     if not kept_up:
         return [f"one worker does not keep up with even the smallest load tried ({what})"]
-    line = f"one worker keeps up with {kept_up:,.0f} {what}"
+    at_least = "at least " if of_target else ""
+    line = f"one worker keeps up with {at_least}{kept_up:,.0f} {what}"
+    if of_target:
+        line += " (at more, the target of the calibration fell behind)"
     if on_time is None:
         return [line]
     return [f"{line}, without delay up to {on_time:,.0f}" if on_time else f"{line}, always with delay"]

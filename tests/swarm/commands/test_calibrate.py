@@ -5,6 +5,10 @@ import re
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -46,6 +50,18 @@ def test_target_paces_tokens_and_reports_their_times() -> None:
     assert tokens[0] - arrived >= 0.02e9
     assert tokens[-1] - arrived >= 0.02e9 + 19 * 0.005e9
     assert all(later > earlier for earlier, later in pairwise(tokens))
+
+
+def test_target_counts_what_is_open_and_what_is_late() -> None:
+    totals: dict[str, Any] = {}
+    with calibrate_command.target(["--rate", "10", "--first", "0.01"], totals) as url, ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda _: ask(url, 10), range(3)))
+        ask(url, 2)
+    assert (totals["replies"], totals["tokens"], totals["most_open"]) == (4, 32, 3)
+    assert 0 <= totals["late"] <= 32
+    with calibrate_command.target(["--rate", "1000000000", "--first", "0"], totals) as url:
+        ask(url, 50)
+    assert totals["late"] > 40, "no program sends a token every nanosecond"
 
 
 def test_null_target_answers_at_once() -> None:
@@ -147,11 +163,11 @@ def trial(lag: float, streams: int, unresolved: int = 0) -> calibrate_command.Tr
 
 def test_limits_come_from_the_last_sustained_trial(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    lags = {25: 0.005, 50: 0.010, 100: 0.011, 200: 0.009, 400: calibrate_command.MAX_LAG_S}
+    lags = {25: 0.005, 50: 0.010, 100: 0.011, 200: 0.009, 400: 1 / calibrate_command.TOKEN_RATE}
 
-    def run(_: Any, *, users: int, **__: Any) -> calibrate_command.Trial:
+    def run(rate: float, *, users: int, **__: Any) -> calibrate_command.Trial:
         asked.append(users)
-        return trial(lags.get(users, 0.021), users)
+        return replace(trial(lags.get(users, 1.01 / rate), users), max_lag=1 / rate)
 
     monkeypatch.setattr(calibrate_command, "trial", run)
     found = calibrate_command.find_limits(
@@ -165,6 +181,46 @@ def test_limits_come_from_the_last_sustained_trial(monkeypatch: pytest.MonkeyPat
     lags |= {250: 0.001, 500: 0.001}
     lags[100] = 0.001
     assert calibrate_command.find_limits(calibrate_command._stream_loads(1.0)) == calibrate_command.Limits(500, 500)
+    lags |= {1000: 0.041, 2000: 0.49}
+    assert calibrate_command.find_limits(calibrate_command._stream_loads(1.0)) == calibrate_command.Limits(500, 2000), (
+        "of slow streams, the next token comes after half a second"
+    )
+
+
+def test_a_target_that_falls_behind_is_not_taken_for_the_workers_limit() -> None:
+    behind = replace(trial(0.001, 1), target_fell_behind=True)
+    trials = {1: [trial(0.001, 1)], 2: [trial(0.001, 1), behind], 3: [behind, behind], 4: []}
+    loads = [(much, lambda much=much: trials[much].pop()) for much in trials]
+    assert calibrate_command.find_limits(loads) == calibrate_command.Limits(2, 2, of_target=True)
+    (said,) = calibrate_command._limits("open streams", 2000.0, 500.0, of_target=True)
+    assert "keeps up with at least 2,000 open streams (at more, the target of the calibration fell behind), " in said
+    why = calibration_store.shortage({**FLOOR, calibration_store.OF_TARGET: "tokens_per_second"}, 201, 1)
+    assert "was measured up to 10,000 only" in str(why)
+    own = calibration_store.shortage({**FLOOR, calibration_store.OF_TARGET: "open_streams"}, 201, 1)
+    assert "keeps up with 10,000" in str(own)
+
+
+def test_a_trial_knows_whether_its_target_fell_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    counted = {"tokens": 100, "late": 1, "most_open": 7}
+
+    @contextmanager
+    def target(arguments: list[str], totals: dict[str, Any]) -> Iterator[str]:
+        yield "http://127.0.0.1:1"
+        totals.update(counted)
+
+    def run(line: list[str], _: Any) -> tuple[int, str]:
+        out = Path(line[line.index("--out") + 1])
+        out.mkdir()
+        (out / "run.json").write_text('{"workers": [], "duration": 1.0}')
+        (out / "requests.csv").write_text("outcome\n")
+        return 0, ""
+
+    monkeypatch.setattr(calibrate_command, "target", target)
+    monkeypatch.setattr(calibrate_command, "_run", run)
+    done = calibrate_command.trial(2.0, users=1, seconds=1.0, tokens=1)
+    assert (done.target_fell_behind, done.max_lag, done.most_open) == (False, 0.5, 7)
+    counted["late"] = 2
+    assert calibrate_command.trial(2.0, users=1, seconds=1.0, tokens=1).target_fell_behind
 
 
 def test_single_failed_trial_is_repeated() -> None:
