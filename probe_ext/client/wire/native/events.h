@@ -127,22 +127,19 @@ static int may_wait(const char *data, size_t length) {
     return memchr(tail, '}', (size_t)(data + length - tail)) && !ends_with(data, length, "0\r\n\r\n", 5);
 }
 
-enum framing { INCOMPLETE, WHOLE, STRANGE };
-
-/* Find a chunk of plain form at the cursor: size, CRLF, content, CRLF; its content begins after `head` bytes and has
- * `size`. STRANGE also for the last one and for large ones. */
-static enum framing find_chunk(const struct cursor *c, size_t *head, size_t *size) {
-    size_t n = 0, value = 0;
+/* Return the length of the chunk of plain form at the cursor: size, CRLF, content, CRLF; 0 if it is incomplete, -1 for any
+ * other, also the last one and large ones. Its content begins after `head` bytes. */
+static ssize_t chunk_length(const struct cursor *c, size_t *head) {
+    size_t n = 0, size = 0;
     const char *at = c->data;
-    for (; n < c->left && n < 7 && hex_digit(at[n]) >= 0; n++) value = 16 * value + (size_t)hex_digit(at[n]);
-    if (n == c->left) return INCOMPLETE;
-    if (!n || at[n] != '\r') return STRANGE;
-    if (n + 1 == c->left) return INCOMPLETE;
-    if (at[n + 1] != '\n' || !value || value > MAX_CHUNK) return STRANGE;
+    for (; n < c->left && n < 7 && hex_digit(at[n]) >= 0; n++) size = 16 * size + (size_t)hex_digit(at[n]);
+    if (n == c->left) return 0;
+    if (!n || at[n] != '\r') return -1;
+    if (n + 1 == c->left) return 0;
+    if (at[n + 1] != '\n' || !size || size > MAX_CHUNK) return -1;
     *head = n + 2;
-    *size = value;
-    if (c->left < n + value + 4) return INCOMPLETE;
-    return ends_with(at, n + value + 4, "\r\n", 2) ? WHOLE : STRANGE;
+    if (c->left < *head + size + 2) return 0;
+    return ends_with(at, *head + size + 2, "\r\n", 2) ? (ssize_t)(*head + size + 2) : -1;
 }
 
 /* Take a chunk's content as events of known patterns. Nothing is kept unless they explain every byte of it. */
@@ -192,18 +189,19 @@ static int is_understood(struct stream *s, const char *content, size_t size) {
 static int take_body(struct stream *s, struct cursor *c) {
     int kept = 0;
     while (c->left && s->state == CHUNKS && !s->ended) {
-        size_t head, size;
-        enum framing framing = find_chunk(c, &head, &size);
-        if (framing == INCOMPLETE) return kept;
-        if (framing == STRANGE) {
+        size_t head;
+        ssize_t whole = chunk_length(c, &head);
+        if (!whole) return kept;
+        if (whole < 0) {
             s->state = OPAQUE;
             break;
         }
         const char *content = c->data + head;
+        size_t size = (size_t)whole - head - 2;
         int matched = is_stream(s, content, size) && s->at_boundary && take_events(s, c, head, size);
         if (!matched && !is_understood(s, content, size)) s->state = OPAQUE;
         kept = !matched;
-        advance(s, c, head + size + 2, kept);
+        advance(s, c, (size_t)whole, kept);
     }
     if (!c->left) return kept;
     advance(s, c, c->left, 1);
