@@ -12,9 +12,9 @@ from probe_ext.swarm.link import locust_frames
 from probe_ext.swarm.locust_options import add_options
 from probe_ext.swarm.master_wiring import wire_master
 from probe_ext.swarm.preparation.local_workers import end_forked_workers_with_master, end_with_parent_of_variable
+from probe_ext.swarm.process_memory import return_large_buffers
 from probe_ext.swarm.terminal.console import exit_main, print_line
 from probe_ext.swarm.users.kind_classes import takes_workload
-from probe_ext.swarm.users.process_memory import return_large_buffers
 from probe_ext.swarm.users.process_state import ProcessState
 from probe_ext.swarm.worker_wiring import wire_worker
 

@@ -43,8 +43,10 @@ def check_what_was_said(run: Run, sentence: str) -> None:
     assert port is not None
     assert ended.endswith(f" start it again first: probe sim --profile demo --port {port[1]}")
     assert "behind schedule" not in run.said
-    answer, report = [line for line in rest if "This machine was busy" not in line][-2:]
+    answer, following, report = [line for line in rest if "This machine was busy" not in line][-3:]
     assert answer == sentence
+    command = rf"probe run capacity --host http://127\.0\.0\.1:{port[1]} "
+    assert re.match(rf"To .* \(about \d+ minutes?\): {command}", following)
     assert "16" in sentence
     assert report == f"report: {run.directory / 'capacity.html'}"
     assert (run.directory / "capacity.html").exists()

@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
-from probe_ext.swarm.users.process_memory import return_large_buffers
+from probe_ext.swarm.process_memory import return_large_buffers
 
 GROW_AND_FREE = """
 import ctypes, random, sys
-from probe_ext.swarm.users.process_memory import return_large_buffers
+from probe_ext.swarm.process_memory import return_large_buffers
 
 def mib():
     return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20
