@@ -224,32 +224,43 @@ _OTHER_FILES = 200
 _TOKENS_A_SECOND = 40_000
 
 
-def many_open(streams: int) -> dict[str, Any]:
-    """Open many streams in one worker, 1,000 more per second, with 40,000 tokens/s once all are open.
+_QUICKLY = 1000.0
+"""streams opened per second"""
+
+
+def many_open(streams: int) -> list[dict[str, Any]]:
+    """Open many streams in one worker, with 40,000 tokens/s once all are open: quickly, and as evenly as replies end.
 
     If a process may not open so many files here, it is as many streams as it may. Replies are of 100 tokens, so that
-    each stream ends one and begins another.
+    each stream ends one and begins another. Those that were opened quickly end as quickly, and nothing ends in between;
+    opened over the time of a reply, 400 end every second.
     """
     _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
     streams = streams if files == resource.RLIM_INFINITY else min(streams, files - _OTHER_FILES)
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))  # of server and load generator, too
-    seconds, spawning = 75, streams / 1000
+    took = 100 * streams / _TOKENS_A_SECOND
+    return [_opened(streams, _QUICKLY, took, 75), _opened(streams, streams / took, took, round(took) + 45)]
+
+
+def _opened(streams: int, per_second: float, reply_seconds: float, seconds: int) -> dict[str, Any]:
+    spawning = streams / per_second
     with (
         native.many_ports() as namespace,
         native.server("--rate", str(_TOKENS_A_SECOND / streams), namespace=namespace) as server,
     ):
         load = probe_run.Load(streams, seconds)
-        run = probe_run.run(server, load, "--drain", "0s", "-r", "1000", namespace=namespace)
-    first_end = 100 * streams / _TOKENS_A_SECOND
+        run = probe_run.run(server, load, "--drain", "0s", "-r", f"{per_second:g}", namespace=namespace)
 
-    def rate(since: float, until: float) -> float:
-        return statistics.median(n for second, n in run.tokens_by_second.items() if since <= second < until)
+    def rate(since: float, until: float) -> float | None:
+        found = [n for second, n in run.tokens_by_second.items() if since <= second < until]
+        return statistics.median(found) if found else None
 
     outcomes = [row["outcome"] for row in run.rows]
     return {
-        "streams": streams, "most_open": server.totals["most_open"], "path": run.reading_path,
-        "tokens_a_second": rate(spawning + 3, first_end - 1), "target_tokens_a_second": _TOKENS_A_SECOND,
-        "tokens_a_second_ending": rate(first_end + 3, seconds - 3),
+        "streams": streams, "opened_per_second": per_second, "most_open": server.totals["most_open"],
+        "path": run.reading_path, "target_tokens_a_second": _TOKENS_A_SECOND,
+        "tokens_a_second": rate(spawning + 3, reply_seconds - 1),
+        "tokens_a_second_ending": rate(reply_seconds + 3, seconds - 3),
         "us": 1e6 * run.worker_cpu / run.total("events"), "lag_p99": run.lag_p99, "unresolved": run.unresolved,
         "loop_lag_max": run.manifest["workers"][0]["loop_lag_max"],
         "complete": outcomes.count("complete"),
