@@ -31,7 +31,9 @@ class Mean:
         return "missed" if self.low > at_most or self.high < at_least else "undecided"
 
     def __str__(self) -> str:
-        return f"{self.value:.2f}" + (f" ({self.low:.2f}–{self.high:.2f})" if math.isfinite(self.high) else "")
+        places = 2 if self.value >= 0.1 else 3
+        limits = f" ({self.low:.{places}f}–{self.high:.{places}f})" if math.isfinite(self.high) else ""
+        return f"{self.value:.{places}f}{limits}"
 
 
 def mean_of(ratios: Sequence[float]) -> Mean:

@@ -41,6 +41,10 @@ def test_too_few_turns_decide_nothing() -> None:
     assert str(few) == "1.00"
 
 
+def test_small_ratios_have_three_places() -> None:
+    assert str(mean_of([0.08, 0.08, 0.08, 0.08])) == "0.080 (0.080–0.080)"
+
+
 def test_pairs_are_of_the_same_turn() -> None:
     """A machine that gets twice as slow between two turns changes no ratio."""
     assert str(mean_of_pairs([10.0, 20.0, 10.0, 20.0, 7.0], [5.0, 10.0, 5.0, 10.0])) == "2.00 (2.00–2.00)"
