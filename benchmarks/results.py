@@ -269,7 +269,7 @@ def _open(rows: list[dict[str, Any]]) -> str:
             str(row["streams"]), f"{row['opened_per_second']:.0f}", str(row["most_open"]), row["path"],
             *("–" if speed is None else f"{speed:.0f}" for speed in speeds), _us(row["us"]), _seconds(row["lag_p99"]),
             f"{row['unresolved']:.2%}", _seconds(row["loop_lag_max"]), str(row["complete"]), str(row["failed"]),
-            f"{met} with as many files as may be open here" if few else met,
+            f"{met} with as many streams as the file limit allows" if few else met,
         ))  # fmt: skip
     return table(header, lines)
 

@@ -18,7 +18,7 @@ ASSUMED_TOKEN_RATE = 50.0  # tokens/s per user, which nobody knows before the ru
 LIGHTEST = {"open_streams": 100.0, "tokens_per_second": 25 * ASSUMED_TOKEN_RATE}
 """the first loads of a calibration: if a worker fails even these, nothing is known of plans that need less"""
 OF_TARGET = "limits_of_target"
-"""key of the names of limits beyond which the calibration's own target fell behind; None: of none"""
+"""key of the names of limits beyond which the calibration's own server fell behind; None: of none"""
 _UNITS = {"open_streams": "open streams", "tokens_per_second": "tokens/s, at {rate:g} for each of {users} users"}
 
 
@@ -97,14 +97,19 @@ def _shortage(calibration: dict[str, Any], users: int, workers: int, suffix: str
         return None
     what, (limit, workers_needed) = max(short.items(), key=lambda item: item[1][1])
     need_text = f"{needs[what]:,.0f} {_UNITS[what].format(users=users, rate=ASSUMED_TOKEN_RATE)}"
-    of_target = not suffix and what in str(calibration.get(OF_TARGET) or "").split(", ")
+    of_target = not suffix and is_of_target(calibration, what)
     worker = _worker(limit, LIGHTEST[what], delayed=bool(suffix), of_target=of_target)
     return f"this plan may need {need_text}; a worker on this machine {worker}: {_advice(workers_needed)}"
 
 
+def is_of_target(calibration: dict[str, Any], limit: str) -> bool:
+    """Tell whether the calibration's own server set this limit, so that the worker may have none there."""
+    return limit in str(calibration.get(OF_TARGET) or "").split(", ")
+
+
 def _worker(limit: float, lightest: float, *, delayed: bool, of_target: bool) -> str:
     if of_target:
-        return f"was measured up to {limit:,.0f} only, where the target of the calibration fell behind"
+        return f"was measured only up to {limit:,.0f}, where the calibration's own server fell behind"
     if not limit:
         return f"{'delayed' if delayed else 'did not keep up with'} even {lightest:,.0f}"
     return f"{'reads without delay up to' if delayed else 'keeps up with'} {limit:,.0f}"

@@ -66,7 +66,7 @@ LABELS = {
         "open_streams_on_time": "open streams per worker without delay",
         "tokens_per_second": "tokens/s per worker, maximum",
         "open_streams": "open streams per worker, maximum",
-        "limits_of_target": "limits of the calibration's target",
+        "limits_of_target": "limits set by the calibration's own server",
         "reading_path": "sockets read by",
     },
     "worker": {

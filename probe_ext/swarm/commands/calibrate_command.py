@@ -166,12 +166,12 @@ def calibrate(seconds: float, *, quick: bool = False) -> dict[str, Any]:
         }
     rate = find_limits(_token_loads(seconds), lambda done: done.total("events") / done.seconds)
     streams = find_limits(_stream_loads(seconds), lambda done: done.most_open)
-    limits: dict[str, Any] = {}
-    for name, found in (("tokens_per_second", rate), ("open_streams", streams)):
+    limits = {"tokens_per_second": rate, "open_streams": streams}
+    for name, found in limits.items():
         known = found.kept_up or not found.of_target
-        limits |= {f"{name}_on_time": found.on_time if known else None, name: found.kept_up if known else None}
-    of_target = [name for name, found in (("tokens_per_second", rate), ("open_streams", streams)) if found.of_target]
-    return calibration | limits | {calibration_store.OF_TARGET: ", ".join(of_target) or None}
+        calibration |= {f"{name}_on_time": found.on_time if known else None, name: found.kept_up if known else None}
+    of_target = [name for name, found in limits.items() if found.of_target]
+    return calibration | {calibration_store.OF_TARGET: ", ".join(of_target) or None}
 
 
 def find_limits(
@@ -190,7 +190,7 @@ def find_limits(
             again = run_trial()
             done = max(done, again, key=lambda one: (not one.target_fell_behind, one.keeps_up, one.on_time))
         if done.target_fell_behind:
-            _progress("the target, and not the worker, fell behind")
+            _progress("the calibration's own server fell behind, not the worker")
             return Limits(on_time, kept_up, of_target=True)
         if not done.keeps_up:
             break
@@ -315,7 +315,7 @@ def summary(calibration: dict[str, Any]) -> list[str]:
     )
     lines.append(f"reads with several tokens: {calibration['reads_unresolved']:.2%}")
     for key, what in (("tokens_per_second", "tokens/s"), ("open_streams", "open streams")):
-        of_target = key in (calibration.get(calibration_store.OF_TARGET) or "").split(", ")
+        of_target = calibration_store.is_of_target(calibration, key)
         lines += _limits(what, calibration[key], calibration[f"{key}_on_time"], of_target=of_target)
     return lines
 
@@ -328,7 +328,7 @@ def _limits(what: str, kept_up: float | None, on_time: float | None, *, of_targe
     at_least = "at least " if of_target else ""
     line = f"one worker keeps up with {at_least}{kept_up:,.0f} {what}"
     if of_target:
-        line += " (at more, the target of the calibration fell behind)"
+        line += " (at more, the calibration's own server fell behind)"
     if on_time is None:
         return [line]
     return [f"{line}, without delay up to {on_time:,.0f}" if on_time else f"{line}, always with delay"]

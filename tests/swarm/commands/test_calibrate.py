@@ -193,7 +193,7 @@ def test_a_target_that_falls_behind_is_not_taken_for_the_workers_limit() -> None
     loads = [(much, lambda much=much: trials[much].pop()) for much in trials]
     assert calibrate_command.find_limits(loads) == calibrate_command.Limits(2, 2, of_target=True)
     (said,) = calibrate_command._limits("open streams", 2000.0, 500.0, of_target=True)
-    assert "keeps up with at least 2,000 open streams (at more, the target of the calibration fell behind), " in said
+    assert "keeps up with at least 2,000 open streams (at more, the calibration's own server fell behind), " in said
     why = calibration_store.shortage({**FLOOR, calibration_store.OF_TARGET: "tokens_per_second"}, 201, 1)
     assert "was measured up to 10,000 only" in str(why)
     own = calibration_store.shortage({**FLOOR, calibration_store.OF_TARGET: "open_streams"}, 201, 1)

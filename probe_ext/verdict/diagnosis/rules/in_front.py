@@ -49,8 +49,8 @@ def quota(facts: Facts) -> Ruling:
     rates = [load.replies_per_s for load in limited]
     same = None if len(rates) < 2 else max(rates) <= SAME_RATE * min(rates)
     if not same and not _more_with_more_users(facts.loads):
-        why = f"{percent(top.rejected)} of replies were rejected with HTTP 429, but no clearly smaller share of fewer"
-        why += " users' replies: that is no limit on this load, but perhaps one on a key that others use as well."
+        why = f"{percent(top.rejected)} of replies were rejected with HTTP 429, and with fewer users not clearly fewer:"
+        why += " this load alone does not reach the limit. Perhaps others use the same API key."
         return unknown(rule, why, "a level with fewer users", *shown)
     waiting = mean(top.gauges.waiting)
     shown.append(
@@ -159,14 +159,14 @@ def slow_path(facts: Facts) -> Ruling:
     others = [load.ttft_mean - load.server.ttft for load in facts.loads[1:] if load.ttft_mean and load.server.ttft]
     steady = None if not others else float(np.median(others)) >= outside / 2
     if steady is False:
-        why += " and server; but less than half as much at more users, and no way gets shorter with more users."
+        why += " and server. At more users it was less than half of that, but more load makes no network path shorter."
         return unknown(rule, why, longer_levels([light]), *shown)
     grade = graded(
         {"the same at more users": steady},
         {"connecting takes as long": True if connect and own is not None and connect >= outside / 2 else None},
     )
     every = all(_every_user_waits(load, outside) for load in facts.loads if (load.server.ttft or 0.0) <= outside)
-    those = "every first word" if every else "first words on average, and far less to those of some users"
+    those = "every first word" if every else "the first word on average, and far less for some users"
     label = f"the path to the server adds {seconds(outside)} to {those}"
     return holds(rule, f"{why} and server.", label, grade, NEARER, shown)
 
