@@ -195,7 +195,7 @@ def test_a_target_that_falls_behind_is_not_taken_for_the_workers_limit() -> None
     (said,) = calibrate_command._limits("open streams", 2000.0, 500.0, of_target=True)
     assert "keeps up with at least 2,000 open streams (at more, the calibration's own server fell behind), " in said
     why = calibration_store.shortage({**FLOOR, calibration_store.OF_TARGET: "tokens_per_second"}, 201, 1)
-    assert "was measured up to 10,000 only" in str(why)
+    assert "was measured only up to 10,000, where" in str(why)
     own = calibration_store.shortage({**FLOOR, calibration_store.OF_TARGET: "open_streams"}, 201, 1)
     assert "keeps up with 10,000" in str(own)
 
