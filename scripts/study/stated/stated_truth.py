@@ -132,6 +132,7 @@ STEEP = StatedCase("steep", probit(13.5, 0.30), 13, crossing=13.5)
 CLUSTERED = replace(GENTLE, name="clustered", icc=0.35)
 FINE = StatedCase("fine", flat(0.97), NEVER)
 MANY = StatedCase("many", probit(90.5, 0.018), 90, sweep=(16, 32, 64, 80, 96, 128), crossing=90.5)
+RAMP = StatedCase("hand ramp", probit(21.4, 0.10), 21, sweep=tuple(range(1, 41)), band_s=5.0)
 MEDIUM = probit(21.4, 0.15)
 
 STATED = (GENTLE, STEEP, CLUSTERED, FINE, MANY)
@@ -153,7 +154,9 @@ HARD = (
     StatedCase("one and two users", flat(0.97), NEVER, sweep=(1, 2), hold=13.0),
     StatedCase("1000 users", probit(700.0, 0.005), 700, sweep=(100, 400, 1000), hold=12.0, icc=0.10),
     StatedCase("1000 users, flat 0.85", flat(0.85), 0, sweep=(100, 400, 1000), hold=12.0, icc=0.20),
-    StatedCase("hand ramp", probit(21.4, 0.10), 21, sweep=tuple(range(1, 41)), band_s=5.0),
+    RAMP,
+    replace(RAMP, name="hand ramp, clustered", icc=0.35),
+    replace(RAMP, name="hand ramp, lag 0.5", lag=0.5),
     replace(STEEP, name="broken 0.1 %", broken=0.001),
     replace(STEEP, name="broken 0.5 %", broken=0.005),
     replace(STEEP, name="broken 2 %", broken=0.02, capacity=0),
