@@ -1,10 +1,15 @@
 """The rolling window: even arrivals, and how long an outage poisons it."""
 
-import pytest
+import io
 
+import pytest
+from rich.console import Console
+
+from probe_ext.inspection.scout.board_view import board
 from probe_ext.inspection.scout.cheats import Suspicion
 from probe_ext.inspection.scout.leaderboard import State, ranked
 from probe_ext.inspection.scout.rolling_window import ProbeResult, RollingWindow
+from probe_ext.inspection.scout.scout_output import PlainLines, leaderboard
 from probe_ext.inspection.scout.watch import _with_slots
 
 WINDOW, EVERY = 900.0, 30.0
@@ -64,6 +69,23 @@ def test_figures_are_over_the_time_of_probes_that_were_answered() -> None:
     assert figures.tokens_per_s == pytest.approx(24 * 64 / 8)
     assert figures.error_rate == pytest.approx((0 + 0.5 + 1) / 3)
     assert (figures.ttft_p50, figures.requests) == (0.1, 48)
+
+
+def test_the_sixteen_answers_of_one_probe_have_no_p95() -> None:
+    window = RollingWindow(WINDOW)
+    window.add(probe(0.0))
+    assert (window.figures().ttft_p50, window.figures().ttft_p95) == (0.1, None)
+    window.add(probe(30.0))
+    assert window.figures().ttft_p95 == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(("probes", "shown"), [(1, False), (2, True)])
+def test_the_board_shows_p95_once_there_is_one(probes: int, shown: bool) -> None:
+    rows = board(ranked([state("http://a", *[16] * probes)]), lambda _: "", WINDOW)
+    assert ("p95" in PlainLines().line("now", rows[0])) is shown
+    console = Console(file=io.StringIO(), width=120)
+    console.print(leaderboard(rows, ""))
+    assert ("p95" in console.file.getvalue()) is shown
 
 
 def test_nothing_yet_is_nothing_and_not_zero() -> None:

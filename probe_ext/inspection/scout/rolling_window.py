@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from probe_ext.measure.sketch import MIN_COUNTS
+
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
@@ -121,10 +123,11 @@ class RollingWindow:
             error_rate=failed / slots if slots else None,
             rps=sum(probe.answered for probe in good) / seconds if seconds else None,
             tokens_per_s=sum(known) / seconds if seconds and len(known) == len(tokens) else None,
-            ttft_p50=_quantile([t for probe in good for t in probe.ttfts], 0.5),
-            ttft_p95=_quantile([t for probe in good for t in probe.ttfts], 0.95),
+            ttft_p50=_percentile([t for probe in good for t in probe.ttfts], "p50"),
+            ttft_p95=_percentile([t for probe in good for t in probe.ttfts], "p95"),
         )
 
 
-def _quantile(values: Sequence[float], q: float) -> float | None:
-    return float(np.quantile(np.array(values), q)) if values else None
+def _percentile(values: Sequence[float], name: str) -> float | None:
+    """Return a percentile by its name; None of fewer values than it needs: p95, of the answers of a single probe."""
+    return float(np.percentile(np.array(values), int(name[1:]))) if len(values) >= MIN_COUNTS[name] else None

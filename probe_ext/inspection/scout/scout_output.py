@@ -87,12 +87,13 @@ def leaderboard(rows: Sequence[BoardRow], caption: str) -> RenderableType:
     table.add_column("#", justify="right")
     table.add_column("server", overflow="fold")
     table.add_column("model", overflow="fold")
-    for head in ("RPS", "tok/s", "TTFT p50", "p95", "errors"):
+    with_p95 = any(row.ttft_p95 != formats.DASH for row in rows)  # of one probe there is none
+    for head in ("RPS", "tok/s", "TTFT p50", *(["p95"] if with_p95 else []), "errors"):
         table.add_column(head, justify="right", no_wrap=True)
     table.add_column("")
     for row in rows:
-        figures = (row.rps, row.tokens_per_s, row.ttft_p50, row.ttft_p95, row.errors)
-        table.add_row(row.rank, row.url, row.model, *figures, _state(row))
+        ttft = (row.ttft_p50, row.ttft_p95) if with_p95 else (row.ttft_p50,)
+        table.add_row(row.rank, row.url, row.model, row.rps, row.tokens_per_s, *ttft, row.errors, _state(row))
     lines = [remark_line(row.url, remark) for row in rows for remark in row.remarks]
     return Group(table, *lines, Text(caption, style="dim"))
 
@@ -120,7 +121,8 @@ class PlainLines:
     def line(self, time: str, row: BoardRow) -> str:
         """Return the line of a server's newest probe."""
         state = "" if row.up is None else "up" if row.up else "DOWN"
-        figures = f"{row.rps} RPS · {row.tokens_per_s} tok/s · TTFT p50 {row.ttft_p50} p95 {row.ttft_p95}"
+        p95 = "" if row.ttft_p95 == formats.DASH else f" p95 {row.ttft_p95}"
+        figures = f"{row.rps} RPS · {row.tokens_per_s} tok/s · TTFT p50 {row.ttft_p50}{p95}"
         before = self._shown.get(row.url, set())
         # By its beginning: the figures in it change with every probe.
         remarks = {remark.text[:_BEGINNING]: remark.text for remark in row.remarks}

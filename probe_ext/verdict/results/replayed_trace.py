@@ -12,7 +12,7 @@ import numpy as np
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.table_rows import WARM_UP
 from probe_ext.verdict.evidence.columns import Bools, Floats, is_any, numbers
-from probe_ext.verdict.evidence.evidence import Columns
+from probe_ext.verdict.evidence.evidence import Columns, percentiles
 from probe_ext.verdict.evidence.manifest_view import mapping, mappings, number
 from probe_ext.verdict.phrasing.formats import percent, seconds, span
 from probe_ext.verdict.phrasing.plurals import listed, things, was_or_were
@@ -34,7 +34,7 @@ def replayed_trace(manifest: Mapping[str, Any], replies: Columns) -> TraceReplay
     meant, found = _sharing(replies, own)
     behind, late = _behind(replies, own) if speeds else (np.array([]), np.array([]))
     left_out = sum(int(value) for value in mapping(about.get("left_out")).values() if isinstance(value, int))
-    median, p95, worst = np.quantile(behind, [0.5, 0.95, 1.0]).tolist() if len(behind) else (None, None, None)
+    (median, p95), worst = percentiles(behind, ("p50", "p95")), float(behind.max()) if len(behind) else None
     return TraceReplay(
         form=str(about.get("form") or "unknown"),
         requests=int(requests),
@@ -99,14 +99,13 @@ def _shared_words(meant: float | None, found: float | None) -> list[str]:
 
 def _behind_words(median: float | None, p95: float | None, worst: float | None, unsent: int) -> list[str]:
     said = []
-    if median is not None and p95 is not None and worst is not None:
-        if worst < NOTICED_S:
-            said.append("Every request was sent on time.")
-        else:
-            said.append(
-                f"Half of the requests were sent within {seconds(median)} of their time, 95 % within {seconds(p95)}; "
-                f"the latest was {seconds(worst)} behind."
-            )
+    if worst is not None and worst < NOTICED_S:
+        said.append("Every request was sent on time.")
+    elif worst is not None:
+        usual = [] if median is None else [f"Half of the requests were sent within {seconds(median)} of their time"]
+        usual += [] if p95 is None else [f"95 % within {seconds(p95)}"]
+        before = f"{', '.join(usual)}; the" if usual else "The"
+        said.append(f"{before} latest was {seconds(worst)} behind.")
     if unsent:
         counts = "counts" if unsent == 1 else "count"
         said.append(f"{things(unsent, 'request')} could not be sent in time, and {counts} as broken.")

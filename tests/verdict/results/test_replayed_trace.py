@@ -55,6 +55,21 @@ def test_sharing_and_lateness_are_said_as_they_were() -> None:
     assert verdict.next_command is None, "an option cannot change what a trace says"
 
 
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (1, " The latest was 50 ms behind."),
+        (2, "Half of the requests were sent within 50 ms of their time; the latest was 50 ms behind."),
+        (20, "Half of the requests were sent within 50 ms of their time, 95 % within 2."),
+    ],
+)
+def test_of_few_requests_no_percentile_is_told(number: int, said: str) -> None:
+    trace = judged(rows(late=0.05)[1 : 1 + number]).trace
+    assert trace is not None
+    assert said in trace.sentence
+    assert (trace.behind_p95 is None) is (number < 20)
+
+
 def test_a_wait_for_the_turn_before_counts_as_a_wait_for_the_first_word() -> None:
     on_time = judged([replace(row, due=row.sent or 0.0) for row in rows()])
     behind = judged(rows())
