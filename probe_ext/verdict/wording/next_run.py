@@ -211,7 +211,12 @@ def _levels_to_measure(estimate: CapacityEstimate) -> tuple[int, ...]:
         return _between(estimate, close)
     if held == top:
         return in_unit_of(top, 2 * top), in_unit_of(top, 4 * top)
-    open_levels = [level.users for level in estimate.levels if level.state == "unproven" and level.users not in close]
+    most = _below_differing(estimate, top)
+    open_levels = [
+        level.users
+        for level in estimate.levels
+        if level.state == "unproven" and level.users not in close and level.users <= most
+    ]
     likely = estimate.suggestion.users if estimate.suggestion else 0
     fine = [users for users in open_levels if users <= likely]
     if open_levels:
@@ -219,11 +224,22 @@ def _levels_to_measure(estimate: CapacityEstimate) -> tuple[int, ...]:
     return _below(failed) if failed == estimate.levels[0].users else ()
 
 
+def _below_differing(estimate: CapacityEstimate, most: int) -> int:
+    """Return at most so many users: fewer than at any level where they are not served alike.
+
+    At such a level and above it, those who are served worse are among them, and more time does not help.
+    """
+    return min([most, *(level.users - 1 for level in estimate.levels if "users_differ" in level.reasons)])
+
+
 def _between(estimate: CapacityEstimate, close: set[int]) -> tuple[int, ...]:
     """Return levels within the interval that cut it into about equal parts around the estimate."""
     held, failed = estimate.bracket
     low, high = estimate.interval or (held or 0, None)
     high = (failed or low + 1) - 1 if high is None else high
+    high = _below_differing(estimate, high)
+    if high <= low:
+        return ()
     if isinstance(estimate.levels[0].users, Rate):
         return _rates_between(low, high)
     if high - low <= FEW_LEVELS:

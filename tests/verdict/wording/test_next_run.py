@@ -251,6 +251,19 @@ def test_how_long_a_stopped_search_takes_is_what_it_took_and_still_needed() -> N
     assert (known.seconds, unknown.seconds) == (240.0, None)
 
 
+def test_no_level_is_suggested_where_users_differ_nor_above() -> None:
+    """With five replicas of which one is slow, 18 users cannot all be served if 8 and 16 were not."""
+    differ = [level(users, "unproven", "users_differ") for users in (8, 16)]
+    levels = [level(4, "held"), *differ, level(32, "failed")]
+    found = measurement(estimate(levels, (4, 32), (4, 31), 18, users_differ=True))
+    assert found is not None
+    assert (found.targets, found.levels) == ((5, 6, 7), (4, 5, 6, 7, 32))
+    nothing_between = [level(7, "held"), *differ, level(32, "failed")]
+    assert measurement(estimate(nothing_between, (7, 32), (7, 31), 18, users_differ=True)) is None
+    above = [*differ, level(24, "unproven", replies_needed=10, seconds_needed=5.0), level(32, "failed")]
+    assert measurement(estimate(above, (None, 32), (0, 31), 18, users_differ=True)) is None
+
+
 @pytest.mark.parametrize("differ", [{"users_differ": True}, {"unsteady": (8,)}, {}])
 def test_a_further_search_holds_levels_longer_where_users_or_visits_differ(differ: dict[str, Any]) -> None:
     estimated = replace(estimate([level(8, "unproven")], (None, None), (0, 15), None), **differ)
