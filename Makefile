@@ -46,8 +46,8 @@ PYTEST := $(BIN)/python -m pytest -n 6 --dist loadfile --no-loadscope-reorder
 unit: $(READY) ## run the test suite with coverage, six tests at a time
 	$(PYTEST) --cov --cov-report=term:skip-covered
 
-test: lint layers ## run every check that a change must pass
-	@$(MAKE) --no-print-directory -j2 types unit
+test: lint ## run every check that a change must pass
+	@$(MAKE) --no-print-directory -j3 layers types unit
 
 test-page: $(READY) ## test all pages and the web UI in Chromium, and their accessibility with axe-core (needs npm)
 	@command -v npm >/dev/null && npm ci --silent --ignore-scripts --no-audit --no-fund --prefix tests/report/axe \
