@@ -26,6 +26,7 @@ from probe_ext.swarm.preparation.kind_trials import common_form, try_kinds
 from probe_ext.swarm.preparation.several_hosts import check_hosts, prepare_hosts
 from probe_ext.swarm.preparation.stream_plan import is_open_stream, plan_of
 from probe_ext.swarm.preparation.target_probe import Preparation, prepare
+from probe_ext.swarm.preparation.think_time import check_think_time
 from probe_ext.swarm.preparation.trial import Trial
 from probe_ext.swarm.preparation.warm_up import first_requests, warm_up
 from probe_ext.swarm.preparation.workload_files import read_files, read_trace
@@ -70,10 +71,11 @@ class Preflight:
     def take_workload(self, options: Options) -> tuple[Workload, str | None] | None:
         """Make the user classes of the run's workload, before Locust dispatches any; return it and where it is from.
 
-        SettingsError if it is invalid, or does not fit the options.
+        SettingsError if it is invalid, or users do not fit the options.
         """
         environment = self._process.environment
         given = workload_of(environment, options.workload)
+        check_think_time(options, environment.user_classes, given[0] if given else None)
         if given is not None:
             check_unused_options(given[0], options)
             refuse_tags(environment.parsed_options)
@@ -238,13 +240,18 @@ def refuse_tags(given: Namespace) -> None:
             raise SettingsError(f"{option} {' '.join(chosen)}: the users of a workload have no tags; leave it out")
 
 
-def take_default_levels(given: Namespace, user_classes: list[Any], workload: Workload | None = None) -> None:
-    """Set `probe run`'s default levels if no levels, users or time are given, and the scenario does not end itself."""
+def take_default_levels(
+    given: Namespace, user_classes: list[Any], workload: Workload | None = None, think_time: float = 0.0
+) -> None:
+    """Set `probe run`'s default levels if no levels, users or time are given, and the scenario does not end itself.
+
+    `think_time`: mean seconds that users without a workload pause.
+    """
     levels = default_levels(given)
     driven = given.levels or given.rate or given.search or given.num_users or given.run_time
     ends_itself = any(getattr(user, "ends_itself", False) for user in user_classes)
     if levels and not driven and not ends_itself:
-        given.levels = levels if workload is None else levels_for(workload, levels)
+        given.levels = levels_for(workload, levels, think_time)
 
 
 def refuse_mixture(given: Namespace, planned: Plan | None) -> None:

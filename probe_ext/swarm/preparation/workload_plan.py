@@ -33,14 +33,18 @@ def check_levels(workload: Workload, options: Options, users: int | None = None)
             )
 
 
-def levels_for(workload: Workload, default: str) -> str:
-    """Return the default levels for a workload: beside its fixed users, and more people where they pause for long.
+def levels_for(workload: Workload | None, default: str, think_time: float = 0.0) -> str:
+    """Return the default levels: beside a workload's fixed users, and more people where they pause for long.
 
-    Agents pause between two tasks only, and their requests are long: as many of them as of people who do not pause.
+    `think_time`: mean seconds that users without a workload pause. Agents pause between two tasks only, and their
+    requests are long: as many of them as of people who do not pause.
     """
-    pauses = [0.0 if kind.agent else kind.think_time.average for kind in workload.kinds if kind.users is None]
+    fixed, pauses = 0, [think_time]
+    if workload is not None:
+        fixed = workload.fixed_users
+        pauses = [0.0 if kind.agent else kind.think_time.average for kind in workload.kinds if kind.users is None]
     factor = _PEOPLE_PER_USER if pauses and min(pauses) >= _LONG_PAUSE_S else 1
-    return ",".join(str(workload.fixed_users + factor * int(level)) for level in default.split(","))
+    return ",".join(str(fixed + factor * int(level)) for level in default.split(","))
 
 
 def workload_lines(prepared: PreparedWorkload | None, options: Options) -> list[str]:
