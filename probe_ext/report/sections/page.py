@@ -138,7 +138,7 @@ class Page:
     silence: pauses.Silence | None
     limits: Limits
     team: Sequence[TeamSentence]
-        team_facts: Sequence[tuple[str, str, str]]
+    team_facts: Sequence[tuple[str, str, str]]
     trace: str
     """what was replayed, in words; empty without a trace"""
     trace_facts: Sequence[tuple[str, str]]
