@@ -258,7 +258,7 @@ def page(
 def _team(capacity: Capacity, given: Given) -> list[TeamSentence]:
     sentences = [*shared_sentences.measured_team(capacity), *shared_sentences.team(capacity, given)]
     parts = [shared_sentences.split_command(sentence, capacity) for sentence in sentences]
-    return [TeamSentence(text, command.split()) for text, command in parts]
+    return [TeamSentence(text.rstrip(), command.split()) for text, command in parts]
 
 
 def _next(capacity: Capacity, manifest: Mapping[str, Any]) -> Next:
