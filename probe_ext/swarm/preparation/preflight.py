@@ -26,11 +26,10 @@ from probe_ext.swarm.preparation.kind_trials import common_form, try_kinds
 from probe_ext.swarm.preparation.several_hosts import check_hosts, prepare_hosts
 from probe_ext.swarm.preparation.stream_plan import is_open_stream, plan_of
 from probe_ext.swarm.preparation.target_probe import Preparation, prepare
-from probe_ext.swarm.preparation.think_time import check_think_time
 from probe_ext.swarm.preparation.trial import Trial
 from probe_ext.swarm.preparation.warm_up import first_requests, warm_up
 from probe_ext.swarm.preparation.workload_files import read_files, read_trace
-from probe_ext.swarm.preparation.workload_plan import check_levels, levels_for
+from probe_ext.swarm.preparation.workload_plan import check_levels, check_think_time, levels_for
 from probe_ext.swarm.terminal.console import print_line
 from probe_ext.swarm.users.kind_classes import install_kinds, workload_of
 from probe_ext.swarm.users.process_state import ProcessState

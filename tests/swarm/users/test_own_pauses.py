@@ -11,7 +11,7 @@ from probe_ext import StreamingUser
 from probe_ext.bundled import folder
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options
-from probe_ext.swarm.preparation.think_time import check_think_time
+from probe_ext.swarm.preparation.workload_plan import check_think_time
 from probe_ext.verdict.wording.next_run import TAKE_THINK_TIME
 from probe_ext.workload.workload_file import read_workload
 
