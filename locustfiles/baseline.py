@@ -23,6 +23,8 @@ class BaselineUser(StreamingUser):
         """Run the baseline."""
         for _ in range(WARM_UP_REPLIES):
             self.llm.ask(self.prompts.next(), name=WARM_UP)
+            self.wait()
         for _ in range(MEASURED_REPLIES):
             self.llm.ask(self.prompts.next())
+            self.wait()
         self.end_run()

@@ -111,4 +111,9 @@ class Prompts:
 
 def prompts_for(prepared: dict[str, Any], options: Options, worker_index: int, number: int) -> Prompts:
     """Return the prompts of a worker's `number`-th user."""
-    return Prompts(prepared, options, max(0, worker_index) * _USERS_PER_WORKER + number)
+    return Prompts(prepared, options, user_number(worker_index, number))
+
+
+def user_number(worker_index: int, number: int) -> int:
+    """Return the number of a worker's `number`-th user among those of all workers."""
+    return max(0, worker_index) * _USERS_PER_WORKER + number

@@ -40,6 +40,7 @@ PLURAL: frozenset[Aspect] = frozenset({"runs", "prompts", "levels", "output_leng
 """aspects with a name in the plural"""
 _WORKLOAD_OPTIONS = (
     "api", "no_stream", "max_tokens", "ignore_eos", "temperature", "top_p", "body", "patience", "reconnect",
+    "think_time",
 )  # fmt: skip
 MAX_LENGTH_RATIO, MAX_PROMPT_RATIO, MAX_CACHED_DIFFERENCE = 1.05, 1.10, 0.05
 CERTAIN = 2.6

@@ -159,6 +159,12 @@ class Options:
         "replies that every user completes at each level (extends it to at most 5 × --hold)",
         "N",
     )
+    think_time: float = _option(
+        read.pause,
+        "0s",
+        "mean pause of each user between a reply and the next request (exponential), where the scenario sets none",
+        "TIME",
+    )
     warm_up: int | None = _option(
         read.warm_up_requests,
         "auto",
@@ -292,6 +298,10 @@ def read_options(given: Mapping[str, Any]) -> Options:
     if options.rate and (options.levels or options.search):
         other = "--levels" if options.levels else "--search"
         raise SettingsError(f"--rate {_shown(given['rate'])}: cannot be combined with {other}")
+    if options.rate and options.think_time:
+        raise SettingsError(
+            f"--think-time {_shown(given['think_time'])}: cannot be combined with --rate, which says when requests come"
+        )
     both = {*map(str.lower, extras.header_pairs(options.header))} & {
         *map(str.lower, extras.variable_pairs(options.header_env))
     }

@@ -10,6 +10,9 @@ from probe_ext.settings.durations import seconds
 
 T = TypeVar("T")
 
+MIN_PAUSE_S, MAX_PAUSE_S = 0.001, 86_400.0
+"""mean pause of a user, if not 0"""
+
 _DIGITS = re.compile(r"[0-9]{1,18}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 _TRUE = ("1", "true", "yes", "on")
@@ -72,6 +75,14 @@ def positive_seconds(text: str) -> float:
     value = seconds(text)
     if value <= 0:
         raise ValueError("must be greater than 0")
+    return value
+
+
+def pause(text: str) -> float:
+    """Read a user's mean pause: 0, or MIN_PAUSE_S to MAX_PAUSE_S."""
+    value = seconds(text)
+    if value and not MIN_PAUSE_S <= value <= MAX_PAUSE_S:
+        raise ValueError("must be 0, or 1ms to 24h")
     return value
 
 

@@ -87,7 +87,8 @@ class RunStart:
         self._phase.enter(Phase.PREPARING)
         given = self._environment.parsed_options
         if not self._preflight.opens_stream():
-            take_default_levels(given, self._environment.user_classes, self._preflight.workload())
+            think_time = self._process.read_options().think_time
+            take_default_levels(given, self._environment.user_classes, self._preflight.workload(), think_time)
         options = self._process.read_options()
         prepared = self._preflight.prepare(options, self._environment.host)
         if chosen is not None:

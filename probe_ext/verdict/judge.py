@@ -1,6 +1,6 @@
 """Judge a run: evidence and an SLO profile in, the judgement out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -37,7 +37,7 @@ from probe_ext.verdict.results.replayed_trace import replayed_trace
 from probe_ext.verdict.results.rolling_windows import WINDOW_S, rolling_windows
 from probe_ext.verdict.results.short_visits import short_visits, went_well
 from probe_ext.verdict.results.slo_metrics import goodput
-from probe_ext.verdict.results.team_size import AtCapacity, Given, at_capacity, cost, team
+from probe_ext.verdict.results.team_size import AtCapacity, Given, at_capacity, cost, team, with_command
 from probe_ext.verdict.results.think_time import think_time
 from probe_ext.verdict.results.ttft_by_length import ttft_by_length
 from probe_ext.verdict.server.find_pauses import find_pauses, threshold
@@ -55,11 +55,17 @@ from probe_ext.verdict.values.kind_result import KindResult
 from probe_ext.verdict.values.level_result import LevelResult, ShortVisit
 from probe_ext.verdict.values.pause_types import Pauses
 from probe_ext.verdict.values.ruling_types import Diagnosis
-from probe_ext.verdict.values.sizing_types import ThinkTime
+from probe_ext.verdict.values.sizing_types import Team, ThinkTime
 from probe_ext.verdict.wording.early_end import ALL_WITH_OTHERS, why_nothing
 from probe_ext.verdict.wording.headline import Context, answer
 from probe_ext.verdict.wording.kind_phrases import by_kind
-from probe_ext.verdict.wording.next_run import NextMeasurement, next_command, next_measurement, next_step
+from probe_ext.verdict.wording.next_run import (
+    NextMeasurement,
+    next_command,
+    next_measurement,
+    next_step,
+    team_command,
+)
 
 NOTHING_GIVEN = Given()
 
@@ -139,7 +145,7 @@ def judge(
         cold_user=cold,
         pauses=_pauses(evidence, profile, assignment, metrics),
         goodput=goodput(undisturbed, judged.last_seconds),
-        **_sizing(at, paused, given, who),
+        **_sizing(at, paused, given, who, lambda of: team_command(evidence.manifest, of, criteria_of(profile))),
         gpu=gpu_use(evidence, levels, proven, paused, who),
         trace=replayed_trace(evidence.manifest, evidence.replies),
         **_next_run(evidence, overall, more, invalid=verdict == "invalid"),
@@ -168,9 +174,13 @@ def _next_run(
     }
 
 
-def _sizing(at: AtCapacity | None, paused: ThinkTime | None, given: Given, who: Who) -> dict[str, Any]:
+def _sizing(
+    at: AtCapacity | None, paused: ThinkTime | None, given: Given, who: Who, command_for: Callable[[Team], str | None]
+) -> dict[str, Any]:
     """Return what the capacity is worth in people and money. Of users who pause, it is a team already."""
     of = team(at, given.think_time) if paused is None and who == "people" else None
+    if of is not None and at is not None:
+        of = with_command(of, at, command_for(of))
     return {"think_time": paused, "team": of, "cost": cost(at, of, given.price_per_hour, paused)}
 
 

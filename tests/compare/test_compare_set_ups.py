@@ -123,6 +123,7 @@ def test_longer_replies_name_no_winner_unless_they_are_meant() -> None:
         ({"plan": {"levels": [4, 8, 10, 12]}}, "levels"),
         ({"locustfile": "own.py"}, "workload"),
         ({"options": {"max_tokens": 64}}, "workload"),
+        ({"options": {"think_time": 30.0}}, "workload"),
         ({"prompts": {"input_tokens": 400, "shared_prefix_tokens": 0}}, "prompts"),
         ({"warm_up": {"most": 8}}, "cache"),
         ({"workers": [{"id": "w", "host": "another"}]}, "client"),

@@ -85,6 +85,10 @@ def test_every_option_has_help_and_a_unique_flag_and_variable() -> None:
         ("hold", "2m", 120.0),
         ("hold", ".5m", 30.0),
         ("settle", "0", 0.0),
+        ("think_time", "30s", 30.0),
+        ("think_time", "0", 0.0),
+        ("think_time", "1ms", 0.001),
+        ("think_time", "24h", 86_400.0),
         ("patience", "10s", 10.0),
         ("drain", "0s", 0.0),
         ("metrics_url", "http://a/metrics, https://b/metrics,", ("http://a/metrics", "https://b/metrics")),
@@ -135,6 +139,7 @@ INVALID: list[tuple[str, str]] = [
     *(("hold", text) for text in ("0", "0s", "-5s", "", "soon", "30 s", "1h30", "5x", "1e3", "٣s")),
     *(("settle", text) for text in ("-1s", "soon")),
     ("min_replies", "0"),
+    *(("think_time", text) for text in ("", "-1s", "soon", ".5ms", "25h")),
     *(("max_users", text) for text in ("0", "1000001", "lots")),
     *(("search_time", text) for text in ("0", "soon")),
     *(("precision", text) for text in ("0", "0%", "120%", "2", "narrow", "-5%", "%")),
@@ -169,6 +174,12 @@ def test_the_plan_follows_from_the_options() -> None:
     assert options.plan == LevelPlan((1, 8), 20.0, 2.0, 5)
     search = read_options({"search": "on", "max_users": "64", "search_time": "10m", "hold": "20s"})
     assert search.plan == SearchPlan(hold=20.0, settle=5.0, min_replies=3, max_users=64, longest=600.0, precision=0.2)
+
+
+def test_users_cannot_pause_in_an_open_stream() -> None:
+    with pytest.raises(SettingsError, match=r"^--think-time 30s: cannot be combined with --rate, "):
+        read_options({"think_time": "30s", "rate": "2"})
+    assert read_options({"think_time": "0", "rate": "2"}).rate
 
 
 def test_levels_cannot_be_combined_with_search() -> None:

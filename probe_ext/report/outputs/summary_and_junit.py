@@ -12,7 +12,7 @@ from probe_ext.report.sections.level_table import Table
 from probe_ext.report.sections.optional.kinds import KindTable, proven_users
 from probe_ext.report.sections.page import Page
 from probe_ext.report.wording.level_names import by_number, users_label, without_visit
-from probe_ext.report.wording.shared_sentences import STATE_WORDS, extra_sentences
+from probe_ext.report.wording.shared_sentences import STATE_WORDS, extra_sentences, split_command
 from probe_ext.report.wording.shown_findings import read
 from probe_ext.verdict.judge import NOTHING_GIVEN
 from probe_ext.verdict.phrasing.plurals import cause, listed, things
@@ -43,7 +43,8 @@ def summary(
     for title, meaning in page.doubts:
         lines += ["", f"**! {markdown(title)}** {markdown(meaning)}"]
     for sentence in extra_sentences(capacity, given):
-        lines += ["", markdown(sentence)]
+        text, command = split_command(sentence, capacity)
+        lines += ["", f"{markdown(text)} {_code(command)}" if command else markdown(text)]
     if page.next:
         lines += ["", f"{markdown(page.next.purpose)}: {_code(' '.join(page.next.command))}"]
     if page.kinds:

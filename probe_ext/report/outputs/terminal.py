@@ -16,7 +16,7 @@ from probe_ext.report.sections.page import Next
 from probe_ext.report.wording.answer_context import kinds_are_users
 from probe_ext.report.wording.level_names import Level, by_number, label, merged_visits
 from probe_ext.report.wording.percentiles import figure, share_text
-from probe_ext.report.wording.shared_sentences import STATE_WORDS, extra_sentences
+from probe_ext.report.wording.shared_sentences import STATE_WORDS, extra_sentences, split_command
 from probe_ext.verdict.judge import NOTHING_GIVEN
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import things
@@ -67,7 +67,7 @@ def show(
     if capacity["verdict"] == "invalid":
         console.print(Text(HELP))
     for sentence in extra_sentences(capacity, given):
-        console.print(Text(sentence))
+        console.print(Text("".join(split_command(sentence, capacity))))
     if gate:
         console.print(Text(gate.sentence, style="green" if gate.met else "red"))
     for test in tests:

@@ -64,6 +64,15 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class TeamSentence:
+    """A sentence on team size or cost, and the command that it ends in."""
+
+    text: str
+    command: Sequence[str]
+    """word by word; empty where there is none"""
+
+
+@dataclass(frozen=True)
 class Next:
     """What to run next."""
 
@@ -128,8 +137,7 @@ class Page:
     rolling: RollingSection | None
     silence: pauses.Silence | None
     limits: Limits
-    team: Sequence[str]
-    """sentences on team size and cost"""
+    team: Sequence[TeamSentence]
     team_facts: Sequence[tuple[str, str, str]]
     trace: str
     """what was replayed, in words; empty without a trace"""
@@ -221,7 +229,7 @@ def page(
         rolling=rolling_section(capacity),
         silence=pauses.silence(capacity, evidence, profile),
         limits=limits(capacity),
-        team=[*shared_sentences.measured_team(capacity), *shared_sentences.team(capacity, given)],
+        team=_team(capacity, given),
         team_facts=team_facts(capacity),
         trace=capacity["trace"]["sentence"] if capacity["trace"] else "",
         trace_facts=trace_facts(capacity),
@@ -245,6 +253,12 @@ def page(
         ],
         glossary=terms(profile, capacity["think_time"], capacity["who"]),
     )
+
+
+def _team(capacity: Capacity, given: Given) -> list[TeamSentence]:
+    sentences = [*shared_sentences.measured_team(capacity), *shared_sentences.team(capacity, given)]
+    parts = [shared_sentences.split_command(sentence, capacity) for sentence in sentences]
+    return [TeamSentence(text.rstrip(), command.split()) for text, command in parts]
 
 
 def _next(capacity: Capacity, manifest: Mapping[str, Any]) -> Next:

@@ -117,6 +117,7 @@ VALUES = {
 }
 SECONDS_KEYS = {
     *("hold", "settle", "longest", "search_time", "drain", "patience", "metrics_every", "duration", "seconds"),
+    "think_time",
     *("clock_offset", "clock_error", "cpu_seconds", "slowest_reply", "loop_lag_max", "lost_at", "left_at"),
     *("ttft_error_p50", "ttft_error_p99", "ttft_error_max", "gap_error_p50", "gap_error_p99", "gap_error_max"),
     *("cpu_per_token", "cpu_per_reply", "lag_p99", "overdue_p99"),

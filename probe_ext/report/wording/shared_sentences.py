@@ -76,6 +76,13 @@ def team(capacity: Mapping[str, Any], given: Given) -> list[str]:
     return [*known, f"No {' and no '.join(open_ones)}: {why}."]
 
 
+def split_command(sentence: str, capacity: Mapping[str, Any]) -> tuple[str, str]:
+    """Return a sentence without the command that it ends in, and that command; empty of a sentence without one."""
+    command = (capacity["team"] or {}).get("command") or ""
+    code = f"`{command}`"
+    return (sentence.removesuffix(code), command) if command and sentence.endswith(code) else (sentence, "")
+
+
 def cold_user(gap: Mapping[str, Any]) -> str:
     """Compare the waits of cold and warm users; empty where they were not measured."""
     if not gap["measured"]:

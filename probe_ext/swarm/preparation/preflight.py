@@ -29,7 +29,7 @@ from probe_ext.swarm.preparation.target_probe import Preparation, prepare
 from probe_ext.swarm.preparation.trial import Trial
 from probe_ext.swarm.preparation.warm_up import first_requests, warm_up
 from probe_ext.swarm.preparation.workload_files import read_files, read_trace
-from probe_ext.swarm.preparation.workload_plan import check_levels, levels_for
+from probe_ext.swarm.preparation.workload_plan import check_levels, check_think_time, levels_for
 from probe_ext.swarm.terminal.console import print_line
 from probe_ext.swarm.users.kind_classes import install_kinds, workload_of
 from probe_ext.swarm.users.process_state import ProcessState
@@ -70,10 +70,11 @@ class Preflight:
     def take_workload(self, options: Options) -> tuple[Workload, str | None] | None:
         """Make the user classes of the run's workload, before Locust dispatches any; return it and where it is from.
 
-        SettingsError if it is invalid, or does not fit the options.
+        SettingsError if it is invalid, or users do not fit the options.
         """
         environment = self._process.environment
         given = workload_of(environment, options.workload)
+        check_think_time(options, environment.user_classes, given[0] if given else None)
         if given is not None:
             check_unused_options(given[0], options)
             refuse_tags(environment.parsed_options)
@@ -238,13 +239,18 @@ def refuse_tags(given: Namespace) -> None:
             raise SettingsError(f"{option} {' '.join(chosen)}: the users of a workload have no tags; leave it out")
 
 
-def take_default_levels(given: Namespace, user_classes: list[Any], workload: Workload | None = None) -> None:
-    """Set `probe run`'s default levels if no levels, users or time are given, and the scenario does not end itself."""
+def take_default_levels(
+    given: Namespace, user_classes: list[Any], workload: Workload | None = None, think_time: float = 0.0
+) -> None:
+    """Set `probe run`'s default levels if no levels, users or time are given, and the scenario does not end itself.
+
+    `think_time`: mean seconds that users without a workload pause.
+    """
     levels = default_levels(given)
     driven = given.levels or given.rate or given.search or given.num_users or given.run_time
     ends_itself = any(getattr(user, "ends_itself", False) for user in user_classes)
     if levels and not driven and not ends_itself:
-        given.levels = levels if workload is None else levels_for(workload, levels)
+        given.levels = levels_for(workload, levels, think_time)
 
 
 def refuse_mixture(given: Namespace, planned: Plan | None) -> None:

@@ -56,7 +56,7 @@ def _reply_seconds(prepared: PreparedRun) -> float:
 def _kinds(prepared: PreparedRun) -> Sequence[Kind]:
     """Return the kinds of user that the run needs to be served; a single one without a workload."""
     profiles, workload = profiles_of(prepared.preparation), prepared.preparation.workload
-    pause = workload.workload.kinds[0].think_time.average if workload else 0.0
+    pause = workload.workload.kinds[0].think_time.average if workload else prepared.options.think_time
     return profiles.stated or [Kind("", profiles.default, share=1.0, think_time=pause)]
 
 

@@ -1,10 +1,16 @@
-"""Whether a run's users are enough for its workload's kinds, and what to say of it before the run."""
+"""Whether a run's users are enough for its workload's kinds, who decides their pauses, and what to say of it before."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from locust import TaskSet, User
 
 from probe_ext.load.level_plan import LevelPlan
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options
 from probe_ext.swarm.preparation.target_probe import PreparedWorkload
 from probe_ext.swarm.users.kind_dispatcher import mix_of
+from probe_ext.swarm.users.user import StreamingUser
 from probe_ext.verdict.phrasing.plurals import levels, listed, things
 from probe_ext.workload.workload_file import Workload
 
@@ -33,14 +39,40 @@ def check_levels(workload: Workload, options: Options, users: int | None = None)
             )
 
 
-def levels_for(workload: Workload, default: str) -> str:
-    """Return the default levels for a workload: beside its fixed users, and more people where they pause for long.
+def check_think_time(options: Options, users: Iterable[type[User]], workload: Workload | None) -> None:
+    """SettingsError if --think-time is given and users of the scenario, or of its workload, set their own pauses."""
+    if not options.think_time:
+        return
+    given = f"--think-time {options.think_time:g}: cannot be combined with"
+    if workload is not None:
+        raise SettingsError(f"{given} the workload {workload.name}: give its kinds a think_time in its file")
+    for user in users:
+        if issubclass(user, StreamingUser) and _sets_pauses(user):
+            raise SettingsError(f"{given} {user.__name__}, whose pauses the scenario sets itself (wait_time)")
 
-    Agents pause between two tasks only, and their requests are long: as many of them as of people who do not pause.
+
+def _sets_pauses(user: type[StreamingUser]) -> bool:
+    return user.wait_time is not StreamingUser.wait_time or any(map(_sets_own, user.tasks))
+
+
+def _sets_own(task: Any) -> bool:
+    """Tell whether a task is a set of tasks with a wait time of its own, or contains one."""
+    is_set = isinstance(task, type) and issubclass(task, TaskSet)
+    return is_set and (task.wait_time is not TaskSet.wait_time or any(map(_sets_own, task.tasks)))
+
+
+def levels_for(workload: Workload | None, default: str, think_time: float = 0.0) -> str:
+    """Return the default levels: beside a workload's fixed users, and more people where they pause for long.
+
+    `think_time`: mean seconds that users without a workload pause. Agents pause between two tasks only, and their
+    requests are long: as many of them as of people who do not pause.
     """
-    pauses = [0.0 if kind.agent else kind.think_time.average for kind in workload.kinds if kind.users is None]
+    fixed, pauses = 0, [think_time]
+    if workload is not None:
+        fixed = workload.fixed_users
+        pauses = [0.0 if kind.agent else kind.think_time.average for kind in workload.kinds if kind.users is None]
     factor = _PEOPLE_PER_USER if pauses and min(pauses) >= _LONG_PAUSE_S else 1
-    return ",".join(str(workload.fixed_users + factor * int(level)) for level in default.split(","))
+    return ",".join(str(fixed + factor * int(level)) for level in default.split(","))
 
 
 def workload_lines(prepared: PreparedWorkload | None, options: Options) -> list[str]:

@@ -5,13 +5,14 @@ from typing import Any, NoReturn
 import gevent
 from locust import User
 
-from probe_ext.access.prompt_source import prompts_for
+from probe_ext.access.prompt_source import prompts_for, user_number
 from probe_ext.client.api.request_form import RequestForm
 from probe_ext.settings.options import Options
 from probe_ext.swarm.link import messages
 from probe_ext.swarm.users.arrivals import Slot
 from probe_ext.swarm.users.llm import Llm
 from probe_ext.swarm.users.process_state import ProcessState, process_state_of
+from probe_ext.workload.think_times import ThinkTimes
 
 _REPEAT_AFTER_S = 5.0  # the message may have been lost
 
@@ -24,7 +25,8 @@ class StreamingUser(User):
     """A simulated user of the server under test.
 
     `self.llm` sends requests and measures replies; `self.prompts` makes different prompts of the configured length;
-    `self.options` are the package's options. A subclass adds tasks, and a wait time if users pause between requests.
+    `self.options` are the package's options. A subclass adds tasks, and a `wait_time` of its own unless users pause by
+    --think-time.
     """
 
     abstract = True
@@ -47,12 +49,23 @@ class StreamingUser(User):
             setattr(self, "wait_time", _no_pause)  # noqa: B010 -- typed as the method of a class
         host = prepared.get("host")
         self.llm = Llm(self.environment, process.recorder, self.options, model, name, form, source, host=host)
-        index = getattr(self.environment.runner, "worker_index", 0)
-        self.prompts = prompts_for(prepared.get("prompts") or {}, self.options, index, process.recorder.users)
+        place = getattr(self.environment.runner, "worker_index", 0), process.recorder.users
+        prompts = prepared.get("prompts") or {}
+        self.prompts = prompts_for(prompts, self.options, *place)
+        self._think_times = ThinkTimes(self.options.think_time, prompts.get("seed", 0), user_number(*place))
 
     def options_of(self, process: ProcessState) -> Options:
         """Return the options that this user's requests follow."""
         return process.options
+
+    def wait_time(self) -> float:
+        """Return the pause after a task in seconds, by --think-time."""
+        return self._think_times.next()
+
+    def on_start(self) -> None:
+        """Join in the middle of a pause: people don't all begin at once."""
+        if self.options.think_time:
+            gevent.sleep(self.wait_time())
 
     def end_run(self) -> NoReturn:
         """End the whole run from a task. Does not return: Locust kills the user."""

@@ -85,6 +85,7 @@ _LABELS = {
     "no_metrics": "No server metrics",
     "metrics_every": "Read metrics every",
     "warm_up": "Warm-up",
+    "think_time": "Users' think time",
     "slo": "SLO profile",
     "window": "Rolling window",
     "team_think_time": "Team's think time",
@@ -114,6 +115,7 @@ _HELP = {
     "max_tokens": "",
     "model": "empty: the first chat model that the server lists",
     "team_think_time": "e.g. 60s: what people need to read and think, for the team size in the report",
+    "think_time": "e.g. 30s: mean pause between a reply and the next request; 0: users ask again at once",
     "price_per_hour": "of the server, for the costs in the report",
     "host": "where the server is reached, e.g. http://localhost:8000",
     "user_count": "at the start; change the number at any time with Edit",
@@ -127,7 +129,7 @@ _HELP = {
     "search_time": "",
     "min_replies": "a level goes on until each user has so many",
 }
-_ASKED = ("workload", "input_tokens", "max_tokens")
+_ASKED = ("workload", "input_tokens", "max_tokens", "think_time")
 _ASKED_MORE = ("shared_prefix_tokens", "prompt_seed", "temperature", "top_p", "usage", "ignore_eos", "no_stream")
 _SERVER = ("host", "model", "api")
 _SERVER_MORE = ("header", "body", "metrics_every", "no_metrics", "reconnect", "insecure")

@@ -5,12 +5,13 @@ share p = R ÷ (R + Z) of the time (J. D. C. Little, "A Proof for the Queuing Fo
 1961). With L replies in flight at the capacity, L ÷ p people would fit on average, which is too many: what is in flight
 swings around its mean and exceeds L half of the time. So the size is a cautious range, with at most L in flight 99 %
 and 95 % of the time by the binomial distribution. It starts from the largest number of users proven to be served, and
-assumes that replies take as long as in the run and that people ask independently. Only a run with pauses measures it.
+assumes that replies take as long as in the run and that people ask independently. Only a run with pauses measures it:
+`with_command` names one.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -91,7 +92,6 @@ def team(at: AtCapacity | None, think_time: float | None) -> Team | None:
     share = at.reply / (at.reply + think_time)
     at_once = max(1, math.floor(min(at.users, at.in_flight * (1 + BETWEEN_REPLIES))))
     low, high = (largest_team(at_once, share, calm) for calm in CALM_SHARES)
-    size = people(low) if low == high else f"{low:,} to {people(high)}"
     return Team(
         think_time=think_time,
         reply_seconds=at.reply,
@@ -99,10 +99,23 @@ def team(at: AtCapacity | None, think_time: float | None) -> Team | None:
         waiting_share=share,
         people_low=low,
         people_high=high,
-        sentence=(
-            f"A team of about {size} who pause {seconds(think_time)} on average between a reply and the next question. "
-            f"This is computed from {people(at.users)} at once; only a run with users who pause would prove it."
-        ),
+        sentence=f"{_size_of_team(low, high, think_time, at)}; only a run with users who pause would prove it.",
+    )
+
+
+def with_command(of: Team, at: AtCapacity, command: str | None) -> Team:
+    """Return the team with the command that would prove it, which its sentence then ends in."""
+    if command is None:
+        return of
+    size = _size_of_team(of.people_low, of.people_high, of.think_time, at)
+    return replace(of, command=command, sentence=f"{size}; a run with users who pause would prove it: `{command}`")
+
+
+def _size_of_team(low: int, high: int, think_time: float, at: AtCapacity) -> str:
+    size = people(low) if low == high else f"{low:,} to {people(high)}"
+    return (
+        f"A team of about {size} who pause {seconds(think_time)} on average between a reply and the next question. "
+        f"This is computed from {people(at.users)} at once"
     )
 
 

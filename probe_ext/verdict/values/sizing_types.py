@@ -34,6 +34,8 @@ class Team:
     people_high: Count
     """the same for 95 % of the time"""
     sentence: Text
+    command: Text | None = None
+    """the run of users who pause so that would prove both sizes; null where the run cannot be repeated so"""
 
 
 @dataclass(frozen=True)

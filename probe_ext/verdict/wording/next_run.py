@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from probe_ext.load.level_plan import MAX_USERS
 from probe_ext.measure.rate import PER_SECOND, Rate, in_unit_of
 from probe_ext.settings.options import OPTIONS
+from probe_ext.settings.readers import MAX_PAUSE_S, MIN_PAUSE_S
 from probe_ext.verdict.evidence.manifest_view import mapping, mappings, number, search_of
 from probe_ext.verdict.inference.level_estimates import least_proof
 from probe_ext.verdict.levels.all_kinds import split_error
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Criteria, LevelEstimate
 from probe_ext.verdict.values.judgement import NextStep
+from probe_ext.verdict.values.sizing_types import Team
 from probe_ext.verdict.wording.early_end import minutes_left, planned, seconds_of_search
 from probe_ext.workload.arrival_times import TRACE
 
@@ -38,6 +41,8 @@ _OF_ONE_RUN = {
     *_OF_THE_REPORT,
 }
 """Options that do not change what is measured."""
+TAKE_THINK_TIME = {"capacity", "cold_user", "memory_wall"}
+"""Scenarios with any number of users, which pause by --think-time."""
 
 
 @dataclass(frozen=True)
@@ -349,12 +354,41 @@ def next_command(
         return None
     if not levels and not searched:
         return None
+    return _probe_run(manifest, options, levels, search=searched)
+
+
+def team_command(manifest: Mapping[str, Any], of: Team, criteria: Criteria) -> str | None:
+    """Return the `probe run` that would prove both sizes of a computed team, if every reply is served.
+
+    None where users cannot be made to pause by an option, and where no reasonable time is enough.
+    """
+    if not _takes_think_time(manifest) or not MIN_PAUSE_S <= of.think_time <= MAX_PAUSE_S:
+        return None
+    sizes = sorted({of.people_low, of.people_high})
+    proofs = [least_proof(users, of.reply_seconds + of.think_time, criteria) for users in sizes if users <= MAX_USERS]
+    needed = [proof.seconds for proof in proofs if proof is not None]
+    if len(needed) < len(sizes):
+        return None
+    hold = float(math.ceil(max(usual_hold(manifest), *needed)))
+    return _probe_run(manifest, {**_given(manifest), "hold": hold, "think_time": of.think_time}, sizes)
+
+
+def _takes_think_time(manifest: Mapping[str, Any]) -> bool:
+    """Tell whether --think-time decides the pauses: not those of a workload, an open stream or a user's own file."""
+    others = mapping(manifest.get("workload")) or manifest.get("arrivals") or _given(manifest).get("rate")
+    return not others and _scenario(manifest) in TAKE_THINK_TIME
+
+
+def _probe_run(
+    manifest: Mapping[str, Any], options: Mapping[str, Any], levels: Sequence[int], *, search: bool = False
+) -> str:
+    """Return the command for these levels, or for a search, against the same server with these options."""
     host = mapping(manifest.get("target")).get("host")
     of_kinds = any(kind.get("host") for kind in mappings(mapping(manifest.get("workload")).get("kinds")))
     where = [] if of_kinds else ["--host", str(host or "URL")]  # else the workload's file says where
     option = "--rate" if levels and isinstance(levels[0], Rate) else "--levels"
-    asked = ["--search"] if searched else [option, ",".join(str(users) for users in levels)]
-    same = _same_options(options, _OF_ONE_RUN if searched else _OF_ONE_RUN | _OF_A_SEARCH)
+    asked = ["--search"] if search else [option, ",".join(str(users) for users in levels)]
+    same = _same_options(options, _OF_ONE_RUN if search else _OF_ONE_RUN | _OF_A_SEARCH)
     return shlex.join(["probe", "run", _scenario(manifest), *where, *asked, *same])
 
 
@@ -400,7 +434,7 @@ def _plain(value: object) -> bool:
 def _text(value: object) -> str:
     if isinstance(value, list | tuple):
         return ",".join(str(part) for part in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
 def _thin(users: list[int]) -> list[int]:

@@ -1,7 +1,10 @@
 """Team size and cost in the report, if requested."""
 
 import argparse
+import html
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ from report_views import viewed
 
 from probe_ext.exit_codes import ExitCode
 from probe_ext.report import report_command
+from probe_ext.report.outputs.summary_and_junit import markdown
 
 
 def report(*given: str) -> int:
@@ -27,6 +31,29 @@ def test_both_are_in_every_text(run: Path, capsys: pytest.CaptureFixture[str]) -
         assert "A team of about " in text
         assert "At 2.50 an hour" in text
     assert "Team size and cost" in page
+
+
+def test_the_command_that_proves_a_team_can_be_copied_from_every_text(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    content["options"] |= {"header": ["X-A: <b`c> 'd'"]}
+    (run / "run.json").write_text(json.dumps(content), encoding="utf-8")
+    assert report(str(run), "--team-think-time", "1m") == ExitCode.OK
+    printed = capsys.readouterr().out.splitlines()
+    page, summary = ((run / name).read_text(encoding="utf-8") for name in ("capacity.html", "summary.md"))
+    team = json.loads((run / "capacity.json").read_text(encoding="utf-8"))["team"]
+    command = team["command"]
+    assert "--think-time=60" in shlex.split(command)
+    assert "--header=X-A: <b`c> 'd'" in shlex.split(command)
+    said = team["sentence"].removesuffix(f"`{command}`")
+    assert said.endswith("would prove it: ")
+    assert f"{said}{command}" in printed
+    assert f"{markdown(said)} `` {command} ``" in summary.splitlines()
+    words = re.search(r'<code class="command" id="team-command">(.*?)</code>', page)
+    assert words is not None
+    assert shlex.split(html.unescape(re.sub("</?span>", "", words[1]))) == shlex.split(command)
+    assert 'data-copy="team-command"' in page
 
 
 def test_options_of_the_run_count_and_are_overridden(run: Path) -> None:

@@ -11,7 +11,7 @@ from probe_ext.load.level_plan import LevelPlan
 from probe_ext.load.open_ended_search import open_ended
 from probe_ext.settings.options import read_options
 from probe_ext.swarm.master.load_shape import LevelShape
-from probe_ext.swarm.preparation.preflight import PreparedRun, plan_line, server_line
+from probe_ext.swarm.preparation.preflight import PreparedRun, plan_line, server_line, time_text
 from probe_ext.swarm.preparation.provability import profile_line, proof_line
 from probe_ext.swarm.preparation.target_probe import PreparedWorkload
 from probe_ext.verdict.inference.level_estimates import least_proof
@@ -232,6 +232,23 @@ def test_a_gate_says_before_the_run_what_its_proof_takes(
         assert proof is not None
         assert line is not None
         assert line.endswith(f"at least {proof.replies} replies from each user, all served: about 2 min 10 s")
+
+
+def test_a_proof_counts_the_pauses_of_users() -> None:
+    preparation: Any = SimpleNamespace(
+        profile={"name": "any"}, warm_up={"rounds": [{"slowest_reply": 2.0, "failed": 0}]}, workload=None
+    )
+    given = {"fail_under_users": "20", "max_tokens": "16"}
+
+    def line(**more: str) -> str:
+        return proof_line(PreparedRun(read_options({**given, **more}), preparation, Path())) or ""
+
+    at_once, paused = least_proof(20, 2.0), least_proof(20, 12.0)
+    assert at_once is not None
+    assert paused is not None
+    assert paused.seconds == 6 * at_once.seconds
+    assert line().endswith(f"about {time_text(round(at_once.seconds))}")
+    assert line(think_time="10s").endswith(f"about {time_text(round(paused.seconds))}")
 
 
 def test_the_rarest_kind_of_user_takes_longest_to_prove() -> None:

@@ -120,15 +120,16 @@ def test_levels_leave_room_for_kinds_of_a_fixed_number() -> None:
 
 
 def test_default_levels_come_beside_the_fixed_users_and_are_more_where_users_pause() -> None:
-    def defaults(workload: Workload | None) -> str:
+    def defaults(workload: Workload | None, think_time: float = 0.0) -> str:
         given = Namespace(
             levels=None, rate=None, search=False, num_users=None, run_time=None, probe_default_levels="1,2,4"
         )
         assert default_levels(given) == "1,2,4"
-        take_default_levels(given, [Stand], workload)
+        take_default_levels(given, [Stand], workload, think_time)
         return str(given.levels)
 
-    assert defaults(None) == "1,2,4"
+    assert defaults(None) == defaults(None, 4.0) == "1,2,4"
+    assert defaults(None, 5.0) == "10,20,40"
     assert defaults(kinds()) == "3,4,6"
     assert defaults(read_workload("coding")) == "10,20,40"
     assert defaults(read_workload("batch-beside-chat")) == "12,22,42"

@@ -1,5 +1,8 @@
 """Team size and cost of a capacity, in runs where both are known."""
 
+import argparse
+import math
+import shlex
 from math import comb
 
 import numpy as np
@@ -7,7 +10,10 @@ import pytest
 from worlds import CHAT, evidence, manifest, reply, staircase, worker
 
 from probe_ext.measure.table_rows import ReplyRow
+from probe_ext.settings.options import Options, read_options
 from probe_ext.sim.profile import load_profile
+from probe_ext.swarm.commands import run_command
+from probe_ext.verdict.inference.level_estimates import least_proof
 from probe_ext.verdict.judge import judge
 from probe_ext.verdict.results.team_size import (
     CALM_SHARES,
@@ -21,6 +27,8 @@ from probe_ext.verdict.results.team_size import (
     team,
 )
 from probe_ext.verdict.values.judgement import Judgement
+from probe_ext.verdict.values.sizing_types import Team
+from probe_ext.verdict.wording.next_run import TAKE_THINK_TIME
 from scripts.study.truth import chat, measure_shares
 from scripts.study.virtual.people import People
 from scripts.study.virtual.virtual_run import hold_levels
@@ -51,8 +59,76 @@ def test_a_team_that_waits_a_tenth_of_the_time_is_less_than_ten_times_as_large()
     assert USERS < found.people_low < found.people_high < 40
     assert found.sentence == (
         f"A team of about {found.people_low} to {found.people_high} people who pause 18 s on average between a reply "
-        "and the next question. This is computed from 4 people at once; only a run with users who pause would prove it."
+        "and the next question. This is computed from 4 people at once; a run with users who pause would prove it: "
+        f"`{found.command}`"
     )
+
+
+def asked(command: str | None) -> Options:
+    """Return what a command asks `probe run` for, read as a shell and the command line do."""
+    assert command is not None
+    first, second, *words = shlex.split(command)
+    assert (first, second) == ("probe", "run")
+    parser = argparse.ArgumentParser()
+    run_command.add_arguments(parser)
+    given, rest = parser.parse_known_args(words)
+    asked = run_command.read_command_line(argparse.Namespace(**vars(given), rest=rest))
+    assert asked.scenario in TAKE_THINK_TIME
+    assert asked.given["host"] == "http://server:8000"
+    assert not asked.rest
+    return read_options(asked.given)
+
+
+def team_of(think_time: float, seconds: int = SECONDS, **stated: object) -> Team:
+    rows = busy(USERS, 2.0, 0.0)
+    given = manifest(workers=[worker(started=len(rows))], **stated)
+    found = judge(evidence(rows, staircase((USERS, seconds)), manifest=given), CHAT, given=Given(think_time)).team
+    assert found is not None
+    return found
+
+
+def test_the_command_holds_both_sizes_for_long_enough_with_such_pauses_and_the_same_options() -> None:
+    given = {"header": ["X-A: b`c 'd'"], "max_tokens": 64, "team_think_time": 18.0, "prompt_seed": 3, "levels": [4]}
+    found = team_of(18.0, scenario="memory_wall", options=given)
+    options = asked(found.command)
+    least = [least_proof(users, 20.0) for users in (found.people_low, found.people_high)]
+    assert options.levels == (found.people_low, found.people_high)
+    assert options.think_time == 18.0
+    assert options.hold == math.ceil(max(proof.seconds for proof in least if proof))
+    assert (options.header, options.max_tokens) == (("X-A: b`c 'd'",), 64)
+    assert (options.team_think_time, options.prompt_seed) == (None, None)
+
+
+def test_a_hold_that_is_long_enough_stays_and_one_size_is_one_level() -> None:
+    found = team_of(0.001, plan={"hold": 600.0})
+    options = asked(found.command)
+    assert found.people_low == found.people_high == USERS
+    assert (options.levels, options.hold, options.think_time) == ((USERS,), 600.0, 0.001)
+
+
+def test_hours_of_pauses_are_written_so_that_they_are_read_again() -> None:
+    options = asked(team_of(86_399.25).command)
+    assert options.think_time == 86_399.25
+    assert options.hold > 86_399
+
+
+@pytest.mark.parametrize(
+    ("think_time", "stated"),
+    [
+        (0.0, {}),
+        (90_000.0, {}),
+        (18.0, {"workload": {"name": "mine", "kinds": [{"name": "one"}]}}),
+        (18.0, {"arrivals": {"form": "poisson"}}),
+        (18.0, {"options": {"rate": [2.0]}}),
+        (18.0, {"scenario": "chat"}),
+        (18.0, {"scenario": "baseline"}),
+        (18.0, {"locustfile": "./capacity.py"}),
+    ],
+)
+def test_where_no_option_decides_the_pauses_there_is_no_command(think_time: float, stated: dict[str, object]) -> None:
+    found = team_of(think_time, **stated)
+    assert found.command is None
+    assert found.sentence.endswith("at once; only a run with users who pause would prove it.")
 
 
 def test_users_who_rest_during_the_run_count_by_replies_in_flight() -> None:
