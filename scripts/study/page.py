@@ -66,7 +66,7 @@ NOTES: Mapping[str, str] = {
         "unproven, and 35 instead of 25 % of *steep*."
     ),
     "random": (
-        "The servers are drawn with the commit of the estimator itself as salt, so nothing was tuned on them. Another 300 "
+        "The servers are drawn with the estimator's own commit as salt, so nothing was tuned on them. Another 300 "
         "with salt `ba0d932251` and commit `714bf326b9`, gave the same: 300 covered, no false answer, 26 % unproven."
     ),
     "stated search": (
